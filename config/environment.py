@@ -1,0 +1,89 @@
+"""Reads settings from the environment and refuses wrong ones in words."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+Value = TypeVar("Value")
+
+
+class Environment:
+    """Typed readers over django-environ that collect every problem instead of stopping at the first.
+
+    Call `check()` after the last read: it raises ImproperlyConfigured with one line per wrong
+    variable, each naming the variable, the value found and what it should look like.
+    """
+
+    def __init__(self) -> None:
+        self._env = environ.Env()
+        self._problems: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        return self._read(name, default, str, "a text that is not empty", lambda value: value != "")
+
+    def flag(self, name: str, default: bool) -> bool:
+        words = {"1": True, "true": True, "yes": True, "on": True}
+        words |= {"0": False, "false": False, "no": False, "off": False}
+        return self._read(
+            name, default, lambda raw: words[raw.strip().lower()], "one of 1, 0, true, false"
+        )
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        return self._read(
+            name, default, int, f"a whole number from {low} to {high}", lambda v: low <= v <= high
+        )
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        return self._read(
+            name, default, float, f"a number from {low} to {high}", lambda v: low <= v <= high
+        )
+
+    def choice(self, name: str, default: str, options: tuple[str, ...]) -> str:
+        return self._read(name, default, str, "one of " + ", ".join(options), options.__contains__)
+
+    def names(self, name: str, default: str) -> list[str]:
+        """A list written with commas, such as `a.example,b.example`; blanks are dropped."""
+        raw = self._read(name, default, str, "names with commas between them")
+        return [part.strip() for part in raw.split(",") if part.strip()]
+
+    def url(self, name: str, default: str | None, schemes: tuple[str, ...]) -> str:
+        shape = " or ".join(f"{scheme}://user:password@host:port/name" for scheme in schemes)
+        return self._read(
+            name, default, str, shape, lambda v: v.startswith(tuple(f"{s}://" for s in schemes))
+        )
+
+    def check(self) -> None:
+        if self._problems:
+            raise ImproperlyConfigured(
+                "Rollcall cannot start with these settings:\n  " + "\n  ".join(self._problems)
+            )
+
+    def _read(
+        self,
+        name: str,
+        default: Value | None,
+        cast: Callable[[str], Value],
+        shape: str,
+        accept: Callable[[Value], bool] = lambda value: True,
+    ) -> Value:
+        raw = self._env.str(name, default=None)
+        if raw is None:
+            if default is None:
+                self._problems.append(f"{name} is not set; it should be {shape}.")
+                return cast("0")
+            return default
+        try:
+            value = cast(raw)
+        except (ValueError, KeyError):
+            value = None
+        if value is None or not accept(value):
+            self._problems.append(f"{name} is {self._shown(name, raw)}; it should be {shape}.")
+            return default if default is not None else cast("0")
+        return value
+
+    @staticmethod
+    def _shown(name: str, raw: str) -> str:
+        secret = any(word in name for word in ("URL", "KEY", "PASSWORD"))
+        return "set to something else (not shown, it may hold a secret)" if secret else repr(raw)

@@ -1,0 +1,105 @@
+"""Every error of the API in one JSON shape: problem details (RFC 9457)."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.views import defaults
+from rest_framework.exceptions import APIException, ValidationError
+
+log = logging.getLogger(__name__)
+
+API_PREFIXES = ("/api/",)
+RETRY_AFTER_S = 5
+
+
+def problem(
+    status: int, detail: str, *, errors: list[dict[str, str]] | None = None
+) -> HttpResponse:
+    """A response `{"type", "title", "status", "detail", "errors"?}` as application/problem+json.
+
+    `errors` is a list of `{"field": <JSON path>, "reason": <words>}`.
+    """
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = errors
+    return HttpResponse(
+        msgspec.json.encode(body), status=status, content_type="application/problem+json"
+    )
+
+
+def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
+    """DRF's EXCEPTION_HANDLER: known errors become problems, the others go on to handler500."""
+    match exception:
+        case Http404():
+            return problem(404, "There is nothing at this address.")
+        case PermissionDenied():
+            return problem(403, "You may not do this.")
+        case RequestDataTooBig():
+            return problem(413, "The body is larger than this address takes.")
+        case OperationalError():
+            log.exception("database away")
+            return _later(problem(503, "The database cannot be reached just now; try again."))
+        case APIException():
+            return _from_drf(exception)
+        case _:
+            return None
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _wants_json(request):
+        return problem(400, "The request could not be understood.")
+    return defaults.bad_request(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _wants_json(request):
+        return problem(404, "There is nothing at this address.")
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    if _wants_json(request):
+        return problem(500, "Something went wrong on our side; it has been logged.")
+    return defaults.server_error(request)
+
+
+def _from_drf(exception: APIException) -> HttpResponse:
+    errors = getattr(exception, "errors", None)
+    if isinstance(exception, ValidationError) and errors is None:
+        errors = _flatten(exception.detail)
+        detail = "Some fields are not as they should be."
+    else:
+        detail = str(exception.detail)
+    response = problem(exception.status_code, detail, errors=errors)
+    if header := getattr(exception, "auth_header", None):
+        response["WWW-Authenticate"] = header
+    if (wait := getattr(exception, "wait", None)) is not None:
+        response["Retry-After"] = str(max(1, round(wait)))
+    return response
+
+
+def _flatten(detail: Any, path: str = "") -> list[dict[str, str]]:
+    if isinstance(detail, dict):
+        return [e for k, v in detail.items() for e in _flatten(v, f"{path}.{k}".lstrip("."))]
+    if isinstance(detail, list):
+        return [e for part in detail for e in _flatten(part, path)]
+    return [{"field": path, "reason": str(detail)}]
+
+
+def _later(response: HttpResponse) -> HttpResponse:
+    response["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.path.startswith(API_PREFIXES)

@@ -1,0 +1,7 @@
+"""Websocket paths."""
+
+from django.urls import path
+
+from monitoring.consumers import LiveConsumer
+
+websocket_urlpatterns = [path("ws/live", LiveConsumer.as_asgi())]

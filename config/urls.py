@@ -1,0 +1,19 @@
+"""The one URL table, served by the portal and by the ingest server alike."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from ingest.api import HeartbeatView
+from monitoring.health import health
+
+urlpatterns = [
+    path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
+    path("health", health, name="health"),
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
+]
+
+handler400 = "config.problems.bad_request"
+handler404 = "config.problems.not_found"
+handler500 = "config.problems.server_error"

@@ -1,0 +1,8 @@
+"""WSGI entry point: the ingest server, and pages behind the proxy."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+application = get_wsgi_application()

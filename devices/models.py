@@ -1,0 +1,170 @@
+"""Who may speak: tenants, their people, sites, devices and the devices' keys."""
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+
+# Also a level of an MQTT topic, so without "/", "+" and "#".
+device_id_validator = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}\Z",
+    "Use 1 to 64 letters, digits and . _ : @ - and begin with a letter or a digit.",
+)
+interval_validators = [MinValueValidator(1), MaxValueValidator(7 * 86_400)]
+grace_validators = [MinValueValidator(0), MaxValueValidator(7 * 86_400)]
+
+
+class Tenant(models.Model):
+    """A customer of this installation; everything else belongs to exactly one."""
+
+    name = models.CharField(max_length=120)
+    slug = models.SlugField(max_length=63, unique=True, help_text="Used in MQTT topics and URLs.")
+    is_active = models.BooleanField(
+        "active", default=True, help_text="The devices of an inactive tenant are refused."
+    )
+    default_interval_s = models.PositiveIntegerField(
+        "default interval",
+        default=60,
+        validators=interval_validators,
+        help_text="Seconds between two heartbeats, for devices without an interval of their own.",
+    )
+    default_grace_s = models.PositiveIntegerField(
+        "default grace",
+        default=30,
+        validators=grace_validators,
+        help_text="Seconds a heartbeat may come too late before its device counts as late.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A person's role in a tenant."""
+
+    class Role(models.TextChoices):
+        VIEWER = "viewer"
+        MANAGER = "manager"
+        OWNER = "owner"
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=8, choices=Role, default=Role.VIEWER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "user"), name="membership_once_a_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user}, {self.role} of {self.tenant}"
+
+
+class Site(models.Model):
+    """A place where devices stand."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="sites")
+    name = models.CharField(max_length=120)
+    latitude_deg = models.FloatField(
+        "latitude",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-90), MaxValueValidator(90)],
+    )
+    longitude_deg = models.FloatField(
+        "longitude",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(-180), MaxValueValidator(180)],
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "name"), name="site_name_once_a_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Device(models.Model):
+    """Something that speaks: `device_id` is its own name, unique in its tenant; `id` is ours."""
+
+    class Kind(models.TextChoices):
+        PHONE = "phone"
+        PROBE = "probe"
+        GATEWAY = "gateway"
+        SENSOR = "sensor"
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="devices")
+    device_id = models.CharField("device ID", max_length=64, validators=[device_id_validator])
+    name = models.CharField(max_length=120, blank=True, help_text="What people call it.")
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.SENSOR)
+    site = models.ForeignKey(
+        Site, models.SET_NULL, null=True, blank=True, related_name="devices"
+    )
+    expected_interval_s = models.PositiveIntegerField(
+        "expected interval",
+        null=True,
+        blank=True,
+        validators=interval_validators,
+        help_text="Seconds between two heartbeats. Empty: the tenant's default.",
+    )
+    grace_s = models.PositiveIntegerField(
+        "grace",
+        null=True,
+        blank=True,
+        validators=grace_validators,
+        help_text="Seconds a heartbeat may come too late. Empty: the tenant's default.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("tenant", "device_id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "device_id"),
+                name="device_id_once_a_tenant",
+                violation_error_message="This tenant has a device with this device ID already.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.device_id
+
+    def clean(self) -> None:
+        if self.site is not None and self.site.tenant_id != self.tenant_id:
+            raise ValidationError({"site": "This site belongs to another tenant."})
+
+
+class Credential(models.Model):
+    """A device's key. Only its hash is kept; devices.credentials issues and checks keys."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", editable=False)
+    device = models.ForeignKey(Device, models.CASCADE, related_name="credentials")
+    prefix = models.CharField(
+        max_length=12, unique=True, editable=False, help_text="The public part of the key."
+    )
+    secret_sha256 = models.BinaryField(max_length=32, editable=False)
+    label = models.CharField(max_length=120, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = (
+            models.Index(
+                fields=("device",), name="credential_in_force", condition=Q(revoked_at=None)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"

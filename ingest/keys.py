@@ -1,0 +1,75 @@
+"""Which device is speaking: keys are looked up in the database and remembered for a moment."""
+
+import threading
+from time import monotonic
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import OperationalError
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from devices.credentials import SpeakingDevice, device_for_key
+
+CHALLENGE = 'Bearer realm="rollcall"'
+MAX_REMEMBERED = 200_000
+# With the database away, a key that was good at last sight is trusted for so long.
+TRUST_WHILE_AWAY_S = 600
+
+
+class _Remembered(NamedTuple):
+    device: SpeakingDevice
+    checked_at: float
+
+
+class KeyCache:
+    """Keys that were good within the last INGEST_KEY_CACHE_S seconds, at most 5: a revoked key
+    is refused after that. Unknown keys are not remembered, so that a new one works at once."""
+
+    def __init__(self) -> None:
+        self._remembered: dict[str, _Remembered] = {}
+        self._lock = threading.Lock()
+
+    def device(self, key: str) -> SpeakingDevice | None:
+        """The device whose key this is, or None. Raises OperationalError if nobody can tell."""
+        known = self._remembered.get(key)
+        now = monotonic()
+        if known and now - known.checked_at < settings.INGEST_KEY_CACHE_S:
+            return known.device
+        try:
+            device = device_for_key(key)
+        except OperationalError:
+            if known and now - known.checked_at < TRUST_WHILE_AWAY_S:
+                return known.device
+            raise
+        self._remember(key, device, now)
+        return device
+
+    def _remember(self, key: str, device: SpeakingDevice | None, now: float) -> None:
+        with self._lock:
+            self._remembered.pop(key, None)
+            if device is None:
+                return
+            self._remembered[key] = _Remembered(device, now)
+            if len(self._remembered) > MAX_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+
+
+_cache = KeyCache()
+
+
+class DeviceKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <device key>`; `request.user` is a SpeakingDevice."""
+
+    def authenticate(self, request: Request) -> tuple[SpeakingDevice, None]:
+        scheme, _, key = get_authorization_header(request).partition(b" ")
+        if scheme.lower() != b"bearer" or not key.strip():
+            raise AuthenticationFailed("Send the device's key as `Authorization: Bearer <key>`.")
+        device = _cache.device(key.strip().decode("latin-1"))
+        if device is None:
+            raise AuthenticationFailed("This key is unknown or has been revoked.")
+        return device, None
+
+    def authenticate_header(self, request: Request) -> str:
+        return CHALLENGE

@@ -1,0 +1,23 @@
+"""What Celery runs of this room; each task calls one service."""
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from ingest import stream
+from ingest.drain import drain_run
+from telemetry.presence import presence_sweep
+
+
+@shared_task(name="ingest.drain")
+def drain(slot: int = 0) -> None:
+    """Drains for a while and hands on to a successor; beat starts one again if a run died."""
+    if drain_run(slot=slot, run_s=settings.INGEST_DRAIN_RUN_S).held:
+        drain.delay(slot=slot)
+
+
+@shared_task(name="ingest.presence_sweep")
+def sweep() -> None:
+    """In this room because only the stream knows up to when everything heard is stored."""
+    ts = timezone.now()
+    presence_sweep(ts=ts, heard_until=stream.oldest_waiting_at() or ts)

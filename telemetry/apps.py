@@ -1,0 +1,12 @@
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class TelemetryConfig(AppConfig):
+    name = "telemetry"
+    verbose_name = "Telemetry"
+
+    def ready(self) -> None:
+        from telemetry.sql.hypertable import chunk_intervals_apply
+
+        post_migrate.connect(chunk_intervals_apply, sender=self)

@@ -1,0 +1,23 @@
+"""Model fields of hypertables."""
+
+from typing import Any
+
+from django.conf import settings
+from timescale.db.models.fields import TimescaleDateTimeField
+
+
+class HypertableTimeField(TimescaleDateTimeField):
+    """The column by which a hypertable is cut into chunks.
+
+    `chunk` names an entry of settings.CHUNK_INTERVALS, so that an installation may choose another
+    interval without a migration.
+    """
+
+    def __init__(self, *args: Any, chunk: str, **kwargs: Any) -> None:
+        self.chunk = chunk
+        super().__init__(*args, interval=settings.CHUNK_INTERVALS[chunk], **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["interval"]
+        return name, path, args, kwargs | {"chunk": self.chunk}

@@ -1,0 +1,131 @@
+"""What was said: heartbeats, and what follows from them for each device."""
+
+from django.db import models
+from django.db.models import Q
+
+from devices.models import Device, Tenant
+from telemetry.fields import HypertableTimeField
+
+
+class PresenceState(models.TextChoices):
+    NEW = "new"
+    ONLINE = "online"
+    LATE = "late"
+    OFFLINE = "offline"
+    PAUSED = "paused"
+
+
+class Heartbeat(models.Model):
+    """I am alive, with a few vitals. A hypertable, one row a device and 10 seconds.
+
+    `time` is the device's clock in UTC (ours if it sent none), `received_at` is ours; `bucket` is
+    `time` cut to 10 s, so that a retry stores nothing twice.
+    """
+
+    pk = models.CompositePrimaryKey("device", "bucket")
+    device = models.ForeignKey(
+        Device, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    bucket = HypertableTimeField(chunk="heartbeat")
+    tenant = models.ForeignKey(
+        Tenant, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    time = models.DateTimeField()
+    received_at = models.DateTimeField()
+    battery_pct = models.FloatField(null=True)
+    rssi_dbm = models.FloatField(null=True)
+    uptime_s = models.FloatField(null=True)
+    version = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    address = models.GenericIPAddressField(null=True)
+    vitals = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "telemetry_heartbeat"
+
+    def __str__(self) -> str:
+        return f"{self.device_id} at {self.time}"
+
+
+class DeviceStatus(models.Model):
+    """The latest of each device: one row, made by the database together with the device.
+
+    `interval_s` and `grace_s` are what is in force for the device: its own or its tenant's
+    default, kept up to date by triggers. `clock_skew_s` is the device's clock minus ours.
+    `excused_s` is how much of the present silence does not count: the device was paused, or the
+    portal was not listening. So late_at = last_seen + excused_s + interval_s + grace_s, and
+    offline_at is interval_s + grace_s after that.
+    """
+
+    device = models.OneToOneField(
+        Device, models.CASCADE, primary_key=True, related_name="status"
+    )
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
+    state = models.CharField(max_length=8, choices=PresenceState, default=PresenceState.NEW)
+    state_since = models.DateTimeField()
+    reason = models.TextField()
+    interval_s = models.PositiveIntegerField()
+    grace_s = models.PositiveIntegerField()
+    excused_s = models.FloatField(default=0)
+    late_at = models.DateTimeField(null=True)
+    offline_at = models.DateTimeField(null=True)
+    last_seen = models.DateTimeField(null=True)
+    last_time = models.DateTimeField(null=True)
+    clock_skew_s = models.FloatField(null=True)
+    skew_candidate_s = models.FloatField(null=True)
+    skew_candidate_at = models.DateTimeField(null=True)
+    battery_pct = models.FloatField(null=True)
+    rssi_dbm = models.FloatField(null=True)
+    uptime_s = models.FloatField(null=True)
+    version = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    address = models.GenericIPAddressField(null=True)
+    vitals = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "telemetry_devicestatus"
+        verbose_name_plural = "device statuses"
+        indexes = (
+            models.Index(
+                fields=("late_at",), name="status_next_late", condition=Q(state="online")
+            ),
+            models.Index(
+                fields=("offline_at",), name="status_next_offline", condition=Q(state="late")
+            ),
+            models.Index(fields=("tenant", "state"), name="status_by_state"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.state}"
+
+
+class PresenceEvent(models.Model):
+    """One transition of a device's presence, with its reason in words. A hypertable."""
+
+    pk = models.CompositePrimaryKey("device", "time", "state")
+    device = models.ForeignKey(
+        Device, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    time = HypertableTimeField(chunk="presenceevent")
+    tenant = models.ForeignKey(
+        Tenant, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    previous_state = models.CharField(max_length=8, choices=PresenceState)
+    state = models.CharField(max_length=8, choices=PresenceState)
+    reason = models.TextField()
+
+    class Meta:
+        db_table = "telemetry_presenceevent"
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.previous_state} → {self.state}"
+
+
+class PresenceSweep(models.Model):
+    """When presence was last swept: one row, so that time in which we did not listen is known."""
+
+    swept_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "telemetry_presencesweep"
+
+    def __str__(self) -> str:
+        return str(self.swept_at)

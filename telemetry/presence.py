@@ -1,0 +1,159 @@
+"""Presence: when a device counts as late or offline, and what people may do about it.
+
+A device is late once it has been silent for its interval and grace, offline after twice that.
+Deadlines stand in telemetry_devicestatus (`late_at`, `offline_at`), so that finding the silent
+never reads history. Every change of state is a row of telemetry_presenceevent with its reason.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from telemetry import reasons
+from telemetry.locks import AdvisoryLock, try_lock_in_transaction
+from telemetry.models import PresenceState, PresenceSweep
+from telemetry.signals import statuses_changed
+from telemetry.sql import devicestatus, presenceevent
+from telemetry.sql.devicestatus import Due
+from telemetry.sql.presenceevent import PresenceTransition
+from telemetry.statuses import StatusChange
+
+log = logging.getLogger(__name__)
+
+SWEEP_BATCH = 5000
+# A sweep that comes this much later than the one before means that nobody was listening.
+DEAF_AFTER = timedelta(seconds=60)
+
+
+class SweepResult(NamedTuple):
+    """How many devices a sweep called late and offline, and how long the portal was deaf."""
+
+    late: int
+    offline: int
+    deaf: timedelta
+
+
+def presence_sweep(*, ts: datetime, heard_until: datetime) -> SweepResult:
+    """Calls devices late or offline whose deadline passed by `heard_until`.
+
+    `heard_until` is the time up to which every accepted heartbeat is stored, `ts` at the latest:
+    a device whose heartbeat still waits in the stream is not silent. If the portal itself was
+    away since the last sweep, deadlines first move on by as long, for what nobody could hear
+    proves nothing. Sweeps exclude each other; one that comes second does nothing.
+    """
+    deaf = _note_sweep(ts)
+    if deaf is None:
+        return SweepResult(0, 0, timedelta(0))
+    counts = {PresenceState.LATE: 0, PresenceState.OFFLINE: 0}
+    while batch := _sweep_batch(ts=min(ts, heard_until)):
+        for transition in batch:
+            counts[PresenceState(transition.state)] += 1
+        if len(batch) < SWEEP_BATCH:
+            break
+    return SweepResult(counts[PresenceState.LATE], counts[PresenceState.OFFLINE], deaf)
+
+
+@transaction.atomic
+def presence_pause(*, device_ids: Sequence[int], by: str, why: str, ts: datetime) -> int:
+    """Stops judging the devices; their heartbeats are still stored. Returns how many it paused."""
+    with connection.cursor() as cursor:
+        chosen = devicestatus.lock_chosen(cursor, ids=device_ids)
+    transitions = [
+        PresenceTransition(
+            one.device_id,
+            ts,
+            one.tenant_id,
+            one.state,
+            PresenceState.PAUSED,
+            reasons.paused(by=by, why=why),
+        )
+        for one in chosen
+        if one.state != PresenceState.PAUSED
+    ]
+    statuses_announce(changes=transitions_write(transitions=transitions))
+    return len(transitions)
+
+
+@transaction.atomic
+def presence_resume(*, device_ids: Sequence[int], by: str, ts: datetime) -> int:
+    """Judges paused devices again. Returns how many it resumed.
+
+    One that was never heard is `new`, any other is `late` until it is heard, and offline if that
+    does not happen in time, counted from `ts`.
+    """
+    with connection.cursor() as cursor:
+        chosen = devicestatus.lock_chosen(cursor, ids=device_ids)
+        paused = [one for one in chosen if one.state == PresenceState.PAUSED]
+        devicestatus.excuse_silence(cursor, ids=[one.device_id for one in paused], ts=ts)
+    transitions = [
+        PresenceTransition(
+            one.device_id,
+            ts,
+            one.tenant_id,
+            one.state,
+            PresenceState.LATE if one.last_seen else PresenceState.NEW,
+            reasons.resumed(by=by, interval_s=one.interval_s, grace_s=one.grace_s),
+        )
+        for one in paused
+    ]
+    statuses_announce(changes=transitions_write(transitions=transitions))
+    return len(transitions)
+
+
+def transitions_write(*, transitions: Sequence[PresenceTransition]) -> list[StatusChange]:
+    """Writes new states and their events, for devices whose status rows the caller has locked."""
+    if not transitions:
+        return []
+    with connection.cursor() as cursor:
+        changes = devicestatus.set_states(cursor, transitions=transitions)
+        presenceevent.copy_transitions(cursor, transitions)
+    return changes
+
+
+def statuses_announce(*, changes: list[StatusChange]) -> None:
+    """Sends statuses_changed once the transaction is committed."""
+    if changes:
+        transaction.on_commit(lambda: statuses_changed.send(None, changes=changes))
+
+
+@transaction.atomic
+def _note_sweep(ts: datetime) -> timedelta | None:
+    """How long the portal was deaf before this sweep, or None if another sweep is on."""
+    if not try_lock_in_transaction(AdvisoryLock.PRESENCE_SWEEP):
+        return None
+    previous = PresenceSweep.objects.order_by("id").first() or PresenceSweep(swept_at=ts)
+    gap = ts - previous.swept_at
+    previous.swept_at = ts
+    previous.save()
+    if gap < DEAF_AFTER:
+        return timedelta(0)
+    with connection.cursor() as cursor:
+        extended = devicestatus.extend_deadlines(cursor, by=gap)
+    log.warning("not swept for %s: %d devices get as much more time", gap, extended)
+    return gap
+
+
+@transaction.atomic
+def _sweep_batch(*, ts: datetime) -> list[PresenceTransition]:
+    with connection.cursor() as cursor:
+        due = devicestatus.lock_due(cursor, ts=ts, limit=SWEEP_BATCH)
+    transitions = [_silence(one, ts) for one in due]
+    statuses_announce(changes=transitions_write(transitions=transitions))
+    return transitions
+
+
+def _silence(due: Due, ts: datetime) -> PresenceTransition:
+    reason = reasons.silent(
+        last_seen=due.last_seen,
+        ts=ts,
+        interval_s=due.interval_s,
+        grace_s=due.grace_s,
+        excused_s=due.excused_s,
+        address=due.address,
+        battery_pct=due.battery_pct,
+    )
+    state = PresenceState.OFFLINE if due.offline_at <= ts else PresenceState.LATE
+    return PresenceTransition(due.device_id, ts, due.tenant_id, due.state, state, reason)

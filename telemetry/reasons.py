@@ -1,0 +1,79 @@
+"""Why a device is in the state it is in, in words."""
+
+from datetime import datetime
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+def duration(seconds: float) -> str:
+    """`190 s`, `12 min`, `3 h 10 min`, `2 d 4 h`: two units at the most, seconds up to 10 min."""
+    whole = max(0, round(seconds))
+    if whole < 10 * MINUTE:
+        return f"{whole} s"
+    for unit, name, part, part_name in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min")):
+        if whole >= unit:
+            rest = whole % unit // part
+            return f"{whole // unit} {name}" + (f" {rest} {part_name}" if rest else "")
+    return f"{whole // MINUTE} min"
+
+
+def percent(value: float) -> str:
+    return f"{value:.0f} %"
+
+
+def silent(
+    *,
+    last_seen: datetime,
+    ts: datetime,
+    interval_s: int,
+    grace_s: int,
+    excused_s: float,
+    address: str | None,
+    battery_pct: float | None,
+) -> str:
+    """Why a device is late or offline.
+
+    `excused_s` is how much of its silence it was paused or the portal itself was not listening.
+    """
+    words = f"no heartbeat for {duration((ts - last_seen).total_seconds())}"
+    if excused_s >= 1:
+        words += f" (for {duration(excused_s)} of it paused, or this portal was not listening)"
+    words += f", one expected every {duration(interval_s)} with {duration(grace_s)} grace"
+    last = last_words(address, battery_pct)
+    return f"{words}; last {last}" if last else words
+
+
+def heard(
+    *,
+    previous_seen: datetime | None,
+    seen: datetime,
+    address: str | None,
+    battery_pct: float | None,
+    clock_skew_s: float | None,
+) -> str:
+    """Why a device is online."""
+    if previous_seen is None:
+        words = "first heartbeat"
+    else:
+        words = f"heartbeat after {duration((seen - previous_seen).total_seconds())} of silence"
+    last = last_words(address, battery_pct)
+    words = f"{words}, {last}" if last else words
+    if clock_skew_s is not None and abs(clock_skew_s) >= MINUTE:
+        side = "ahead" if clock_skew_s > 0 else "behind"
+        words += f"; its clock is {duration(abs(clock_skew_s))} {side}"
+    return words
+
+
+def paused(*, by: str, why: str) -> str:
+    return f"paused by {by}: {why}" if why else f"paused by {by}"
+
+
+def resumed(*, by: str, interval_s: int, grace_s: int) -> str:
+    return f"resumed by {by}; waiting for a heartbeat, due within {duration(interval_s + grace_s)}"
+
+
+def last_words(address: str | None, battery_pct: float | None) -> str:
+    parts = [f"from {address}"] if address else []
+    if battery_pct is not None:
+        parts.append(f"battery {percent(battery_pct)}")
+    return ", ".join(parts)

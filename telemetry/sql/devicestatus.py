@@ -1,0 +1,221 @@
+"""SQL on telemetry_devicestatus: the latest of each device, and who is due to be called silent."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db.backends.utils import CursorWrapper
+
+from telemetry.sql.presenceevent import PresenceTransition
+from telemetry.statuses import StatusChange
+
+CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_seen, s.battery_pct"
+
+# Always in the order of device_id, as the drain, the sweep and people's actions all lock rows
+# here: two that lock the same rows in another order would wait for each other for ever.
+LOCK_INCOMING = """
+SELECT FROM telemetry_devicestatus
+WHERE device_id IN (SELECT device_id FROM incoming_heartbeat)
+ORDER BY device_id
+FOR UPDATE
+"""
+
+# Which heartbeats prove that their device is alive now? Those whose age, by the device's own
+# clock, is within what the device may be silent. A clock known to be behind is allowed for. One
+# not yet known to be is recognised when two heartbeats that we received at least 5 s apart are
+# old by the same amount: a backlog comes with ages that differ, a wrong clock does not.
+JUDGED = """
+judged AS (
+    SELECT i.*, s.state AS previous_state, s.last_seen AS previous_seen,
+           extract(epoch FROM i.time - i.received_at) AS skew_s,
+           coalesce(
+               extract(epoch FROM i.received_at - i.time)
+                   <= s.interval_s + s.grace_s + greatest(0, -coalesce(s.clock_skew_s, 0))
+               OR (abs(extract(epoch FROM i.time - i.received_at) - s.skew_candidate_s) <= 3
+                   AND i.received_at >= s.skew_candidate_at + interval '5 s'),
+               true
+           ) AS live
+    FROM incoming_heartbeat i JOIN telemetry_devicestatus s USING (device_id)
+)
+"""
+
+MOVE_FORWARD = f"""
+WITH {JUDGED}, newest AS (
+    SELECT DISTINCT ON (device_id) * FROM judged
+    WHERE live AND received_at > coalesce(previous_seen, '-infinity')
+    ORDER BY device_id, received_at DESC, time DESC
+)
+UPDATE telemetry_devicestatus s
+SET last_seen = n.received_at,
+    last_time = coalesce(n.time, n.received_at),
+    state = CASE s.state WHEN 'paused' THEN s.state ELSE 'online' END,
+    state_since = CASE WHEN s.state IN ('paused', 'online') THEN s.state_since
+                       ELSE n.received_at END,
+    excused_s = 0,
+    late_at = n.received_at + make_interval(secs => s.interval_s + s.grace_s),
+    offline_at = n.received_at + make_interval(secs => 2 * (s.interval_s + s.grace_s)),
+    clock_skew_s = coalesce(n.skew_s, s.clock_skew_s),
+    skew_candidate_s = NULL,
+    skew_candidate_at = NULL,
+    battery_pct = coalesce(n.battery_pct, s.battery_pct),
+    rssi_dbm = coalesce(n.rssi_dbm, s.rssi_dbm),
+    uptime_s = coalesce(n.uptime_s, s.uptime_s),
+    version = coalesce(n.version, s.version),
+    address = coalesce(n.address, s.address),
+    vitals = coalesce(n.vitals, s.vitals)
+FROM newest n
+WHERE s.device_id = n.device_id
+RETURNING {CHANGE}, n.previous_state, n.previous_seen, host(s.address), s.clock_skew_s
+"""
+
+REMEMBER_SKEW = f"""
+WITH {JUDGED}, newest AS (
+    SELECT DISTINCT ON (device_id) device_id, skew_s, received_at FROM judged
+    WHERE NOT live
+    ORDER BY device_id, received_at DESC, time DESC
+)
+UPDATE telemetry_devicestatus s
+SET skew_candidate_s = n.skew_s, skew_candidate_at = n.received_at
+FROM newest n
+WHERE s.device_id = n.device_id AND n.received_at > coalesce(s.last_seen, '-infinity')
+"""
+
+LOCK_DUE = """
+SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s, excused_s, offline_at,
+       host(address), battery_pct
+FROM telemetry_devicestatus
+WHERE (state = 'online' AND late_at <= %(ts)s) OR (state = 'late' AND offline_at <= %(ts)s)
+ORDER BY device_id
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+"""
+
+EXTEND_DEADLINES = """
+UPDATE telemetry_devicestatus s
+SET excused_s = s.excused_s + extract(epoch FROM %(by)s::interval),
+    late_at = s.late_at + %(by)s,
+    offline_at = s.offline_at + %(by)s
+FROM (
+    SELECT device_id FROM telemetry_devicestatus
+    WHERE state IN ('online', 'late')
+    ORDER BY device_id
+    FOR UPDATE
+) locked
+WHERE s.device_id = locked.device_id
+"""
+
+SET_STATES = f"""
+UPDATE telemetry_devicestatus s
+SET state = u.state, state_since = u.since, reason = u.reason
+FROM unnest(%(ids)s::integer[], %(states)s::text[], %(since)s::timestamptz[], %(reasons)s::text[])
+     AS u (device_id, state, since, reason)
+WHERE s.device_id = u.device_id
+RETURNING {CHANGE}
+"""
+
+LOCK_CHOSEN = """
+SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s
+FROM telemetry_devicestatus
+WHERE device_id = ANY(%(ids)s)
+ORDER BY device_id
+FOR UPDATE
+"""
+
+EXCUSE_SILENCE = """
+UPDATE telemetry_devicestatus
+SET excused_s = extract(epoch FROM %(ts)s - last_seen),
+    late_at = %(ts)s + make_interval(secs => interval_s + grace_s),
+    offline_at = %(ts)s + make_interval(secs => 2 * (interval_s + grace_s))
+WHERE device_id = ANY(%(ids)s) AND last_seen IS NOT NULL
+"""
+
+
+class Heard(NamedTuple):
+    """A device whose status a heartbeat moved forward, with what it was before."""
+
+    change: StatusChange
+    previous_state: str
+    previous_seen: datetime | None
+    address: str | None
+    clock_skew_s: float | None
+
+
+class Due(NamedTuple):
+    """A device that has been silent for longer than it may be."""
+
+    device_id: int
+    tenant_id: int
+    state: str
+    last_seen: datetime
+    interval_s: int
+    grace_s: int
+    excused_s: float
+    offline_at: datetime
+    address: str | None
+    battery_pct: float | None
+
+
+class Chosen(NamedTuple):
+    """A device that a person acts upon."""
+
+    device_id: int
+    tenant_id: int
+    state: str
+    last_seen: datetime | None
+    interval_s: int
+    grace_s: int
+
+
+def lock_incoming(cursor: CursorWrapper) -> None:
+    """Locks the status rows of all devices in incoming_heartbeat, for this transaction."""
+    cursor.execute(LOCK_INCOMING)
+
+
+def move_forward(cursor: CursorWrapper) -> list[Heard]:
+    """Applies the newest live heartbeat of each device; call after lock_incoming."""
+    cursor.execute(MOVE_FORWARD)
+    return [Heard(StatusChange(*row[:7]), *row[7:]) for row in cursor.fetchall()]
+
+
+def remember_skew(cursor: CursorWrapper) -> None:
+    """Keeps by how much the heartbeats that proved nothing were old; call after move_forward."""
+    cursor.execute(REMEMBER_SKEW)
+
+
+def lock_due(cursor: CursorWrapper, *, ts: datetime, limit: int) -> list[Due]:
+    """Devices that are late or offline at `ts`, locked; those that are just being written to
+    are left out, as a heartbeat is coming in for them."""
+    cursor.execute(LOCK_DUE, {"ts": ts, "limit": limit})
+    return [Due(*row) for row in cursor.fetchall()]
+
+
+def lock_chosen(cursor: CursorWrapper, *, ids: Sequence[int]) -> list[Chosen]:
+    cursor.execute(LOCK_CHOSEN, {"ids": list(ids)})
+    return [Chosen(*row) for row in cursor.fetchall()]
+
+
+def extend_deadlines(cursor: CursorWrapper, *, by: timedelta) -> int:
+    """Gives every device that is not offline so much more time; returns how many they are."""
+    cursor.execute(EXTEND_DEADLINES, {"by": by})
+    return cursor.rowcount
+
+
+def excuse_silence(cursor: CursorWrapper, *, ids: Sequence[int], ts: datetime) -> None:
+    """Lets the silence of devices that this transaction has locked count from `ts` only."""
+    cursor.execute(EXCUSE_SILENCE, {"ids": list(ids), "ts": ts})
+
+
+def set_states(
+    cursor: CursorWrapper, *, transitions: Sequence[PresenceTransition]
+) -> list[StatusChange]:
+    """Writes the new states to rows that this transaction has locked."""
+    cursor.execute(
+        SET_STATES,
+        {
+            "ids": [one.device_id for one in transitions],
+            "states": [one.state for one in transitions],
+            "since": [one.time for one in transitions],
+            "reasons": [one.reason for one in transitions],
+        },
+    )
+    return [StatusChange(*row) for row in cursor.fetchall()]
