@@ -94,9 +94,20 @@ def _json_body(request: Request) -> bytes:
         raise UnsupportedMediaType(
             request._request.content_type or "none", "Send JSON, with Content-Type application/json."
         )
-    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.INGEST_MAX_BODY_BYTES:
+    limit = settings.INGEST_MAX_BODY_BYTES
+    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
         raise BodyTooLarge
-    body: bytes = request._request.body
-    if len(body) > settings.INGEST_MAX_BODY_BYTES:
+    body = _chunked_body(request, limit) if _is_chunked(request) else request._request.body
+    if len(body) > limit:
         raise BodyTooLarge
+    return body
+
+
+def _is_chunked(request: Request) -> bool:
+    """Django takes a WSGI request without a Content-Length for one without a body."""
+    return "wsgi.input" in request.META and "HTTP_TRANSFER_ENCODING" in request.META
+
+
+def _chunked_body(request: Request, limit: int) -> bytes:
+    body: bytes = request.META["wsgi.input"].read(limit + 1)
     return body

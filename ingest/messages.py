@@ -1,5 +1,7 @@
 """Decodes what devices send, and says precisely what is wrong with it."""
 
+import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -72,10 +74,25 @@ def _parse(data: bytes) -> dict[str, Any]:
         raise InvalidMessage("$", "the body is empty; send a JSON object, {} at the least")
     try:
         return _decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise _from_msgspec(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_number(data)
+        if isinstance(error, msgspec.ValidationError):
+            raise _from_msgspec(error) from None
         raise InvalidMessage("$", f"this is not JSON: {error}") from None
+
+
+def _refuse_number(data: bytes) -> None:
+    """Names the field of a NaN, an Infinity or a number too large, which other writers of JSON
+    let through and the strict decoder refuses without saying where."""
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidMessage(
+                f"$.{name[:64]}", "NaN, Infinity and numbers beyond 1.8e308 cannot be stored"
+            )
 
 
 def _check_vitals(vitals: dict[str, Any]) -> None:
@@ -91,7 +108,7 @@ def _check_vitals(vitals: dict[str, Any]) -> None:
         elif isinstance(value, dict | list):
             raise InvalidMessage(path, "expected a number, a text, true, false or null")
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**63:
-            raise InvalidMessage(path, "the number is larger than a float can hold exactly")
+            raise InvalidMessage(path, "the number is too large")
 
 
 def _check_text(path: str, text: str | None) -> None:

@@ -59,7 +59,7 @@ class DeviceStatus(models.Model):
     device = models.OneToOneField(
         Device, models.CASCADE, primary_key=True, related_name="status"
     )
-    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
     state = models.CharField(max_length=8, choices=PresenceState, default=PresenceState.NEW)
     state_since = models.DateTimeField()
     reason = models.TextField()

@@ -82,7 +82,7 @@ class Migration(migrations.Migration):
                 ('version', models.CharField(max_length=64, null=True)),
                 ('address', models.GenericIPAddressField(null=True)),
                 ('vitals', models.JSONField(null=True)),
-                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='devices.tenant')),
+                ('tenant', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='devices.tenant')),
             ],
             options={
                 'verbose_name_plural': 'device statuses',

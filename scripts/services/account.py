@@ -1,0 +1,68 @@
+"""The account that the services run as."""
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypedDict
+
+
+class Identity(TypedDict, total=False):
+    """The arguments of `subprocess` that change a child's identity."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who runs the services: `nobody` when root starts them, else the person themselves.
+
+    PostgreSQL refuses to run as root.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    switched: bool
+
+    @classmethod
+    def current(cls) -> Self:
+        if os.geteuid() != 0:
+            return cls(str(os.geteuid()), os.geteuid(), os.getegid(), switched=False)
+        nobody = pwd.getpwnam("nobody")
+        return cls(nobody.pw_name, nobody.pw_uid, nobody.pw_gid, switched=True)
+
+    @property
+    def identity(self) -> Identity:
+        if not self.switched:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def can_enter(self, folder: Path) -> bool:
+        """True if this account reaches `folder`; asked of the kernel, so that ACLs count too."""
+        if not self.switched:
+            return os.access(folder, os.X_OK)
+        enter = subprocess.run(
+            ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)],
+            cwd="/",
+            stderr=subprocess.DEVNULL,
+            check=False,
+            **self.identity,
+        )
+        return enter.returncode == 0
+
+    def owns(self, path: Path) -> bool:
+        """True if `path` is this account's own."""
+        return path.stat().st_uid == self.uid
+
+    def give(self, path: Path) -> None:
+        """Make `path`, and all below it, this account's own."""
+        if not self.switched:
+            return
+        os.chown(path, self.uid, self.gid)
+        for folder, folders, files in os.walk(path):
+            for name in folders + files:
+                os.chown(Path(folder, name), self.uid, self.gid, follow_symlinks=False)

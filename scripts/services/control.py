@@ -1,0 +1,173 @@
+"""The embedded services of one clone, from the outside."""
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from scripts.services.account import Account
+from scripts.services.errors import ServiceError
+from scripts.services.packages import Programs, programs_install
+from scripts.services.ports import port_choose, port_is_free
+from scripts.services.postgres import Postgres
+from scripts.services.service import Service
+from scripts.services.state import Record, State
+from scripts.services.valkey import Valkey
+
+logger = logging.getLogger(__name__)
+
+Name = Literal["postgres", "valkey"]
+KINDS: dict[Name, type[Service]] = {"postgres": Postgres, "valkey": Valkey}
+LAUNCH_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where clients connect to: `postgres://…` and `redis://…`, passwords included."""
+
+    database_url: str
+    valkey_url: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """How one service is. `external` if its address was given in the environment."""
+
+    name: Name
+    external: bool
+    running: bool
+    pid: int | None
+    port: int | None
+    home: Path | None
+
+
+class Services:
+    """PostgreSQL and Valkey of the state folder `state`.
+
+    `up` starts no service whose address stands in the environment (`DATABASE_URL`, `VALKEY_URL`).
+    All methods raise ServiceError with a message for the person.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.state = State(state)
+
+    def up(self) -> Endpoints:
+        """Both services running and answering, whether they ran before or not."""
+        for name in KINDS:
+            if self._external_url(name):
+                logger.info("%s: not started, %s is set", name, KINDS[name].variable)
+            else:
+                self.start(name)
+        return self.endpoints()
+
+    def down(self) -> None:
+        """Both services shut down cleanly. One that does not run is no error."""
+        for name in KINDS:
+            self.stop(name)
+
+    def endpoints(self) -> Endpoints:
+        """The addresses of both. ServiceError if a service has never been started."""
+        return Endpoints(self._url("postgres"), self._url("valkey"))
+
+    def status(self) -> list[Status]:
+        """How each service is; changes nothing."""
+        return [self._status(name) for name in KINDS]
+
+    def start(self, name: Name) -> None:
+        """The service running and answering, on the port it had before if that is free."""
+        programs = programs_install()
+        with self.state.lock():
+            record = self.state.record(name)
+            account = Account.current()
+            _check_reach(account, programs)
+            home = self.state.home(name, account)
+            service = KINDS[name](home, account=account, record=record)
+            if service.pid is not None and record.port is not None:
+                logger.info("%s: already running on port %d", name, record.port)
+                service.await_ready(programs, record.port)
+            else:
+                service.stop()
+                port = self._launch(service, programs, record)
+                logger.info("%s: started on port %d", name, port)
+                record.port, record.pid, record.url = port, service.pid, service.url(port)
+                self.state.remember(name, record)
+
+    def stop(self, name: Name) -> None:
+        """The service shut down cleanly: everything written is on disk."""
+        self._end(name, kill=False)
+
+    def kill(self, name: Name) -> None:
+        """The service and all its children killed (SIGKILL) and dead."""
+        self._end(name, kill=True)
+
+    def erase(self) -> None:
+        """Both services stopped, and all their data removed, also where it lies elsewhere."""
+        for name in KINDS:
+            self.kill(name)
+            with self.state.lock():
+                self.state.home_remove(name)
+        self.state.forget()
+
+    def _launch(self, service: Service, programs: Programs, record: Record) -> int:
+        # Stored first: data whose password was lost would be of no use.
+        self.state.remember(service.name, record)
+        service.prepare(programs)
+        for attempt in range(1, LAUNCH_ATTEMPTS + 1):
+            port = port_choose(record.port, service.default_port)
+            try:
+                service.launch(programs, port)
+                service.await_ready(programs, port)
+                break
+            except ServiceError:
+                # Someone else may have taken the port in between.
+                if port_is_free(port) or attempt == LAUNCH_ATTEMPTS:
+                    raise
+        return port
+
+    def _end(self, name: Name, *, kill: bool) -> None:
+        if self.state.home_find(name) is None:
+            return
+        with self.state.lock():
+            service = self._service_find(name)
+            if service is None or service.pid is None:
+                return
+            if kill:
+                service.kill()
+            else:
+                service.stop()
+            service.record.pid = None
+            self.state.remember(name, service.record)
+        logger.info("%s: %s", name, "killed" if kill else "stopped")
+
+    def _service_find(self, name: Name) -> Service | None:
+        home = self.state.home_find(name)
+        if home is None:
+            return None
+        return KINDS[name](home, account=Account.current(), record=self.state.record(name))
+
+    def _status(self, name: Name) -> Status:
+        external = bool(self._external_url(name))
+        service = self._service_find(name)
+        if service is None:
+            return Status(name, external, external, None, None, None)
+        pid = service.pid
+        running = external or pid is not None
+        return Status(name, external, running, pid, service.record.port, service.home)
+
+    def _url(self, name: Name) -> str:
+        url = self._external_url(name) or self.state.record(name).url
+        if url is None:
+            raise ServiceError(f"{name} has not been started; run `up` first.")
+        return url
+
+    def _external_url(self, name: Name) -> str | None:
+        return os.environ.get(KINDS[name].variable) or None
+
+
+def _check_reach(account: Account, programs: Programs) -> None:
+    if not account.can_enter(programs.root):
+        raise ServiceError(
+            f"The user {account.name}, which runs the services, cannot read {programs.root}; set "
+            "ROLLCALL_CACHE to a folder that everyone can read."
+        )

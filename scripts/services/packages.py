@@ -1,0 +1,125 @@
+"""The services' programs, unpacked once for all clones into a cache outside of them."""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.services import debian, elf
+from scripts.services.errors import ServiceError
+
+logger = logging.getLogger(__name__)
+
+# Raise it whenever what lies in the cache changes.
+LAYOUT = 1
+CACHE_VARIABLE = "ROLLCALL_CACHE"
+MANIFEST = "installed.json"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The unpacked programs; `root` holds their `usr/`."""
+
+    root: Path
+
+    def postgres(self, name: str) -> str:
+        """The path of a program of PostgreSQL: `postgres`, `initdb`, `psql` …"""
+        return str(self.root / "usr/lib/postgresql/17/bin" / name)
+
+    def valkey(self, name: str) -> str:
+        """The path of `valkey-server` or `valkey-cli`."""
+        return str(self.root / "usr/bin" / name)
+
+
+def cache_folder() -> Path:
+    """Where the programs are kept, for every clone of this person."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/cache/rollcall")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollcall"
+
+
+def programs_install() -> Programs:
+    """The programs, downloaded only if the cache has none. Safe to call from two processes.
+
+    Raises ServiceError (network, signature, cache not writable) and UnsupportedSystemError.
+    """
+    home = cache_folder() / f"{debian.RELEASE}-{LAYOUT}-{debian.architecture()}"
+    _check_time_zones()
+    if _is_complete(home):
+        return Programs(home)
+    elf.patchelf_program()
+    with _cache_lock(home.parent):
+        if not _is_complete(home):
+            _install(home)
+    return Programs(home)
+
+
+def _install(home: Path) -> None:
+    logger.info("downloading PostgreSQL, TimescaleDB and Valkey to %s, once", home)
+    _remove_leftovers(home)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=home.parent) as temporary:
+        root = Path(temporary, "root")
+        root.mkdir(mode=0o755)
+        apt = Path(temporary, "apt")
+        apt.mkdir()
+        archives = debian.download(apt)
+        debian.unpack(archives, root)
+        _prune(root)
+        folders = [root / "usr/bin", root / "usr/lib/postgresql/17/bin"]
+        elf.programs_bind(folders, root=root, home=home)
+        manifest = {"home": str(home), "packages": [archive.name for archive in archives]}
+        (root / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        root.chmod(0o755)
+        root.rename(home)
+
+
+def _is_complete(home: Path) -> bool:
+    try:
+        manifest = json.loads((home / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    # The programs know their absolute place: a cache that was moved is of no use.
+    return bool(manifest.get("home") == str(home))
+
+
+def _prune(root: Path) -> None:
+    for name in ("doc", "locale", "man", "lintian", "bug"):
+        shutil.rmtree(root / "usr/share" / name, ignore_errors=True)
+    # Without it PostgreSQL knows that it has no JIT; with it, and no LLVM, a query would fail.
+    (root / "usr/lib/postgresql/17/lib/llvmjit.so").unlink(missing_ok=True)
+
+
+def _remove_leftovers(home: Path) -> None:
+    for leftover in [home, *home.parent.glob(".partial-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_time_zones() -> None:
+    if not Path("/usr/share/zoneinfo/UTC").exists():
+        raise ServiceError("The system has no time zones; install the package tzdata.")
+
+
+@contextmanager
+def _cache_lock(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(folder / "install.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise ServiceError(
+            f"{folder} cannot be written ({error.strerror}); set {CACHE_VARIABLE} to a folder of "
+            "your own."
+        ) from error
+    try:
+        folder.chmod(0o755)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

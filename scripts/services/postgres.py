@@ -1,0 +1,211 @@
+"""PostgreSQL with TimescaleDB."""
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from scripts.services import process
+from scripts.services.packages import Programs
+from scripts.services.ports import ADDRESS
+from scripts.services.service import Service
+from scripts.services.state import private_write
+
+DATABASE = "rollcall"
+ROLE = "rollcall"
+SUPERUSER = "postgres"
+START_TIMEOUT_S = 300
+SETTINGS_FILE = "rollcall.conf"
+
+# Written anew at each start, so that an upgrade of the project takes effect.
+SETTINGS = """\
+# Written by scripts.services at each start: changes here are lost. Use ALTER SYSTEM.
+listen_addresses = '{address}'
+port = {port}
+unix_socket_directories = ''
+password_encryption = 'scram-sha-256'
+max_connections = 100
+
+shared_preload_libraries = 'timescaledb'
+timescaledb.telemetry_level = off
+# The Apache edition has no jobs for its workers to run: each database would only pay for a
+# scheduler, and a scheduler would stand in the way of dropping the database.
+timescaledb.max_background_workers = 0
+max_worker_processes = 4
+max_parallel_workers = 2
+max_parallel_workers_per_gather = 1
+max_parallel_maintenance_workers = 1
+max_logical_replication_workers = 0
+jit = off
+
+# shared_buffers is taken from the system only as it is used.
+shared_buffers = 256MB
+effective_cache_size = 1GB
+work_mem = 8MB
+maintenance_work_mem = 128MB
+random_page_cost = 1.1
+# A query may lock each chunk of a hypertable.
+max_locks_per_transaction = 256
+
+fsync = on
+synchronous_commit = on
+wal_compression = on
+max_wal_size = 4GB
+min_wal_size = 128MB
+checkpoint_timeout = 15min
+
+timezone = 'UTC'
+log_timezone = 'UTC'
+# One file a weekday, started afresh a week later.
+logging_collector = on
+log_directory = '../log'
+log_filename = 'postgres-%a.log'
+log_rotation_age = 1d
+log_rotation_size = 0
+log_truncate_on_rotation = on
+log_checkpoints = off
+"""
+
+# `\\gexec` runs what the query returns: nothing if the thing is there already.
+PROVISION = """\
+select 'create role {role}' where not exists (select from pg_roles where rolname = '{role}') \\gexec
+alter role {role} login nosuperuser createdb createrole password '{password}';
+grant pg_monitor to {role};
+\\connect template1
+create extension if not exists timescaledb;
+\\connect {superuser}
+select 'create database {database} owner {role}'
+ where not exists (select from pg_database where datname = '{database}') \\gexec
+"""
+
+
+class Postgres(Service):
+    """The database. Its role `rollcall` may create databases and roles, and is no superuser:
+    TimescaleDB is in template1, and so in every database made from it."""
+
+    name = "postgres"
+    program = "postgres"
+    variable = "DATABASE_URL"
+    default_port = 5432
+    stop_signal = signal.SIGINT
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "start.log"
+
+    def url(self, port: int) -> str:
+        return f"postgres://{ROLE}:{self.record.password}@{ADDRESS}:{port}/{DATABASE}"
+
+    def prepare(self, programs: Programs) -> None:
+        self.kill_left_behind()
+        if not self.folder.exists():
+            self._create(programs)
+        else:
+            self._clear_stale_lock()
+            if not self.record.password_applied:
+                self._replace_password(programs)
+        self.record.password_applied = True
+
+    def launch(self, programs: Programs, port: int) -> None:
+        settings = SETTINGS.format(address=ADDRESS, port=port)
+        private_write(self.folder / SETTINGS_FILE, settings, self.account)
+        self.log_trim()
+        command = [programs.postgres("pg_ctl"), "start", "--wait", f"--timeout={START_TIMEOUT_S}"]
+        done = self._run([*command, f"--pgdata={self.folder}", f"--log={self.log}", "--silent"])
+        if done.returncode != 0:
+            raise self.failure("did not start")
+
+    def await_ready(self, programs: Programs, port: int) -> None:
+        if not self._answers(programs, port):
+            self._provision(programs, port)
+        if not self._answers(programs, port):
+            raise self.failure("does not answer")
+
+    def _create(self, programs: Programs) -> None:
+        unfinished = self.home / "data.unfinished"
+        process.processes_kill(self.program, unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        password_file = self.home / "password"
+        private_write(password_file, self.record.superuser_password, self.account)
+        done = self._run(
+            [
+                programs.postgres("initdb"),
+                f"--pgdata={unfinished}",
+                f"--username={SUPERUSER}",
+                f"--pwfile={password_file}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+            ]
+        )
+        password_file.unlink()
+        if done.returncode != 0:
+            private_write(self.log, done.stdout + done.stderr, self.account)
+            raise self.failure("could not be created")
+        with (unfinished / "postgresql.conf").open("a") as file:
+            file.write(f"include_if_exists = '{SETTINGS_FILE}'\n")
+        unfinished.rename(self.folder)
+
+    def _clear_stale_lock(self) -> None:
+        # After a crash its process id may belong to another process of the same account, which
+        # PostgreSQL would take for itself. Nothing runs here: `_processes` has just told.
+        if not self._processes():
+            (self.folder / "postmaster.pid").unlink(missing_ok=True)
+
+    def _replace_password(self, programs: Programs) -> None:
+        statement = f"alter role {SUPERUSER} password '{self.record.superuser_password}'\n"
+        command = [programs.postgres("postgres"), "--single", "-j", "-D", str(self.folder)]
+        done = self._run([*command, SUPERUSER], text=statement)
+        if done.returncode != 0:
+            raise self.failure("did not take its new password")
+
+    def _answers(self, programs: Programs, port: int) -> bool:
+        done = self._psql(programs, port, "select 1", role=ROLE, database=DATABASE)
+        return done.returncode == 0
+
+    def _provision(self, programs: Programs, port: int) -> None:
+        self._extension_upgrade(programs, port)
+        script = PROVISION.format(
+            role=ROLE, database=DATABASE, superuser=SUPERUSER, password=self.record.password
+        )
+        done = self._psql(programs, port, script, role=SUPERUSER, database=SUPERUSER)
+        if done.returncode != 0:
+            private_write(self.log, done.stderr, self.account)
+            raise self.failure("could not be set up")
+
+    def _extension_upgrade(self, programs: Programs, port: int) -> None:
+        # Newer packages hold only the newer library, which a database must be told of before
+        # anything else. Databases without the extension answer with an error, which is right.
+        query = "select datname from pg_database where datallowconn"
+        names = self._psql(programs, port, query, role=SUPERUSER, database=SUPERUSER).stdout
+        for name in names.splitlines():
+            update = "alter extension timescaledb update"
+            self._psql(programs, port, update, role=SUPERUSER, database=name)
+
+    def _psql(
+        self, programs: Programs, port: int, script: str, *, role: str, database: str
+    ) -> subprocess.CompletedProcess[str]:
+        secret = self.record.password if role == ROLE else self.record.superuser_password
+        return self._run(
+            [
+                programs.postgres("psql"),
+                "--no-psqlrc",
+                "--no-password",
+                "--quiet",
+                "--tuples-only",
+                "--no-align",
+                "--set=ON_ERROR_STOP=1",
+                f"--host={ADDRESS}",
+                f"--port={port}",
+                f"--username={role}",
+                f"--dbname={database}",
+            ],
+            text=script,
+            secret={"PGPASSWORD": secret, "PGCONNECT_TIMEOUT": "10"},
+        )

@@ -1,0 +1,88 @@
+"""Processes of a service: found, signalled and awaited.
+
+A process belongs to a service if it runs the service's program in the service's data folder. So a
+process id that the kernel has given to someone else is never signalled, and none is lost when its
+pid file is.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+DELETED = " (deleted)"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A living process."""
+
+    pid: int
+    parent: int
+
+
+def processes_find(program: str, folder: Path) -> list[Process]:
+    """The living processes that run `program` with `folder` as their working folder."""
+    wanted = str(folder)
+    return [process for process in _processes(program) if _working_folder(process.pid) == wanted]
+
+
+def leader_find(program: str, folder: Path) -> Process | None:
+    """The one process of them that is no child of another."""
+    processes = processes_find(program, folder)
+    pids = {process.pid for process in processes}
+    return next((process for process in processes if process.parent not in pids), None)
+
+
+def processes_kill(program: str, folder: Path, timeout_s: float = 30) -> None:
+    """Kill all processes of `program` in `folder`; returns when they are dead.
+
+    The leader is stopped first, so that it cannot have another child meanwhile.
+    """
+    if leader := leader_find(program, folder):
+        signal_send(leader.pid, signal.SIGSTOP)
+    for process in processes_find(program, folder):
+        signal_send(process.pid, signal.SIGKILL)
+    wait_until(lambda: not processes_find(program, folder), timeout_s)
+
+
+def signal_send(pid: int, number: signal.Signals) -> None:
+    """Send a signal; a process that is gone already is no error."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """True as soon as `condition` holds, False if it does not within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _processes(program: str) -> Iterator[Process]:
+    for entry in PROC.iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+        except OSError:
+            continue
+        name = stat[stat.index("(") + 1 : stat.rindex(")")]
+        state, parent = stat[stat.rindex(")") + 2 :].split()[:2]
+        if name == program and state not in "ZX":
+            yield Process(int(entry.name), int(parent))
+
+
+def _working_folder(pid: int) -> str | None:
+    try:
+        return str((PROC / str(pid) / "cwd").readlink())
+    except OSError:
+        return None

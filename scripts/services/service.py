@@ -1,0 +1,112 @@
+"""What PostgreSQL and Valkey have in common: started, awaited, stopped and killed alike."""
+
+import os
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from scripts.services import process
+from scripts.services.account import Account
+from scripts.services.errors import ServiceError
+from scripts.services.packages import Programs
+from scripts.services.state import Record
+
+LOG_LIMIT_BYTES = 8_000_000
+STOP_TIMEOUT_S = 120.0
+
+
+class Service(ABC):
+    """One service of one state folder. `home` is its own folder, `record` what is remembered."""
+
+    name: ClassVar[str]
+    program: ClassVar[str]
+    variable: ClassVar[str]
+    default_port: ClassVar[int]
+    stop_signal: ClassVar[signal.Signals]
+
+    def __init__(self, home: Path, *, account: Account, record: Record) -> None:
+        self.home = home
+        self.account = account
+        self.record = record
+
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """The data folder: the working folder of the service's processes."""
+
+    @property
+    @abstractmethod
+    def log(self) -> Path:
+        """The file that tells why the service did not start."""
+
+    @abstractmethod
+    def url(self, port: int) -> str:
+        """The address for clients, with the password."""
+
+    @abstractmethod
+    def prepare(self, programs: Programs) -> None:
+        """Make the data folder ready for a start; what is there already is kept."""
+
+    @abstractmethod
+    def launch(self, programs: Programs, port: int) -> None:
+        """Start the service in a session of its own. ServiceError if it refuses."""
+
+    @abstractmethod
+    def await_ready(self, programs: Programs, port: int) -> None:
+        """Return once clients are answered. ServiceError if that does not come about."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the running service, None if it does not run."""
+        leader = process.leader_find(self.program, self.folder)
+        return leader.pid if leader else None
+
+    def stop(self) -> None:
+        """Shut the service down cleanly; returns when its last process has ended."""
+        if (pid := self.pid) is not None:
+            process.signal_send(pid, self.stop_signal)
+        if not process.wait_until(lambda: not self._processes(), STOP_TIMEOUT_S):
+            raise ServiceError(
+                f"{self.name} still runs after {STOP_TIMEOUT_S:.0f} s; see {self.log}."
+            )
+
+    def kill(self) -> None:
+        """Kill all processes of the service at once; returns when they are dead."""
+        process.processes_kill(self.program, self.folder)
+
+    def kill_left_behind(self) -> None:
+        """Kill what still runs in a data folder of this path that has since been removed."""
+        process.processes_kill(self.program, Path(f"{self.folder}{process.DELETED}"))
+
+    def log_trim(self) -> None:
+        """Keep the log bounded: one that has grown large becomes `….1`, over the one before."""
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
+            self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+
+    def failure(self, what: str) -> ServiceError:
+        """The error that says what failed, with the last lines of the log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        last = " / ".join(line.strip() for line in lines[-2:]) or "nothing"
+        return ServiceError(f"{self.name} {what}; {self.log} ends with: {last}")
+
+    def _processes(self) -> list[process.Process]:
+        return process.processes_find(self.program, self.folder)
+
+    def _run(
+        self, argv: list[str], *, text: str = "", secret: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program as the service's account, apart from the person's own settings."""
+        environment = {"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self.home), **(secret or {})}
+        return subprocess.run(
+            argv,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+            **self.account.identity,
+        )

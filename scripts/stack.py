@@ -1,0 +1,150 @@
+"""A whole Rollcall on free ports with a database of its own, for tests and benchmarks."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psycopg
+import redis
+
+from scripts.processes import BIN, ROOT, Addresses, commands, environment
+from scripts.services import Name, Services
+from scripts.services.ports import port_choose
+
+DATABASE = "stack"
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+
+
+class Stack:
+    """Real services and real processes: `portal`, `ingest`, `worker`, `beat`.
+
+    `state` is the folder of the embedded services, `overrides` are settings as environment
+    variables, on top of those that make sense for tests. Logs stand in `state`/log.
+    """
+
+    def __init__(self, state: Path, overrides: Mapping[str, str] | None = None) -> None:
+        self.state = state
+        self.services = Services(state)
+        self.addresses = Addresses("127.0.0.1", port_choose(), port_choose())
+        self.portal_url = self.addresses.portal_url
+        self.ingest_url = self.addresses.ingest_url
+        self.env: dict[str, str] = {}
+        self._overrides = dict(overrides or {})
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def database_url(self) -> str:
+        return self.env["DATABASE_URL"]
+
+    def up(self) -> None:
+        """A fresh database, migrated, and every process answering."""
+        endpoints = self.services.up()
+        base, _, _ = endpoints.database_url.rpartition("/")
+        _recreate_database(endpoints.database_url)
+        redis.Redis.from_url(endpoints.valkey_url).flushdb()
+        self.env = environment(
+            {**os.environ, **self._overrides},
+            state=self.state,
+            database_url=f"{base}/{DATABASE}",
+            valkey_url=endpoints.valkey_url,
+        )
+        self.manage("migrate", "--verbosity=0")
+        self.manage("collectstatic", "--noinput", "--verbosity=0")
+        for name in commands(self.addresses):
+            self.start(name)
+        self.await_servers()
+
+    def down(self) -> None:
+        """Every process stopped, the services too; data stays."""
+        for name in list(self._running):
+            self.stop(name)
+        self.services.down()
+
+    def start(self, name: str) -> None:
+        """Starts a process; returns at once."""
+        log = self.state / "log" / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._running[name] = subprocess.Popen(
+                commands(self.addresses)[name],
+                cwd=ROOT,
+                env=self.env,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def stop(self, name: str) -> None:
+        """Stops a process as a supervisor would, with SIGTERM."""
+        process = self._running.pop(name)
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def kill(self, name: str) -> None:
+        """Kills a process and its children with SIGKILL; returns when they are gone."""
+        process = self._running.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def pid(self, name: str) -> int:
+        """The process id of a running process; it leads a process group of its own."""
+        return self._running[name].pid
+
+    def kill_service(self, name: Name) -> None:
+        """Kills an embedded service with SIGKILL."""
+        self.services.kill(name)
+
+    def start_service(self, name: Name) -> None:
+        """Starts an embedded service again; returns when it answers."""
+        self.services.start(name)
+
+    def await_servers(self) -> None:
+        """Returns when both servers answer /health with 200."""
+        for url in (self.portal_url, self.ingest_url):
+            await_condition(lambda url=url: _healthy(f"{url}/health"), START_TIMEOUT_S, url)
+
+    def manage(self, *arguments: str) -> str:
+        """Runs a management command; returns what it printed."""
+        done = subprocess.run(
+            [str(BIN / "python"), "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{done.stderr}")
+        return done.stdout
+
+
+def await_condition(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Returns as soon as `condition` holds; TimeoutError naming `what` after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {timeout_s:.0f} s still waiting for: {what}")
+        time.sleep(0.02)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _recreate_database(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {DATABASE}")

@@ -1,0 +1,72 @@
+"""Fixtures of all tests: two tenants with an outsider, a clean stream, and the running stack."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from django.contrib.auth.models import User
+
+from devices.credentials import credential_issue
+from devices.models import Device, Membership, Site, Tenant
+from ingest import stream
+from scripts.stack import Stack
+from tests.services import STATE
+
+STACK_SETTINGS = {"PRESENCE_SWEEP_S": "1", "LOG_LEVEL": "INFO"}
+
+
+@dataclass
+class Fleet:
+    """A tenant with a manager, a site and one device that has a key."""
+
+    tenant: Tenant
+    manager: User
+    site: Site
+    device: Device
+    key: str
+
+
+def make_fleet(slug: str) -> Fleet:
+    tenant = Tenant.objects.create(name=slug.title(), slug=slug)
+    manager = User.objects.create_user(f"{slug}-manager", password="correct horse", is_staff=True)
+    Membership.objects.create(tenant=tenant, user=manager, role=Membership.Role.MANAGER)
+    site = Site.objects.create(tenant=tenant, name=f"{slug} site")
+    device = Device.objects.create(tenant=tenant, device_id=f"{slug}-phone", kind="phone")
+    return Fleet(tenant, manager, site, device, credential_issue(device=device).key)
+
+
+@pytest.fixture
+def acme(db: None) -> Fleet:
+    return make_fleet("acme")
+
+
+@pytest.fixture
+def rival(db: None) -> Fleet:
+    """The other tenant, so that every test can ask: and can the outsider?"""
+    return make_fleet("rival")
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return User.objects.create_superuser("operator", password="correct horse")
+
+
+@pytest.fixture
+def valkey() -> Iterator[None]:
+    """The stream of this process's own Valkey database, empty before and after."""
+    stream.connection().flushdb()
+    yield
+    stream.connection().flushdb()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Portal, ingest, worker and beat, running for real; started once and shared."""
+    for variable in ("DATABASE_URL", "VALKEY_URL"):
+        os.environ.pop(variable, None)
+    running = Stack(STATE, STACK_SETTINGS)
+    running.up()
+    yield running
+    for name in list(running._running):
+        running.stop(name)

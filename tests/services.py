@@ -1,0 +1,24 @@
+"""Pytest plugin: the embedded PostgreSQL and Valkey of the tests, up before Django's settings
+are read. They live in var/test and stay up only while tests run."""
+
+import os
+
+import pytest
+
+from scripts.processes import ROOT
+from scripts.services import Services
+
+STATE = ROOT / "var" / "test"
+
+for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
+    os.environ.pop(variable, None)
+services = Services(STATE)
+_endpoints = services.up()
+os.environ["DATABASE_URL"] = _endpoints.database_url
+# The stack under test has Valkey's database 0, tests inside this process have 1.
+os.environ["VALKEY_URL"] = _endpoints.valkey_url.removesuffix("/0") + "/1"
+os.environ["SECRET_KEY"] = "only for tests, long enough for every signer in the project"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    services.down()
