@@ -8,10 +8,10 @@ import hashlib
 import hmac
 import secrets
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import F
 
@@ -56,7 +56,7 @@ def credentials_issue(*, devices: Iterable[Device], label: str = "") -> list[Iss
             tenant_id=device.tenant_id,
             device=device,
             prefix=prefix,
-            secret_sha256=_hash(secret),
+            secret_sha256=secret_hash(secret),
             label=label,
         )
         issued.append(IssuedKey(credential, f"rc_{prefix}_{secret}"))
@@ -74,11 +74,29 @@ def device_for_key(key: str) -> SpeakingDevice | None:
 
     A key of an inactive tenant's device is as good as unknown.
     """
-    prefix, secret = _split(key)
-    row = (
-        Credential.objects.filter(prefix=prefix, revoked_at=None, device__tenant__is_active=True)
+    return devices_for_keys([key]).get(key)
+
+
+def devices_for_keys(keys: Sequence[str]) -> dict[str, SpeakingDevice]:
+    """The devices of those of the keys that device_for_key would know, with one query."""
+    given = {key: _split(key) for key in keys}
+    rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
+    return {
+        key: SpeakingDevice(row[2], row[3], row[4], row[5] or row[6])
+        for key, (prefix, secret) in given.items()
+        if (row := rows.get(prefix)) and hmac.compare_digest(bytes(row[1]), secret_hash(secret))
+    }
+
+
+def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
+    rows = (
+        Credential.objects.filter(
+            prefix__in=prefixes, revoked_at=None, device__tenant__is_active=True
+        )
         .annotate(device_name=F("device__device_id"))
+        .order_by()
         .values_list(
+            "prefix",
             "secret_sha256",
             "device_id",
             "tenant_id",
@@ -86,13 +104,8 @@ def device_for_key(key: str) -> SpeakingDevice | None:
             "device__expected_interval_s",
             "device__tenant__default_interval_s",
         )
-        .first()
-        if prefix
-        else None
     )
-    if row is None or not hmac.compare_digest(bytes(row[0]), _hash(secret)):
-        return None
-    return SpeakingDevice(row[1], row[2], row[3], row[4] or row[5])
+    return {row[0]: row for row in rows}
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -106,5 +119,6 @@ def _random_text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def _hash(secret: str) -> bytes:
+def secret_hash(secret: str) -> bytes:
+    """The 32 bytes kept of a secret."""
     return hashlib.sha256(secret.encode()).digest()

@@ -111,7 +111,7 @@ class Stack:
     def await_servers(self) -> None:
         """Returns when both servers answer /health with 200."""
         for url in (self.portal_url, self.ingest_url):
-            await_condition(lambda url=url: _healthy(f"{url}/health"), START_TIMEOUT_S, url)
+            await_condition(lambda url=url: healthy(f"{url}/health"), START_TIMEOUT_S, url)
 
     def manage(self, *arguments: str) -> str:
         """Runs a management command; returns what it printed."""
@@ -136,7 +136,8 @@ def await_condition(condition: Callable[[], bool], timeout_s: float, what: str) 
         time.sleep(0.02)
 
 
-def _healthy(url: str) -> bool:
+def healthy(url: str) -> bool:
+    """Whether the address answers with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)

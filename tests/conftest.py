@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 
 from devices.credentials import credential_issue
@@ -70,3 +71,8 @@ def stack() -> Iterator[Stack]:
     yield running
     for name in list(running._running):
         running.stop(name)
+
+
+@pytest.fixture(autouse=True)
+def fast_passwords(settings: LazySettings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict
 
+from scripts.services.errors import UnsupportedSystemError
+
 
 class Identity(TypedDict, total=False):
     """The arguments of `subprocess` that change a child's identity."""
@@ -32,7 +34,10 @@ class Account:
     def current(cls) -> Self:
         if os.geteuid() != 0:
             return cls(str(os.geteuid()), os.geteuid(), os.getegid(), switched=False)
-        nobody = pwd.getpwnam("nobody")
+        try:
+            nobody = pwd.getpwnam("nobody")
+        except KeyError as error:
+            raise UnsupportedSystemError("The system has no user `nobody`.") from error
         return cls(nobody.pw_name, nobody.pw_uid, nobody.pw_gid, switched=True)
 
     @property

@@ -35,6 +35,15 @@ DEBIAN_SUITES = {
     *("oldstable", "stable", "testing", "unstable"),
 }
 MIRROR_VARIABLE = "ROLLCALL_DEBIAN_MIRROR"
+APT_OPTIONS = {
+    # The account `_apt` could not write into the cache.
+    "APT::Sandbox::User": "root",
+    "APT::Update::Error-Mode": "any",
+    "Acquire::Languages": "none",
+    "Acquire::Retries": "2",
+    "Acquire::http::Timeout": "20",
+    "Acquire::https::Timeout": "20",
+}
 KEYRINGS = Path("/usr/share/keyrings")
 APT_ETC = Path("/etc/apt")
 
@@ -215,12 +224,7 @@ def _apt_conf(folder: Path) -> str:
             'Dir::Etc::Main "/dev/null";',
             'Dir::Etc::Preferences "/dev/null";',
             'Dir::Etc::Trusted "/dev/null";',
-            'APT::Sandbox::User "root";',
-            'APT::Update::Error-Mode "any";',
-            'Acquire::Languages "none";',
-            'Acquire::Retries "2";',
-            'Acquire::http::Timeout "20";',
-            'Acquire::https::Timeout "20";',
+            *(f'{name} "{value}";' for name, value in APT_OPTIONS.items()),
             "",
         ]
     )

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -13,6 +14,8 @@ from typing import Any
 
 from scripts.services.account import Account
 from scripts.services.errors import ServiceError
+
+logger = logging.getLogger(__name__)
 
 # Where the data lies when `nobody` cannot enter the state folder.
 ELSEWHERE = Path("/var/lib/rollcall")
@@ -78,7 +81,7 @@ class State:
             account.give(place)
         elif not account.owns(place):
             raise _foreign(place)
-        if account.switched and not account.can_enter(place):
+        if account.switched and not account.can_enter(place.resolve()):
             self._move_elsewhere(place, account)
         return place.resolve()
 
@@ -104,6 +107,7 @@ class State:
         shutil.move(place, target)
         account.give(target)
         place.symlink_to(target)
+        logger.info("%s lies in %s, where the user %s can enter", place, target, account.name)
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:

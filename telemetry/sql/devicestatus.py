@@ -28,12 +28,13 @@ JUDGED = """
 judged AS (
     SELECT i.*, s.state AS previous_state, s.last_seen AS previous_seen,
            extract(epoch FROM i.time - i.received_at) AS skew_s,
-           coalesce(
-               extract(epoch FROM i.received_at - i.time)
-                   <= s.interval_s + s.grace_s + greatest(0, -coalesce(s.clock_skew_s, 0))
-               OR (abs(extract(epoch FROM i.time - i.received_at) - s.skew_candidate_s) <= 3
-                   AND i.received_at >= s.skew_candidate_at + interval '5 s'),
-               true
+           i.time IS NULL
+           OR extract(epoch FROM i.received_at - i.time)
+               <= s.interval_s + s.grace_s + greatest(0, -coalesce(s.clock_skew_s, 0))
+           OR coalesce(
+               abs(extract(epoch FROM i.time - i.received_at) - s.skew_candidate_s) <= 3
+                   AND i.received_at >= s.skew_candidate_at + interval '5 s',
+               false
            ) AS live
     FROM incoming_heartbeat i JOIN telemetry_devicestatus s USING (device_id)
 )

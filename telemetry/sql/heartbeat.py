@@ -54,8 +54,9 @@ WHERE NOT EXISTS (SELECT FROM telemetry_devicestatus s WHERE s.device_id = i.dev
 
 
 def copy_incoming(cursor: CursorWrapper, rows: Iterable[IncomingHeartbeat]) -> None:
-    """Fills incoming_heartbeat, which empties itself when the transaction ends."""
+    """Fills incoming_heartbeat with these rows alone; it is emptied when the transaction ends."""
     cursor.execute(CREATE_INCOMING)
+    cursor.execute("DELETE FROM incoming_heartbeat")
     with cursor.copy(f"COPY incoming_heartbeat ({COLUMNS}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)

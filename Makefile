@@ -1,0 +1,59 @@
+# Rollcall: `make run` and `make test` are all that is needed; the rest is for people who work on it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+READY_DEV := $(VENV)/ready-dev
+
+.PHONY: run stop test lint bench format lock clean install install-dev
+
+run: $(READY)
+	@$(BIN)/python -m scripts.run
+
+stop: $(READY)
+	@$(BIN)/python -m scripts.run --stop
+
+test: $(READY_DEV)
+	@$(BIN)/python -m scripts.browser
+	@$(BIN)/python -m pytest
+
+lint: $(READY_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy .
+
+format: $(READY_DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY_DEV)
+	@$(BIN)/python -m bench
+
+# Removes all state, the database of `make run` included, and what was installed into the clone.
+clean:
+	@test ! -x $(BIN)/python || $(BIN)/python -m scripts.run --erase
+	rm -rf var $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# Pins requirements.in and requirements-dev.in.
+lock: $(VENV)/uv
+	$(BIN)/uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+
+install: $(READY)
+
+install-dev: $(READY_DEV)
+
+$(VENV)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rollcall needs Python 3.11 or newer; set PYTHON, as in: make run PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make virtual environments here. On Debian: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(READY): requirements.txt $(VENV)/uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
+	@touch $@
+
+$(READY_DEV): requirements-dev.txt $(READY)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,236 @@
+"""`make run`: everything on this machine, from the database to a simulated fleet.
+
+supervisord keeps the processes; the embedded services run beside them. State and logs stand in
+var/.
+"""
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scripts.processes import BIN, ROOT, Addresses, commands, environment
+from scripts.services import ServiceError, Services
+from scripts.services.ports import port_is_free
+from scripts.stack import await_condition, healthy
+
+STATE = ROOT / "var"
+PIDFILE = STATE / "supervisord.pid"
+CONFIGURATION = STATE / "supervisord.conf"
+DEMO = STATE / "demo.json"
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
+DEMO_DEVICES = 50
+
+SUPERVISOR = """\
+[supervisord]
+nodaemon=true
+silent=true
+pidfile={pidfile}
+logfile={logs}/supervisord.log
+logfile_maxbytes=5MB
+logfile_backups=1
+{user}
+"""
+
+PROGRAM = """
+[program:{name}]
+command={command}
+directory={root}
+autorestart=true
+startsecs=3
+startretries=1000
+stopwaitsecs=20
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={logs}/{name}.log
+stdout_logfile_maxbytes=20MB
+stdout_logfile_backups=1
+"""
+
+
+class RunError(Exception):
+    """Something that the person who runs Rollcall has to put right; its text says what."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m scripts.run", description=__doc__)
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--stop", action="store_true", help="stop what runs")
+    choice.add_argument("--erase", action="store_true", help="stop, and remove all data")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="  %(message)s")
+    try:
+        if options.stop or options.erase:
+            stop(erase=options.erase)
+        else:
+            run()
+    except (RunError, ServiceError) as error:
+        print(f"rollcall: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run() -> None:
+    """Brings everything up, says where it is, and stays until it is told to stop."""
+    began = time.monotonic()
+    if _supervisor_pid():
+        raise RunError("it runs already; `make stop` stops it.")
+    addresses = _addresses()
+    services = Services(STATE)
+    print("Rollcall is starting …")
+    try:
+        endpoints = services.up()
+        env = environment(
+            os.environ,
+            state=STATE,
+            database_url=endpoints.database_url,
+            valkey_url=endpoints.valkey_url,
+        )
+        _prepare(env, addresses)
+        _supervise(env, addresses, began)
+    finally:
+        services.down()
+
+
+def stop(*, erase: bool = False) -> None:
+    """Stops the processes and the embedded services; with `erase` their data goes too."""
+    if pid := _supervisor_pid():
+        os.kill(pid, signal.SIGTERM)
+        await_condition(lambda: _supervisor_pid() is None, STOP_TIMEOUT_S, "the processes to stop")
+    services = Services(STATE)
+    if erase:
+        services.erase()
+    else:
+        services.down()
+
+
+def _addresses() -> Addresses:
+    addresses = Addresses(
+        os.environ.get("HOST", "127.0.0.1"), _port("PORT", 8000), _port("INGEST_PORT", 8001)
+    )
+    for variable, port in (("PORT", addresses.portal_port), ("INGEST_PORT", addresses.ingest_port)):
+        if not port_is_free(port):
+            raise RunError(f"port {port} is taken; choose another: make run {variable}={port + 100}")
+    return addresses
+
+
+def _port(variable: str, default: int) -> int:
+    raw = os.environ.get(variable, str(default))
+    if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
+        raise RunError(f"{variable} is {raw!r}; it should be a port number from 1 to 65535.")
+    return int(raw)
+
+
+def _prepare(env: dict[str, str], addresses: Addresses) -> None:
+    """Migrates, collects static files beside it, and makes the demo tenant."""
+    static = _manage(env, "collectstatic", "--noinput", "--verbosity=0")
+    _await(_manage(env, "migrate", "--noinput", "--verbosity=0"), "migrate")
+    demo = _manage(
+        env,
+        "demo",
+        f"--devices={DEMO_DEVICES}",
+        f"--write={DEMO}",
+        f"--portal-url={addresses.portal_url}",
+        f"--ingest-url={addresses.ingest_url}",
+    )
+    _await(demo, "demo")
+    _await(static, "collectstatic")
+
+
+def _manage(env: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(BIN / "python"), "manage.py", *arguments],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _await(process: "subprocess.Popen[str]", name: str) -> None:
+    output, _ = process.communicate()
+    if process.returncode != 0:
+        raise RunError(f"manage.py {name} failed:\n{output}")
+
+
+def _supervise(env: dict[str, str], addresses: Addresses, began: float) -> None:
+    _configure(addresses)
+    supervisor = subprocess.Popen(
+        [str(BIN / "supervisord"), f"--configuration={CONFIGURATION}"], cwd=ROOT, env=env
+    )
+    # Ctrl-C reaches the supervisor too, as it is in the same terminal: it stops, and we with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: supervisor.terminate())
+    signal.signal(signal.SIGHUP, lambda number, frame: supervisor.terminate())
+    try:
+        await_condition(
+            lambda: supervisor.poll() is not None or _all_healthy(addresses),
+            START_TIMEOUT_S,
+            "the servers; see var/log",
+        )
+        if supervisor.poll() is None:
+            _greet(addresses, time.monotonic() - began)
+        supervisor.wait()
+    except TimeoutError as error:
+        raise RunError(str(error)) from None
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
+
+
+def _configure(addresses: Addresses) -> None:
+    logs = STATE / "log"
+    logs.mkdir(parents=True, exist_ok=True)
+    parts = [
+        SUPERVISOR.format(
+            pidfile=PIDFILE, logs=logs, user="user=root" if os.geteuid() == 0 else ""
+        )
+    ]
+    programs = commands(addresses)
+    if os.environ.get("ROLLCALL_SIMULATE", "1") != "0":
+        python = str(BIN / "python")
+        programs["fleet"] = [python, "manage.py", "simulate", f"--demo={DEMO}"]
+    for name, command in programs.items():
+        line = shlex.join(command).replace("%", "%%")
+        parts.append(PROGRAM.format(name=name, command=line, root=ROOT, logs=logs))
+    CONFIGURATION.write_text("".join(parts))
+
+
+def _all_healthy(addresses: Addresses) -> bool:
+    return all(healthy(f"{url}/health") for url in (addresses.portal_url, addresses.ingest_url))
+
+
+def _greet(addresses: Addresses, seconds: float) -> None:
+    demo = json.loads(DEMO.read_text())
+    print(
+        f"Rollcall is up after {seconds:.1f} s.\n\n"
+        f"  portal   {addresses.portal_url}/admin/\n"
+        f"  sign in  {demo['admin_user']} / {demo['admin_password']}\n"
+        f"  ingest   {addresses.ingest_url}/api/v1/heartbeats\n"
+        f"  keys     {DEMO.relative_to(ROOT)}\n"
+        f"  logs     var/log\n\n"
+        "Ctrl-C, or `make stop` elsewhere, stops it; the data stays.",
+        flush=True,
+    )
+
+
+def _supervisor_pid() -> int | None:
+    """The process id of the supervisor that runs from this folder, if one does."""
+    try:
+        pid = int(PIDFILE.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+    except (OSError, ValueError):
+        return None
+    return pid if str(CONFIGURATION) in command else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""Builds heartbeats as the drain hands them to the store."""
+
+from datetime import datetime
+from typing import Any
+
+from devices.models import Device
+from telemetry.sql.heartbeat import IncomingHeartbeat
+
+
+def heartbeat(device: Device, received_at: datetime, **fields: Any) -> IncomingHeartbeat:
+    given = dict.fromkeys(IncomingHeartbeat._fields) | fields
+    given |= {"device_id": device.pk, "tenant_id": device.tenant_id, "received_at": received_at}
+    return IncomingHeartbeat(**given)

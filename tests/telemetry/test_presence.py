@@ -1,0 +1,193 @@
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection, connections, transaction
+
+from devices.models import Device
+from telemetry.heartbeats import heartbeats_store
+from telemetry.locks import AdvisoryLock, try_lock_in_transaction
+from telemetry.models import DeviceStatus, PresenceEvent
+from telemetry.presence import SweepResult, presence_pause, presence_resume, presence_sweep
+from telemetry.sql import devicestatus
+from tests.conftest import Fleet
+from tests.telemetry.heartbeats import heartbeat
+
+T0 = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+
+
+def after(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def sweep(seconds: float) -> SweepResult:
+    return presence_sweep(ts=after(seconds), heard_until=after(seconds))
+
+
+def sweep_until(seconds: int) -> None:
+    """As beat does: every 10 s."""
+    for moment in range(0, seconds + 1, 10):
+        sweep(moment)
+
+
+def status(device: Device) -> DeviceStatus:
+    return DeviceStatus.objects.get(device=device)
+
+
+def transitions(device: Device) -> list[tuple[str, str]]:
+    events = PresenceEvent.objects.filter(device=device).order_by("time")
+    return [(event.previous_state, event.state) for event in events]
+
+
+@pytest.fixture
+def heard(acme: Fleet) -> Device:
+    """A device last heard at T0, expected every 60 s with 30 s grace."""
+    beat = heartbeat(acme.device, T0, address="10.0.0.7", battery_pct=12)
+    heartbeats_store(heartbeats=[beat])
+    return acme.device
+
+
+def test_a_silent_device_turns_late_then_offline_with_the_reason(heard: Device) -> None:
+    sweep_until(80)
+    assert status(heard).state == "online"
+
+    sweep(90)
+    assert (status(heard).state, status(heard).state_since) == ("late", after(90))
+    for moment in range(100, 200, 10):
+        sweep(moment)
+
+    assert status(heard).state == "offline"
+    assert status(heard).reason == (
+        "no heartbeat for 180 s, one expected every 60 s with 30 s grace; "
+        "last from 10.0.0.7, battery 12 %"
+    )
+    assert transitions(heard) == [("new", "online"), ("online", "late"), ("late", "offline")]
+
+
+def test_a_heartbeat_brings_it_back_with_how_long_it_was_silent(heard: Device) -> None:
+    sweep_until(200)
+
+    heartbeats_store(heartbeats=[heartbeat(heard, after(250))])
+
+    assert status(heard).state == "online"
+    assert status(heard).reason.startswith("heartbeat after 250 s of silence")
+    assert transitions(heard)[-1] == ("offline", "online")
+
+
+def test_a_sweep_says_each_thing_once(heard: Device) -> None:
+    sweep_until(80)
+    assert sweep(100) == SweepResult(1, 0, timedelta(0))
+    assert sweep(101) == SweepResult(0, 0, timedelta(0))
+
+
+def test_a_device_is_not_silent_while_its_heartbeat_waits_in_the_stream(heard: Device) -> None:
+    sweep_until(80)
+
+    result = presence_sweep(ts=after(120), heard_until=after(85))
+
+    assert result.late == 0
+    assert status(heard).state == "online"
+
+
+def test_new_devices_are_never_called_late(acme: Fleet) -> None:
+    sweep_until(500)
+
+    assert status(acme.device).state == "new"
+
+
+def test_time_in_which_nobody_listened_does_not_count(heard: Device) -> None:
+    sweep_until(30)
+
+    result = sweep(630)
+
+    assert result.deaf == timedelta(seconds=600)
+    assert status(heard).state == "online"
+    for moment in range(640, 691, 10):
+        sweep(moment)
+    latest = status(heard)
+    assert latest.state == "late"
+    assert "for 10 min of it paused, or this portal was not listening" in latest.reason
+
+
+def test_a_paused_device_is_not_judged_until_it_is_resumed(heard: Device) -> None:
+    presence_pause(device_ids=[heard.pk], by="ann", why="moving house", ts=after(10))
+    sweep_until(500)
+    assert (status(heard).state, status(heard).reason) == ("paused", "paused by ann: moving house")
+
+    presence_resume(device_ids=[heard.pk], by="bob", ts=after(500))
+    assert status(heard).state == "late"
+    assert status(heard).reason.startswith("resumed by bob; waiting for a heartbeat")
+    for moment in range(510, 681, 10):
+        sweep(moment)
+
+    assert status(heard).state == "offline"
+    assert "of it paused" in status(heard).reason
+    assert [state for _, state in transitions(heard)] == ["online", "paused", "late", "offline"]
+
+
+def test_pausing_and_resuming_again_change_nothing(heard: Device) -> None:
+    assert presence_resume(device_ids=[heard.pk], by="ann", ts=after(1)) == 0
+    assert presence_pause(device_ids=[heard.pk], by="ann", why="", ts=after(2)) == 1
+    assert presence_pause(device_ids=[heard.pk], by="ann", why="", ts=after(3)) == 0
+
+    assert status(heard).reason == "paused by ann"
+
+
+def test_a_resumed_device_that_was_never_heard_is_new_again(acme: Fleet) -> None:
+    presence_pause(device_ids=[acme.device.pk], by="ann", why="", ts=T0)
+    presence_resume(device_ids=[acme.device.pk], by="ann", ts=after(5))
+
+    assert status(acme.device).state == "new"
+
+
+def test_finding_the_silent_reads_no_history_and_no_whole_table(acme: Fleet) -> None:
+    Device.objects.bulk_create(
+        Device(tenant=acme.tenant, device_id=f"d{n}") for n in range(3000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_devicestatus SET state = 'online', late_at = now()")
+        cursor.execute("ANALYZE telemetry_devicestatus")
+        cursor.execute(
+            "EXPLAIN " + devicestatus.LOCK_DUE,
+            {"ts": datetime(2020, 1, 1, tzinfo=UTC), "limit": 10},
+        )
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    assert "status_next_late" in plan
+    assert "Seq Scan" not in plan
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_heartbeat_that_races_the_sweep_wins(heard: Device) -> None:
+    """The heartbeat's transaction is open when the sweep comes; the sweep leaves it alone."""
+    sweep_until(80)
+    with transaction.atomic():
+        heartbeats_store(heartbeats=[heartbeat(heard, after(95))])
+        result = _in_another_connection(lambda: sweep(100))
+    assert result == SweepResult(0, 0, timedelta(0))
+    assert status(heard).state == "online"
+    assert transitions(heard) == [("new", "online")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_sweeps_do_not_run_at_once(heard: Device) -> None:
+    sweep_until(80)
+    with transaction.atomic():
+        assert try_lock_in_transaction(AdvisoryLock.PRESENCE_SWEEP)
+        result = _in_another_connection(lambda: sweep(100))
+    assert result.late == 0
+    assert sweep(101).late == 1
+
+
+def _in_another_connection(act: Callable[[], SweepResult]) -> SweepResult:
+    results: list[SweepResult] = []
+
+    def run() -> None:
+        results.append(act())
+        connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(30)
+    return results[0]
