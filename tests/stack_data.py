@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from devices.credentials import ALPHABET, PREFIX_LENGTH, SECRET_LENGTH, secret_hash
 from scripts.stack import Stack
@@ -51,7 +51,8 @@ def add_staff(stack: Stack, tenant_id: int | None, role: str = "manager") -> str
                                last_name, email, date_joined)
         VALUES (%s, %s, %s, true, true, '', '', '', now()) RETURNING id
     """
-    ((user_id,),) = query(stack, statement, name, make_password(PASSWORD), tenant_id is None)
+    encoded = PBKDF2PasswordHasher().encode(PASSWORD, secrets.token_hex(8), iterations=1000)
+    ((user_id,),) = query(stack, statement, name, encoded, tenant_id is None)
     if tenant_id is not None:
         query(
             stack,
