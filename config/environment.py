@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class Environment:
-    """Typed readers over django-environ that collect every problem instead of stopping at the first.
+    """Typed readers over django-environ that collect every problem before they stop.
 
     Call `check()` after the last read: it raises ImproperlyConfigured with one line per wrong
     variable, each naming the variable, the value found and what it should look like.

@@ -154,7 +154,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 
 # Celery. Names of tasks are "<app>.<what it does>"; results are not kept, the database holds them.
-CELERY_BROKER_URL = VALKEY_URL.replace("valkey", "redis", 1) if VALKEY_URL.startswith("valkey") else VALKEY_URL
+CELERY_BROKER_URL = (
+    VALKEY_URL.replace("valkey", "redis", 1) if VALKEY_URL.startswith("valkey") else VALKEY_URL
+)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3}
 CELERY_TASK_IGNORE_RESULT = True

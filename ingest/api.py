@@ -2,6 +2,7 @@
 
 import ipaddress
 from datetime import UTC, datetime
+from typing import cast
 
 import msgspec
 from django.conf import settings
@@ -53,7 +54,7 @@ class HeartbeatView(APIView):
 
     def post(self, request: Request) -> HttpResponse:
         received_at = datetime.now(UTC)
-        device: SpeakingDevice = request.user
+        device = cast(SpeakingDevice, request.user)
         try:
             message = heartbeat_decode(_json_body(request), received_at=received_at)
         except InvalidMessage as error:
@@ -92,7 +93,8 @@ def client_address(request: HttpRequest) -> str | None:
 def _json_body(request: Request) -> bytes:
     if request._request.content_type != "application/json":
         raise UnsupportedMediaType(
-            request._request.content_type or "none", "Send JSON, with Content-Type application/json."
+            request._request.content_type or "none",
+            "Send JSON, with Content-Type application/json.",
         )
     limit = settings.INGEST_MAX_BODY_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:

@@ -47,9 +47,7 @@ def drain_run(*, slot: int, run_s: float) -> DrainResult:
         entries, refused = _drain_left_behind(consumer)
         until = monotonic() + run_s
         while monotonic() < until:
-            batch = stream.read_new(
-                consumer, count=settings.INGEST_DRAIN_BATCH, block_ms=BLOCK_MS
-            )
+            batch = stream.read_new(consumer, count=settings.INGEST_DRAIN_BATCH, block_ms=BLOCK_MS)
             refused += _store_and_finish(batch)
             entries += len(batch)
         return DrainResult(True, entries, refused)

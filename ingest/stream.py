@@ -6,7 +6,7 @@ An entry is one accepted request. It stays until the transaction that stored it 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
@@ -74,7 +74,7 @@ _decode = msgspec.msgpack.Decoder(HeartbeatEntry).decode
 
 
 @cache
-def connection() -> "redis.Redis[bytes]":
+def connection() -> redis.Redis:
     """The process's connections to the stream. A call that fails is not tried again here: the
     device or the drain tries again, knowing what it may repeat."""
     return redis.Redis.from_url(
@@ -174,16 +174,16 @@ def waiting_count() -> int:
 
 def oldest_waiting_at() -> datetime | None:
     """When the oldest entry that is not stored yet was accepted; None if none waits."""
-    entries = connection().xrange(STREAM, count=1)
+    entries: Any = connection().xrange(STREAM, count=1)
     if not entries:
         return None
     milliseconds = int(entries[0][0].split(b"-")[0])
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def _entries(answer: list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]) -> list[Waiting]:
+def _entries(answer: Any) -> list[Waiting]:
     return _waiting(answer[0][1]) if answer else []
 
 
-def _waiting(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Waiting]:
+def _waiting(entries: Any) -> list[Waiting]:
     return [Waiting(entry_id, fields.get(FIELD, b"")) for entry_id, fields in entries if fields]

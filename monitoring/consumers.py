@@ -91,9 +91,7 @@ def _groups_of(user: Any) -> list[str]:
 
 @database_sync_to_async
 def _latest(user: Any, ids: frozenset[int]) -> list[dict[str, Any]]:
-    statuses = DeviceStatus.objects.filter(
-        device_id__in=ids, tenant__in=tenants_visible_to(user)
-    )
+    statuses = DeviceStatus.objects.filter(device_id__in=ids, tenant__in=tenants_visible_to(user))
     return [change_as_json(status_as_change(status)) for status in statuses]
 
 

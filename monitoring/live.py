@@ -82,6 +82,7 @@ class Publisher:
 
 async def _send(tenant_id: int, changes: Sequence[StatusChange]) -> None:
     layer = get_channel_layer()
+    assert layer is not None, "CHANNEL_LAYERS stands in settings"
     for part in _parts(changes):
         message = {"type": "devices.changed", "devices": [change_as_json(one) for one in part]}
         for group in (tenant_group(tenant_id), OPERATORS):

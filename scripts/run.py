@@ -117,7 +117,9 @@ def _addresses() -> Addresses:
     )
     for variable, port in (("PORT", addresses.portal_port), ("INGEST_PORT", addresses.ingest_port)):
         if not port_is_free(port):
-            raise RunError(f"port {port} is taken; choose another: make run {variable}={port + 100}")
+            raise RunError(
+                f"port {port} is taken; choose another: make run {variable}={port + 100}"
+            )
     return addresses
 
 
@@ -190,9 +192,7 @@ def _configure(addresses: Addresses) -> None:
     logs = STATE / "log"
     logs.mkdir(parents=True, exist_ok=True)
     parts = [
-        SUPERVISOR.format(
-            pidfile=PIDFILE, logs=logs, user="user=root" if os.geteuid() == 0 else ""
-        )
+        SUPERVISOR.format(pidfile=PIDFILE, logs=logs, user="user=root" if os.geteuid() == 0 else "")
     ]
     programs = commands(addresses)
     if os.environ.get("ROLLCALL_SIMULATE", "1") != "0":

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -111,7 +112,7 @@ class Stack:
     def await_servers(self) -> None:
         """Returns when both servers answer /health with 200."""
         for url in (self.portal_url, self.ingest_url):
-            await_condition(lambda url=url: healthy(f"{url}/health"), START_TIMEOUT_S, url)
+            await_condition(partial(healthy, f"{url}/health"), START_TIMEOUT_S, url)
 
     def manage(self, *arguments: str) -> str:
         """Runs a management command; returns what it printed."""

@@ -56,9 +56,7 @@ class DeviceStatus(models.Model):
     offline_at is interval_s + grace_s after that.
     """
 
-    device = models.OneToOneField(
-        Device, models.CASCADE, primary_key=True, related_name="status"
-    )
+    device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="status")
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
     state = models.CharField(max_length=8, choices=PresenceState, default=PresenceState.NEW)
     state_since = models.DateTimeField()
@@ -84,9 +82,7 @@ class DeviceStatus(models.Model):
         db_table = "telemetry_devicestatus"
         verbose_name_plural = "device statuses"
         indexes = (
-            models.Index(
-                fields=("late_at",), name="status_next_late", condition=Q(state="online")
-            ),
+            models.Index(fields=("late_at",), name="status_next_late", condition=Q(state="online")),
             models.Index(
                 fields=("offline_at",), name="status_next_offline", condition=Q(state="late")
             ),

@@ -78,7 +78,7 @@ def add_devices(
             [(tenant_id, name, interval_s, grace_s) for name in names],
         )
         cursor.execute("SELECT device_id, id FROM devices_device WHERE tenant_id = %s", [tenant_id])
-        ids = dict(cursor.fetchall())
+        ids: dict[str, int] = dict(cursor.fetchall())
         cursor.executemany(
             "INSERT INTO devices_credential (tenant_id, device_id, prefix, secret_sha256, label, "
             "created_at) VALUES (%s, %s, %s, %s, '', now())",

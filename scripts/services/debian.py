@@ -221,9 +221,9 @@ def _apt_conf(folder: Path) -> str:
             f'Dir::Etc::Parts "{folder}/parts";',
             f'Dir::Etc::PreferencesParts "{folder}/parts";',
             f'Dir::Etc::TrustedParts "{folder}/trusted";',
-            'Dir::Etc::Main "/dev/null";',
-            'Dir::Etc::Preferences "/dev/null";',
-            'Dir::Etc::Trusted "/dev/null";',
+            f'Dir::Etc::Main "{folder}/none";',
+            f'Dir::Etc::Preferences "{folder}/none";',
+            f'Dir::Etc::Trusted "{folder}/none";',
             *(f'{name} "{value}";' for name, value in APT_OPTIONS.items()),
             "",
         ]

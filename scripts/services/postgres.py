@@ -28,8 +28,7 @@ max_connections = 100
 
 shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = off
-# The Apache edition has no jobs for its workers to run: each database would only pay for a
-# scheduler, and a scheduler would stand in the way of dropping the database.
+# The Apache edition has no jobs for workers to run; each database would only pay for a scheduler.
 timescaledb.max_background_workers = 0
 max_worker_processes = 4
 max_parallel_workers = 2
@@ -127,7 +126,7 @@ class Postgres(Service):
 
     def _create(self, programs: Programs) -> None:
         unfinished = self.home / "data.unfinished"
-        process.processes_kill(self.program, unfinished)
+        process.processes_kill(self.program, unfinished, self.account)
         shutil.rmtree(unfinished, ignore_errors=True)
         password_file = self.home / "password"
         private_write(password_file, self.record.superuser_password, self.account)
@@ -153,8 +152,8 @@ class Postgres(Service):
         unfinished.rename(self.folder)
 
     def _clear_stale_lock(self) -> None:
-        # After a crash its process id may belong to another process of the same account, which
-        # PostgreSQL would take for itself. Nothing runs here: `_processes` has just told.
+        # After a crash its process id may be that of another process of this account, which
+        # PostgreSQL would take for itself.
         if not self._processes():
             (self.folder / "postmaster.pid").unlink(missing_ok=True)
 

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.services.account import Account
+
 PROC = Path("/proc")
 DELETED = " (deleted)"
+KILL_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -24,29 +27,30 @@ class Process:
     parent: int
 
 
-def processes_find(program: str, folder: Path) -> list[Process]:
-    """The living processes that run `program` with `folder` as their working folder."""
+def processes_find(program: str, folder: Path, account: Account) -> list[Process]:
+    """The living processes of `account` that run `program` with `folder` as working folder."""
     wanted = str(folder)
-    return [process for process in _processes(program) if _working_folder(process.pid) == wanted]
+    with account.file_access():
+        return [found for found in _processes(program) if _working_folder(found.pid) == wanted]
 
 
-def leader_find(program: str, folder: Path) -> Process | None:
+def leader_find(program: str, folder: Path, account: Account) -> Process | None:
     """The one process of them that is no child of another."""
-    processes = processes_find(program, folder)
+    processes = processes_find(program, folder, account)
     pids = {process.pid for process in processes}
     return next((process for process in processes if process.parent not in pids), None)
 
 
-def processes_kill(program: str, folder: Path, timeout_s: float = 30) -> None:
-    """Kill all processes of `program` in `folder`; returns when they are dead.
+def processes_kill(program: str, folder: Path, account: Account) -> bool:
+    """Kill all processes of `account` that run `program` in `folder`; True when they are dead.
 
     The leader is stopped first, so that it cannot have another child meanwhile.
     """
-    if leader := leader_find(program, folder):
+    if leader := leader_find(program, folder, account):
         signal_send(leader.pid, signal.SIGSTOP)
-    for process in processes_find(program, folder):
+    for process in processes_find(program, folder, account):
         signal_send(process.pid, signal.SIGKILL)
-    wait_until(lambda: not processes_find(program, folder), timeout_s)
+    return wait_until(lambda: not processes_find(program, folder, account), KILL_TIMEOUT_S)
 
 
 def signal_send(pid: int, number: signal.Signals) -> None:

@@ -60,7 +60,7 @@ class Service(ABC):
     @property
     def pid(self) -> int | None:
         """The process id of the running service, None if it does not run."""
-        leader = process.leader_find(self.program, self.folder)
+        leader = process.leader_find(self.program, self.folder, self.account)
         return leader.pid if leader else None
 
     def stop(self) -> None:
@@ -74,11 +74,13 @@ class Service(ABC):
 
     def kill(self) -> None:
         """Kill all processes of the service at once; returns when they are dead."""
-        process.processes_kill(self.program, self.folder)
+        if not process.processes_kill(self.program, self.folder, self.account):
+            raise ServiceError(f"{self.name} (process {self.pid}) cannot be killed.")
 
     def kill_left_behind(self) -> None:
         """Kill what still runs in a data folder of this path that has since been removed."""
-        process.processes_kill(self.program, Path(f"{self.folder}{process.DELETED}"))
+        removed = Path(f"{self.folder}{process.DELETED}")
+        process.processes_kill(self.program, removed, self.account)
 
     def log_trim(self) -> None:
         """Keep the log bounded: one that has grown large becomes `….1`, over the one before."""
@@ -92,7 +94,7 @@ class Service(ABC):
         return ServiceError(f"{self.name} {what}; {self.log} ends with: {last}")
 
     def _processes(self) -> list[process.Process]:
-        return process.processes_find(self.program, self.folder)
+        return process.processes_find(self.program, self.folder, self.account)
 
     def _run(
         self, argv: list[str], *, text: str = "", secret: dict[str, str] | None = None

@@ -90,9 +90,7 @@ FILLFACTOR_BACK = "ALTER TABLE telemetry_devicestatus RESET (fillfactor)"
 
 # create_hypertable adds an index on the time alone. Heartbeats are read by device.
 TIME_INDEX = "DROP INDEX telemetry_heartbeat_bucket_idx"
-TIME_INDEX_BACK = (
-    "CREATE INDEX telemetry_heartbeat_bucket_idx ON telemetry_heartbeat (bucket DESC)"
-)
+TIME_INDEX_BACK = "CREATE INDEX telemetry_heartbeat_bucket_idx ON telemetry_heartbeat (bucket DESC)"
 
 
 class Migration(migrations.Migration):

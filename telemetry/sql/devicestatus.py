@@ -93,9 +93,9 @@ FOR UPDATE SKIP LOCKED
 
 EXTEND_DEADLINES = """
 UPDATE telemetry_devicestatus s
-SET excused_s = s.excused_s + extract(epoch FROM %(by)s::interval),
-    late_at = s.late_at + %(by)s,
-    offline_at = s.offline_at + %(by)s
+SET excused_s = s.excused_s + %(seconds)s,
+    late_at = s.late_at + make_interval(secs => %(seconds)s),
+    offline_at = s.offline_at + make_interval(secs => %(seconds)s)
 FROM (
     SELECT device_id FROM telemetry_devicestatus
     WHERE state IN ('online', 'late')
@@ -197,7 +197,7 @@ def lock_chosen(cursor: CursorWrapper, *, ids: Sequence[int]) -> list[Chosen]:
 
 def extend_deadlines(cursor: CursorWrapper, *, by: timedelta) -> int:
     """Gives every device that is not offline so much more time; returns how many they are."""
-    cursor.execute(EXTEND_DEADLINES, {"by": by})
+    cursor.execute(EXTEND_DEADLINES, {"seconds": by.total_seconds()})
     return cursor.rowcount
 
 

@@ -60,9 +60,7 @@ def test_a_device_comes_online_goes_late_then_offline_and_returns(stack: Stack) 
 def test_a_revoked_key_is_refused_within_five_seconds(stack: Stack) -> None:
     (device,) = add_devices(stack, add_tenant(stack), ["phone"])
     assert beat(stack, device) == 202
-    query(
-        stack, "UPDATE devices_credential SET revoked_at = now() WHERE device_id = %s", device.id
-    )
+    query(stack, "UPDATE devices_credential SET revoked_at = now() WHERE device_id = %s", device.id)
 
     await_condition(lambda: beat(stack, device) == 401, 5, "the key to be refused")
 

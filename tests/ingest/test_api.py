@@ -22,14 +22,14 @@ def post(client: Client, key: str | None, body: str | bytes = "{}", **extra: Any
 
 
 def waiting() -> list[stream.HeartbeatEntry]:
-    entries = stream.connection().xrange(stream.STREAM)
+    entries: Any = stream.connection().xrange(stream.STREAM)
     return [stream.entry_decode(fields[stream.FIELD]) for _, fields in entries]
 
 
 def assert_problem(answer: Any, status: int) -> dict[str, Any]:
     assert answer.status_code == status
     assert answer["Content-Type"] == "application/problem+json"
-    body = msgspec.json.decode(answer.content)
+    body: dict[str, Any] = msgspec.json.decode(answer.content)
     assert body["status"] == status
     assert body["title"] and body["detail"]
     return body
@@ -55,7 +55,8 @@ def test_interval_of_the_device_is_told_when_it_has_its_own(client: Client, acme
 
 
 @pytest.mark.parametrize(
-    "key", [None, "", "nonsense", "rc_short_x", "rc_aaaaaaaaaa_wrong", "rc_ääääääääää_x", "x" * 9000]
+    "key",
+    [None, "", "nonsense", "rc_short_x", "rc_aaaaaaaaaa_wrong", "rc_ääääääääää_x", "x" * 9000],
 )
 def test_it_answers_401_when_the_key_is_missing_or_unknown(
     client: Client, acme: Fleet, key: str | None

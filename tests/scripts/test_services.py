@@ -128,6 +128,15 @@ def listen(port: int = 0) -> socket.socket:
     return taken
 
 
+# What root of a container has not: CAP_SYS_PTRACE, with which it would see into all processes.
+IN_A_CONTAINER = """
+import ctypes, os, sys
+CAP_SYS_PTRACE, PR_CAPBSET_DROP = 19, 24
+ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 def command(
     *arguments: str, state: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -333,6 +342,19 @@ def test_status_tells_by_its_exit_code_what_runs(services: Services) -> None:
     assert (shown.returncode, shown.stdout.count("stopped")) == (3, 1)
 
 
+def test_services_are_found_by_the_root_of_a_container(services: Services) -> None:
+    module = ["-m", "scripts.services", "--state", str(services.state.folder)]
+    for arguments, shown in (["down"], "stopped"), (["up"], "started"), (["status"], "running"):
+        done = subprocess.run(
+            [sys.executable, "-c", IN_A_CONTAINER, *module, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout.count(shown)) == (0, 2), done.stderr
+
+
 def test_client_programs_are_connected(services: Services) -> None:
     query = command("psql", "-Atc", "select 6 * 7", state=services.state.folder)
     ping = command("valkey-cli", "ping", state=services.state.folder)
@@ -487,7 +509,7 @@ def test_debians_own_source_is_taken_among_others(tmp_path: Path) -> None:
 def test_process_with_the_same_program_elsewhere_is_not_ours(tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "600"], cwd="/")
 
-    process.processes_kill("sleep", tmp_path)
+    process.processes_kill("sleep", tmp_path, Account.current())
 
     assert stranger.poll() is None
     stranger.send_signal(signal.SIGKILL)

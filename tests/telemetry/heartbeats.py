@@ -8,6 +8,6 @@ from telemetry.sql.heartbeat import IncomingHeartbeat
 
 
 def heartbeat(device: Device, received_at: datetime, **fields: Any) -> IncomingHeartbeat:
-    given = dict.fromkeys(IncomingHeartbeat._fields) | fields
+    given: dict[str, Any] = dict.fromkeys(IncomingHeartbeat._fields) | fields
     given |= {"device_id": device.pk, "tenant_id": device.tenant_id, "received_at": received_at}
     return IncomingHeartbeat(**given)

@@ -142,9 +142,7 @@ def test_a_resumed_device_that_was_never_heard_is_new_again(acme: Fleet) -> None
 
 
 def test_finding_the_silent_reads_no_history_and_no_whole_table(acme: Fleet) -> None:
-    Device.objects.bulk_create(
-        Device(tenant=acme.tenant, device_id=f"d{n}") for n in range(3000)
-    )
+    Device.objects.bulk_create(Device(tenant=acme.tenant, device_id=f"d{n}") for n in range(3000))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE telemetry_devicestatus SET state = 'online', late_at = now()")
         cursor.execute("ANALYZE telemetry_devicestatus")
