@@ -18,7 +18,7 @@ from pathlib import Path
 from scripts.processes import BIN, ROOT, Addresses, commands, environment
 from scripts.services import ServiceError, Services
 from scripts.services.ports import port_is_free
-from scripts.stack import await_condition, healthy
+from scripts.waiting import await_condition, healthy
 
 STATE = ROOT / "var"
 PIDFILE = STATE / "supervisord.pid"

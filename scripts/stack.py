@@ -3,10 +3,7 @@
 import os
 import signal
 import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import redis
 from scripts.processes import BIN, ROOT, Addresses, commands, environment
 from scripts.services import Name, Services
 from scripts.services.ports import port_choose
+from scripts.waiting import await_condition, healthy
 
 DATABASE = "stack"
 START_TIMEOUT_S = 60
@@ -126,24 +124,6 @@ class Stack:
         if done.returncode != 0:
             raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{done.stderr}")
         return done.stdout
-
-
-def await_condition(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Returns as soon as `condition` holds; TimeoutError naming `what` after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {timeout_s:.0f} s still waiting for: {what}")
-        time.sleep(0.02)
-
-
-def healthy(url: str) -> bool:
-    """Whether the address answers with 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
 
 
 def _recreate_database(url: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from scripts.stack import Stack, await_condition
+from scripts.stack import Stack
+from scripts.waiting import await_condition
 from tests.e2e.device import post
 from tests.e2e.live import live_socket, next_devices, session_cookie
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query

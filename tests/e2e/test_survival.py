@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 
-from scripts.stack import Stack, await_condition
+from scripts.stack import Stack
+from scripts.waiting import await_condition
 from tests.e2e.device import post
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
 
