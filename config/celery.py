@@ -1,10 +1,12 @@
 """The Celery application. Beat's schedule stands in config.settings."""
 
+import logging
 import os
 from typing import Any
 
+import psycopg
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -16,3 +18,22 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_django_logging(**kwargs: Any) -> None:
     """A receiver here makes Celery leave the LOGGING setting alone."""
+
+
+@beat_init.connect
+def wait_for_turn(sender: Any, **kwargs: Any) -> None:
+    """One beat at a time: a second one waits here until the first one is gone.
+
+    The lock is only a courtesy. Should the connection be lost and two beat for a while, tasks run
+    twice, and every one of them can be run twice.
+    """
+    from django.conf import settings
+
+    from telemetry.locks import NAMESPACE, AdvisoryLock
+
+    # A connection of its own: the scheduler closes Django's as it pleases.
+    sender.turn = psycopg.connect(settings.DATABASE_URL, autocommit=True)
+    key = (NAMESPACE, AdvisoryLock.BEAT)
+    if not sender.turn.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()[0]:
+        logging.getLogger(__name__).warning("another beat is running; this one waits its turn")
+        sender.turn.execute("SELECT pg_advisory_lock(%s, %s)", key)

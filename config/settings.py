@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from config.environment import Environment
@@ -101,7 +102,7 @@ DATABASES: dict[str, dict[str, Any]] = {
     | {
         "ENGINE": "telemetry.engine",
         "OPTIONS": {
-            "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 5},
+            "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3},
             "connect_timeout": 3,
             "application_name": "rollcall",
         },
@@ -207,7 +208,31 @@ UNFOLD = {
     "SITE_HEADER": "Rollcall",
     "SITE_SUBHEADER": "Who is here, and why not",
     "SITE_SYMBOL": "sensors",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("monitoring/favicon.svg"),
+        }
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "STYLES": ["/static/monitoring/live.css"],
+    "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
+    "STYLES": [lambda request: static("monitoring/admin.css")],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(54.6% .245 262.881)",
+            "700": "oklch(48.8% .243 264.376)",
+            "800": "oklch(42.4% .199 265.638)",
+            "900": "oklch(37.9% .146 265.522)",
+            "950": "oklch(28.2% .091 267.935)",
+        },
+    },
+    "SIDEBAR": {"navigation": "monitoring.navigation.navigation"},
 }

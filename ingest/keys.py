@@ -14,8 +14,10 @@ from devices.credentials import SpeakingDevice, device_for_key
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
-# With the database away, a key that was good at last sight is trusted for so long.
+# With the database away, a key that was good at last sight is trusted for so long, and the
+# database is asked again only so often: asking takes as long as its time-out.
 TRUST_WHILE_AWAY_S = 600
+ASK_AGAIN_AFTER_S = 2
 
 
 class _Remembered(NamedTuple):
@@ -30,6 +32,7 @@ class KeyCache:
     def __init__(self) -> None:
         self._remembered: dict[str, _Remembered] = {}
         self._lock = threading.Lock()
+        self._away_until = 0.0
 
     def device(self, key: str) -> SpeakingDevice | None:
         """The device whose key this is, or None. Raises OperationalError if nobody can tell."""
@@ -37,11 +40,15 @@ class KeyCache:
         now = monotonic()
         if known and now - known.checked_at < settings.INGEST_KEY_CACHE_S:
             return known.device
+        trusted = known if known and now - known.checked_at < TRUST_WHILE_AWAY_S else None
+        if trusted and now < self._away_until:
+            return trusted.device
         try:
             device = device_for_key(key)
         except OperationalError:
-            if known and now - known.checked_at < TRUST_WHILE_AWAY_S:
-                return known.device
+            self._away_until = monotonic() + ASK_AGAIN_AFTER_S
+            if trusted:
+                return trusted.device
             raise
         self._remember(key, device, now)
         return device

@@ -231,10 +231,10 @@ def _apt_conf(folder: Path) -> str:
 
 
 def _apt_get(folder: Path, *arguments: str) -> None:
-    environment = {**os.environ, "APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C"}
+    own = {"APT_CONFIG": str(folder / "apt.conf"), "TMPDIR": str(folder), "LC_ALL": "C"}
     done = subprocess.run(
         ["apt-get", "--quiet", *arguments],
-        env=environment,
+        env={**os.environ, **own},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

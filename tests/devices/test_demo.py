@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.utils import timezone
+from msgspec import structs
 from pytest_django import DjangoAssertNumQueries
 
 from devices.credentials import credentials_revoke, device_for_key
@@ -76,7 +77,7 @@ def test_a_key_is_replaced_when_it_was_revoked(demo: Demo) -> None:
 
 def test_a_key_is_replaced_when_it_is_of_another_tenants_device(demo: Demo, rival: Fleet) -> None:
     foreign = DemoDevice("phone-001", rival.key)
-    again = prepare(Demo(**{**_fields(demo), "devices": [foreign, *demo.devices[1:]]}))
+    again = prepare(structs.replace(demo, devices=[foreign, *demo.devices[1:]]))
     speaking = device_for_key(again.devices[0].token)
     assert speaking is not None and speaking.tenant_id != rival.tenant.id
     assert again.devices[1:] == demo.devices[1:]
@@ -138,7 +139,3 @@ def test_the_file_holds_what_the_interface_says_when_the_command_ran(tmp_path: P
     assert (written["portal_url"], written["ingest_url"]) == ("http://a", "http://b")
     assert list(written["devices"][0]) == ["device_id", "token"]
     assert Tenant.objects.get(slug=written["tenant"]).devices.count() == 2
-
-
-def _fields(demo: Demo) -> dict[str, object]:
-    return {name: getattr(demo, name) for name in demo.__struct_fields__}

@@ -1,0 +1,76 @@
+import pytest
+from django.db import OperationalError
+
+from devices.credentials import SpeakingDevice, device_for_key
+from ingest import keys
+from ingest.keys import KeyCache
+from tests.conftest import Fleet
+
+
+class Database:
+    """Stands between the cache and the real look-up, which it counts, and can be away."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.away = False
+
+    def device_for_key(self, key: str) -> SpeakingDevice | None:
+        self.asked += 1
+        if self.away:
+            raise OperationalError("away")
+        return device_for_key(key)
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+    database = Database()
+    monkeypatch.setattr(keys, "device_for_key", database.device_for_key)
+    return database
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(keys, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_good_key_is_looked_up_once_a_few_seconds(
+    acme: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    for _ in range(3):
+        device = cache.device(acme.key)
+        assert device is not None and device.id == acme.device.pk
+    assert database.asked == 1
+
+    clock[0] += 5
+    cache.device(acme.key)
+    assert database.asked == 2
+
+
+def test_unknown_keys_are_asked_for_each_time(
+    acme: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    assert cache.device("rc_aaaaaaaaaa_x") is None
+    assert cache.device("rc_aaaaaaaaaa_x") is None
+    assert database.asked == 2
+
+
+def test_known_keys_are_trusted_while_the_database_is_away_without_asking_each_time(
+    acme: Fleet, rival: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    cache.device(acme.key)
+    database.away = True
+    clock[0] += 60
+    for _ in range(5):
+        assert cache.device(acme.key) is not None
+    assert database.asked == 2
+    with pytest.raises(OperationalError):
+        cache.device(rival.key)
+
+    clock[0] += 600
+    with pytest.raises(OperationalError):
+        cache.device(acme.key)
