@@ -3,25 +3,17 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.services.errors import ServiceError, UnsupportedSystemError
 
 RELEASE = "trixie"
-WANTED = (
-    "postgresql-17",
-    "postgresql-17-timescaledb",
-    "postgresql-client-17",
-    "valkey-server",
-)
-# apt is told that these are there already. Only maintenance scripts, wrappers and the JIT (which
-# is off) use them, and they are more than half of the download.
+# apt is told that these are there already: only maintenance scripts and wrappers use them.
 UNUSED = (
     "adduser",
     "debconf",
-    "libllvm19",
     "locales",
     "postgresql-client-common",
     "postgresql-common",
@@ -87,20 +79,23 @@ def architecture() -> str:
     return _output(["dpkg", "--print-architecture"]).strip()
 
 
-def download(folder: Path) -> list[Path]:
-    """The verified `.deb` files of the services and all they need, fetched below `folder`.
+def download(folder: Path, wanted: Sequence[str], *, unused: Sequence[str]) -> list[Path]:
+    """The verified `.deb` files of `wanted` and all they need, fetched below `folder`.
 
-    Raises ServiceError when the mirror cannot be reached or its signature cannot be verified.
+    Packages in `unused` and in UNUSED are left out, although others depend on them. Raises
+    ServiceError when the mirror cannot be reached or its signature cannot be verified.
     """
     arch = architecture()
     for name in ("state/lists/partial", "cache/archives/partial", "parts", "trusted"):
         (folder / name).mkdir(parents=True)
-    (folder / "status").write_text("".join(_status_entry(name, arch) for name in UNUSED))
+    (folder / "status").write_text(
+        "".join(_status_entry(name, arch) for name in (*UNUSED, *unused))
+    )
     _write_keyring(folder / "trusted/debian.gpg")
     (folder / "sources.list").write_text(_source_lines())
     (folder / "apt.conf").write_text(_apt_conf(folder))
     _apt_get(folder, "update")
-    _apt_get(folder, "install", "--yes", "--no-install-recommends", "--download-only", *WANTED)
+    _apt_get(folder, "install", "--yes", "--no-install-recommends", "--download-only", *wanted)
     return sorted((folder / "cache/archives").glob("*.deb"))
 
 

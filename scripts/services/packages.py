@@ -1,4 +1,4 @@
-"""The services' programs, unpacked once for all clones into a cache outside of them."""
+"""Debian's programs, unpacked once for all clones into a cache outside of them."""
 
 import fcntl
 import json
@@ -20,6 +20,35 @@ logger = logging.getLogger(__name__)
 LAYOUT = 1
 CACHE_VARIABLE = "ROLLCALL_CACHE"
 MANIFEST = "installed.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Packages that are unpacked together with all they need.
+
+    `programs` are the folders whose programs are run, `libraries` the folders below the system's
+    library folder that hold libraries they need, `unused` the packages to leave out.
+    """
+
+    name: str
+    wanted: tuple[str, ...]
+    programs: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+SERVICES = Bundle(
+    name="services",
+    wanted=(
+        "postgresql-17",
+        "postgresql-17-timescaledb",
+        "postgresql-client-17",
+        "valkey-server",
+    ),
+    programs=("usr/bin", "usr/lib/postgresql/17/bin"),
+    # For the JIT, which is off; it is more than half of the download.
+    unused=("libllvm19",),
+)
 
 
 @dataclass(frozen=True)
@@ -47,34 +76,40 @@ def cache_folder() -> Path:
 
 
 def programs_install() -> Programs:
-    """The programs, downloaded only if the cache has none. Safe to call from two processes.
+    """The services' programs; see bundle_install."""
+    return Programs(bundle_install(SERVICES))
 
-    Raises ServiceError (network, signature, cache not writable) and UnsupportedSystemError.
+
+def bundle_install(bundle: Bundle) -> Path:
+    """The folder that holds the bundle's `usr/`, downloaded only if the cache does not have it.
+
+    Safe to call from two processes. Raises ServiceError (network, signature, cache not writable)
+    and UnsupportedSystemError.
     """
-    home = cache_folder() / f"{debian.RELEASE}-{LAYOUT}-{debian.architecture()}"
+    home = cache_folder() / f"{bundle.name}-{debian.RELEASE}-{LAYOUT}-{debian.architecture()}"
     _check_time_zones()
     if _is_complete(home):
-        return Programs(home)
+        return home
     elf.patchelf_program()
     with _cache_lock(home.parent):
         if not _is_complete(home):
-            _install(home)
-    return Programs(home)
+            _install(bundle, home)
+    return home
 
 
-def _install(home: Path) -> None:
-    logger.info("downloading PostgreSQL, TimescaleDB and Valkey to %s, once", home)
+def _install(bundle: Bundle, home: Path) -> None:
+    logger.info("downloading %s to %s, once", ", ".join(bundle.wanted), home)
     _remove_leftovers(home)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=home.parent) as temporary:
         root = Path(temporary, "root")
         root.mkdir(mode=0o755)
         apt = Path(temporary, "apt")
         apt.mkdir()
-        archives = debian.download(apt)
+        archives = debian.download(apt, bundle.wanted, unused=bundle.unused)
         debian.unpack(archives, root)
         _prune(root)
-        folders = [root / "usr/bin", root / "usr/lib/postgresql/17/bin"]
-        elf.programs_bind(folders, root=root, home=home)
+        folders = [root / folder for folder in bundle.programs]
+        elf.programs_bind(folders, bundle.libraries, root=root, home=home)
         manifest = {"home": str(home), "packages": [archive.name for archive in archives]}
         (root / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         root.chmod(0o755)

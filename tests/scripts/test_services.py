@@ -448,7 +448,7 @@ def test_ordinary_user_needs_no_rights_and_two_starts_share_one_download() -> No
 
 
 def packages_name() -> str:
-    return f"trixie-{packages.LAYOUT}-{debian.architecture()}"
+    return f"services-trixie-{packages.LAYOUT}-{debian.architecture()}"
 
 
 def test_nothing_is_left_when_the_signature_is_not_debians(
