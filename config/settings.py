@@ -27,14 +27,20 @@ VALKEY_URL = env.url("VALKEY_URL", None, ("redis", "rediss", "valkey", "valkeys"
 INGEST_STREAM_URL = env.url(
     "INGEST_STREAM_URL", VALKEY_URL, ("redis", "rediss", "valkey", "valkeys")
 )
+# A body beyond its view's own limit is refused there, with words.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, low=1, high=200)
 
 # Ingest
-INGEST_DRAIN_SLOTS = env.integer("INGEST_DRAIN_SLOTS", 1, low=1, high=64)
-INGEST_DRAIN_BATCH = env.integer("INGEST_DRAIN_BATCH", 5000, low=1, high=100_000)
+INGEST_SHARDS = env.integer("INGEST_SHARDS", 1, low=1, high=64)
+INGEST_SHARD_MAX_BYTES = env.integer(
+    "INGEST_SHARD_MAX_BYTES", 256 * 1024 * 1024, low=1024 * 1024, high=64 * 1024**3
+)
+INGEST_DRAIN_BATCH = env.integer("INGEST_DRAIN_BATCH", 20_000, low=1, high=1_000_000)
 INGEST_DRAIN_RUN_S = env.number("INGEST_DRAIN_RUN_S", 5.0, low=0.1, high=600)
 INGEST_KEY_CACHE_S = env.number("INGEST_KEY_CACHE_S", 3.0, low=0, high=5)
-INGEST_MAX_BODY_BYTES = 64 * 1024
+INGEST_MAX_BODY_BYTES = 64 * 1024  # of a heartbeat; readings have a limit of their own
 
 # Presence
 PRESENCE_SWEEP_S = env.number("PRESENCE_SWEEP_S", 10.0, low=0.5, high=60)
@@ -43,6 +49,7 @@ LIVE_COALESCE_S = env.number("LIVE_COALESCE_S", 0.8, low=0.0, high=10)
 # Hypertables: how much time one chunk holds, as PostgreSQL intervals.
 CHUNK_INTERVALS = {
     "heartbeat": env.text("CHUNK_INTERVAL_HEARTBEAT", "1 day"),
+    "reading": env.text("CHUNK_INTERVAL_READING", "1 day"),
     "presenceevent": env.text("CHUNK_INTERVAL_PRESENCEEVENT", "7 days"),
 }
 
@@ -170,13 +177,13 @@ CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     **{
-        f"ingest.drain.{slot}": {
+        f"ingest.drain.{shard}": {
             "task": "ingest.drain",
-            "kwargs": {"slot": slot},
+            "kwargs": {"shard": shard},
             "schedule": 2.0,
             "options": {"expires": 2},
         }
-        for slot in range(INGEST_DRAIN_SLOTS)
+        for shard in range(INGEST_SHARDS)
     },
     "ingest.presence_sweep": {
         "task": "ingest.presence_sweep",

@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
-from ingest.api import HeartbeatView
+from ingest.api import HeartbeatView, ReadingsView
 from monitoring.health import health
 
 urlpatterns = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
+    path("api/v1/readings", ReadingsView.as_view(), name="readings"),
     path("health", health, name="health"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

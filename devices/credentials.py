@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import F
 
-from devices.models import Credential, Device
+from devices.models import Credential, Device, Registration, Tenant
 
 ALPHABET = string.ascii_letters + string.digits
 PREFIX_LENGTH = 10
@@ -30,16 +30,26 @@ class IssuedKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakingDevice:
-    """A device that proved who it is, with what the door needs to know of it.
+class Speaker:
+    """Who proved who it is by a key, with what the door needs to know of it.
 
-    `interval_s` is the device's effective heartbeat interval in seconds.
+    A gateway has neither `id` nor `device_id`: it speaks for the devices of its tenant.
+    `interval_s` is the effective heartbeat interval in seconds.
     """
 
-    id: int
     tenant_id: int
-    device_id: str
+    id: int | None
+    device_id: str | None
     interval_s: int
+    registration: Registration
+    is_pending: bool
+
+
+def gateway_credential_issue(*, tenant: Tenant, label: str = "") -> IssuedKey:
+    """Gives the tenant a key that speaks for all of its devices."""
+    issued = _issue(tenant_id=tenant.pk, device=None, label=label)
+    issued.credential.save()
+    return issued
 
 
 def credential_issue(*, device: Device, label: str = "") -> IssuedKey:
@@ -49,17 +59,7 @@ def credential_issue(*, device: Device, label: str = "") -> IssuedKey:
 
 def credentials_issue(*, devices: Iterable[Device], label: str = "") -> list[IssuedKey]:
     """Gives each device one more key, in the order of `devices`, with one insert."""
-    issued = []
-    for device in devices:
-        prefix, secret = _random_text(PREFIX_LENGTH), _random_text(SECRET_LENGTH)
-        credential = Credential(
-            tenant_id=device.tenant_id,
-            device=device,
-            prefix=prefix,
-            secret_sha256=secret_hash(secret),
-            label=label,
-        )
-        issued.append(IssuedKey(credential, f"rc_{prefix}_{secret}"))
+    issued = [_issue(tenant_id=device.tenant_id, device=device, label=label) for device in devices]
     Credential.objects.bulk_create([one.credential for one in issued], batch_size=1000)
     return issued
 
@@ -69,20 +69,20 @@ def credentials_revoke(*, ids: Sequence[int], ts: datetime) -> int:
     return Credential.objects.filter(id__in=ids, revoked_at=None).update(revoked_at=ts)
 
 
-def device_for_key(key: str) -> SpeakingDevice | None:
-    """The device whose key this is, or None for a malformed, unknown or revoked one.
+def speaker_for_key(key: str) -> Speaker | None:
+    """Whose key this is, or None for a malformed, unknown or revoked one.
 
-    A key of an inactive tenant's device is as good as unknown.
+    A key of an inactive tenant is as good as unknown.
     """
-    return devices_for_keys([key]).get(key)
+    return speakers_for_keys([key]).get(key)
 
 
-def devices_for_keys(keys: Sequence[str]) -> dict[str, SpeakingDevice]:
-    """The devices of those of the keys that device_for_key would know, with one query."""
+def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
+    """Those of the keys that speaker_for_key would know, with one query."""
     given = {key: _split(key) for key in keys}
     rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
     return {
-        key: SpeakingDevice(row[2], row[3], row[4], row[5] or row[6])
+        key: Speaker(row[2], row[3], row[4], row[5] or row[6], Registration(row[7]), bool(row[8]))
         for key, (prefix, secret) in given.items()
         if (row := rows.get(prefix)) and hmac.compare_digest(bytes(row[1]), secret_hash(secret))
     }
@@ -90,22 +90,34 @@ def devices_for_keys(keys: Sequence[str]) -> dict[str, SpeakingDevice]:
 
 def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
     rows = (
-        Credential.objects.filter(
-            prefix__in=prefixes, revoked_at=None, device__tenant__is_active=True
-        )
+        Credential.objects.filter(prefix__in=prefixes, revoked_at=None, tenant__is_active=True)
         .annotate(device_name=F("device__device_id"))
         .order_by()
         .values_list(
             "prefix",
             "secret_sha256",
-            "device_id",
             "tenant_id",
+            "device_id",
             "device_name",
             "device__expected_interval_s",
-            "device__tenant__default_interval_s",
+            "tenant__default_interval_s",
+            "tenant__registration",
+            "device__is_pending",
         )
     )
     return {row[0]: row for row in rows}
+
+
+def _issue(*, tenant_id: int, device: Device | None, label: str) -> IssuedKey:
+    prefix, secret = _random_text(PREFIX_LENGTH), _random_text(SECRET_LENGTH)
+    credential = Credential(
+        tenant_id=tenant_id,
+        device=device,
+        prefix=prefix,
+        secret_sha256=secret_hash(secret),
+        label=label,
+    )
+    return IssuedKey(credential, f"rc_{prefix}_{secret}")
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -15,6 +15,14 @@ interval_validators = [MinValueValidator(1), MaxValueValidator(7 * 86_400)]
 grace_validators = [MinValueValidator(0), MaxValueValidator(7 * 86_400)]
 
 
+class Registration(models.TextChoices):
+    """A tenant's policy for devices that nobody has added."""
+
+    OFF = "off", "off: its messages are refused"
+    PENDING = "pending", "pending: it is added, its messages wait until somebody approves it"
+    ON = "on", "on: it is added"
+
+
 class Tenant(models.Model):
     """A customer of this installation; everything else belongs to exactly one."""
 
@@ -34,6 +42,18 @@ class Tenant(models.Model):
         default=30,
         validators=grace_validators,
         help_text="Seconds a heartbeat may come too late before its device counts as late.",
+    )
+    registration = models.CharField(
+        max_length=8,
+        choices=Registration,
+        default=Registration.OFF,
+        db_default=Registration.OFF,
+        help_text="What happens when a gateway speaks for a device that nobody has added.",
+    )
+    device_limit = models.PositiveIntegerField(
+        default=10_000,
+        db_default=10_000,
+        help_text="No device registers itself beyond this number.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -108,9 +128,7 @@ class Device(models.Model):
     device_id = models.CharField("device ID", max_length=64, validators=[device_id_validator])
     name = models.CharField(max_length=120, blank=True, help_text="What people call it.")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.SENSOR)
-    site = models.ForeignKey(
-        Site, models.SET_NULL, null=True, blank=True, related_name="devices"
-    )
+    site = models.ForeignKey(Site, models.SET_NULL, null=True, blank=True, related_name="devices")
     expected_interval_s = models.PositiveIntegerField(
         "expected interval",
         null=True,
@@ -124,6 +142,13 @@ class Device(models.Model):
         blank=True,
         validators=grace_validators,
         help_text="Seconds a heartbeat may come too late. Empty: the tenant's default.",
+    )
+    is_pending = models.BooleanField(
+        "pending",
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Registered itself; its messages are kept until somebody approves it.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -146,10 +171,13 @@ class Device(models.Model):
 
 
 class Credential(models.Model):
-    """A device's key. Only its hash is kept; devices.credentials issues and checks keys."""
+    """A key: a device's own, or without a device a gateway's, which speaks for all devices of
+    its tenant. Only its hash is kept; devices.credentials issues and checks keys."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", editable=False)
-    device = models.ForeignKey(Device, models.CASCADE, related_name="credentials")
+    device = models.ForeignKey(
+        Device, models.CASCADE, null=True, blank=True, related_name="credentials"
+    )
     prefix = models.CharField(
         max_length=12, unique=True, editable=False, help_text="The public part of the key."
     )

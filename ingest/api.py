@@ -2,7 +2,7 @@
 
 import ipaddress
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from django.conf import settings
@@ -12,24 +12,31 @@ from rest_framework.exceptions import APIException, PermissionDenied, Unsupporte
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from devices.credentials import SpeakingDevice
+from devices.credentials import Speaker
+from ingest.accept import Origin, heartbeat_accept, readings_accept
 from ingest.keys import DeviceKeyAuthentication
-from ingest.messages import InvalidMessage, heartbeat_decode
-from ingest.stream import StreamAway, heartbeat_append
+from ingest.messages import heartbeat_decode
+from ingest.readings import MAX_BYTES, NDJSON, BodyTooLong, Refusal, readings_decode, unpack
+from ingest.refusal import ForeignDevice, InvalidMessage
+from ingest.stream import StreamAway
+
+JSON = "application/json"
 
 
 class InvalidBody(APIException):
     status_code = status.HTTP_400_BAD_REQUEST
     default_detail = "The message is not as it should be."
 
-    def __init__(self, error: InvalidMessage) -> None:
-        super().__init__(f"{error.field}: {error.reason}")
-        self.errors = [{"field": error.field, "reason": error.reason}]
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__(f"{errors[0]['field']}: {errors[0]['reason']}")
+        self.errors = errors
 
 
 class BodyTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = f"The body is larger than {settings.INGEST_MAX_BODY_BYTES // 1024} KiB."
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit // 1024} KiB.")
 
 
 class StreamUnavailable(APIException):
@@ -38,45 +45,80 @@ class StreamUnavailable(APIException):
     wait = 5
 
 
-class Accepted(msgspec.Struct, gc=False):
-    """The answer to an accepted message. `next_heartbeat_s` is the interval in force."""
+class HeartbeatAccepted(msgspec.Struct, gc=False):
+    """The answer to an accepted heartbeat. `next_heartbeat_s` is the interval in force."""
 
     server_time: datetime
     next_heartbeat_s: int
 
 
-class HeartbeatView(APIView):
-    """`POST /api/v1/heartbeats`: 202 once the heartbeat is on disk in the stream."""
+class ReadingsAccepted(msgspec.Struct, gc=False):
+    """The answer to readings: how many were accepted, and which were refused for what reason."""
+
+    server_time: datetime
+    accepted: int
+    refused: list[dict[str, Any]]
+
+
+class DoorView(APIView):
+    """A way in for devices: errors of the door become problems that say what to do."""
 
     authentication_classes = (DeviceKeyAuthentication,)
     permission_classes = ()
     throttle_classes = ()
 
     def post(self, request: Request) -> HttpResponse:
-        received_at = datetime.now(UTC)
-        device = cast(SpeakingDevice, request.user)
         try:
-            message = heartbeat_decode(_json_body(request), received_at=received_at)
+            answer = self.accept(request, origin_of(request))
         except InvalidMessage as error:
-            raise InvalidBody(error) from None
-        if message.body.device_id not in (None, device.device_id):
-            raise PermissionDenied(
-                f"This key belongs to {device.device_id}, the message names "
-                f"{message.body.device_id}."
-            )
-        try:
-            heartbeat_append(
-                device=device,
-                message=message,
-                received_at=received_at,
-                address=client_address(request._request),
-            )
+            raise InvalidBody([{"field": error.field, "reason": error.reason}]) from None
+        except ForeignDevice as error:
+            raise PermissionDenied(f"{error}.".capitalize()) from None
         except StreamAway as error:
             raise StreamUnavailable from error
-        answer = Accepted(received_at, device.interval_s)
-        return HttpResponse(
-            msgspec.json.encode(answer), status=202, content_type="application/json"
+        return HttpResponse(msgspec.json.encode(answer), status=202, content_type=JSON)
+
+    def accept(self, request: Request, origin: Origin) -> msgspec.Struct:
+        raise NotImplementedError
+
+
+class HeartbeatView(DoorView):
+    """`POST /api/v1/heartbeats`: 202 once the heartbeat is on disk in the stream."""
+
+    def accept(self, request: Request, origin: Origin) -> HeartbeatAccepted:
+        data = _body(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
+        message = heartbeat_decode(data, received_at=origin.received_at)
+        heartbeat_accept(message=message, origin=origin)
+        return HeartbeatAccepted(origin.received_at, origin.speaker.interval_s)
+
+
+class ReadingsView(DoorView):
+    """`POST /api/v1/readings`: an object, an array or NDJSON; 202 once the good ones are on disk.
+
+    Where none is good the answer is 400, or 403 if all are for another device.
+    """
+
+    def accept(self, request: Request, origin: Origin) -> ReadingsAccepted:
+        data = _body(request, MAX_BYTES, (JSON, NDJSON))
+        try:
+            data = unpack(data, encoding=request.META.get("HTTP_CONTENT_ENCODING", "").lower())
+        except BodyTooLong:
+            raise BodyTooLarge(MAX_BYTES) from None
+        lines = request._request.content_type == NDJSON
+        decoded = readings_decode(data, lines=lines, received_at=origin.received_at)
+        accepted, refused = readings_accept(messages=decoded.messages, origin=origin)
+        refusals = sorted([*decoded.refused, *refused])
+        if refusals and not accepted:
+            _raise_refused(refusals, is_single=decoded.is_single)
+        return ReadingsAccepted(
+            origin.received_at, accepted, [_as_json(refusal) for refusal in refusals]
         )
+
+
+def origin_of(request: Request) -> Origin:
+    """Who sent the request; its time of receipt is now."""
+    speaker = cast(Speaker, request.user)
+    return Origin(speaker, datetime.now(UTC), client_address(request._request))
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -90,18 +132,35 @@ def client_address(request: HttpRequest) -> str | None:
         return None
 
 
-def _json_body(request: Request) -> bytes:
-    if request._request.content_type != "application/json":
+def _raise_refused(refusals: list[Refusal], *, is_single: bool) -> None:
+    if all(refusal.code == "forbidden" for refusal in refusals):
+        raise PermissionDenied(f"{refusals[0].reason}.".capitalize())
+    errors = [_as_json(refusal) for refusal in refusals]
+    if is_single:
+        del errors[0]["index"]
+    raise InvalidBody(errors)
+
+
+def _as_json(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "index": refusal.position,
+        "code": refusal.code,
+        "field": refusal.field,
+        "reason": refusal.reason,
+    }
+
+
+def _body(request: Request, limit: int, content_types: tuple[str, ...]) -> bytes:
+    if request._request.content_type not in content_types:
         raise UnsupportedMediaType(
             request._request.content_type or "none",
-            "Send JSON, with Content-Type application/json.",
+            f"Send {' or '.join(content_types)} as the Content-Type.",
         )
-    limit = settings.INGEST_MAX_BODY_BYTES
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-        raise BodyTooLarge
+        raise BodyTooLarge(limit)
     body = _chunked_body(request, limit) if _is_chunked(request) else request._request.body
     if len(body) > limit:
-        raise BodyTooLarge
+        raise BodyTooLarge(limit)
     return body
 
 

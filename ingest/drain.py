@@ -1,107 +1,218 @@
-"""Moves accepted messages from the stream into the database: batch, store, then acknowledge."""
+"""Moves accepted messages from the stream into the database: batch, store, then finish.
+
+One transaction stores a batch, what became of it (the ledger), and how far the stream is stored.
+So every entry counts exactly once, whenever a process dies: an entry at or before the stored
+position is only taken out of the stream.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from django.conf import settings
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, transaction
 
+from devices.registration import pending_among
 from ingest import stream
-from ingest.stream import HeartbeatEntry, Waiting
+from ingest.entries import Entry, HeartbeatEntry, decode
+from ingest.ledger import Tally, accepted_collect, position_read, position_write, tally_write
+from ingest.rejected import Reason, Rejection, rejections_write
+from ingest.stream import Finished, Waiting
+from telemetry.batches import StoreOutcome
 from telemetry.heartbeats import heartbeats_store
 from telemetry.locks import AdvisoryLock, session_lock
+from telemetry.readings import readings_store
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
 
 log = logging.getLogger(__name__)
 
-BLOCK_MS = 500
+BLOCK_MS = 250
+COLLECT_EVERY_S = 1.0
+# A message is late if it is older than this when it comes.
+LATE_AFTER_S = 300
+
+NOT_APPROVED = "the device registered itself and is not approved yet"
+DELETED = "the device was deleted after its message was accepted"
+
+Message = IncomingHeartbeat | IncomingReading
+Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
 
 
 class DrainResult(NamedTuple):
-    """What one run of a slot did; `held` is False if another run has the slot."""
+    """What one run of a shard did; `held` is False if another run has the shard."""
 
     held: bool
-    entries: int = 0
-    refused: int = 0
+    messages: int = 0
 
 
-class _Decoded(NamedTuple):
+class _Read(NamedTuple):
     waiting: Waiting
-    entry: HeartbeatEntry
+    entry: Entry
+
+    def finished(self) -> Finished:
+        size = len(self.waiting.data)
+        return Finished(self.waiting.entry_id, size, self.entry.count, self.entry.tenant_id)
 
 
-def drain_run(*, slot: int, run_s: float) -> DrainResult:
-    """Stores what waits in the stream for `run_s` seconds.
+def drain_run(*, shard: int, run_s: float) -> DrainResult:
+    """Stores what waits in a shard for `run_s` seconds.
 
-    A slot is one consumer of the group and belongs to whoever holds its lock, which dies with the
-    database connection. So what an earlier holder left unfinished is read again at once: it can
-    not be in the middle of storing it any more, and storing twice changes nothing.
+    A shard belongs to whoever holds its lock, which dies with the database connection. So what an
+    earlier holder left unfinished is read again at once: it cannot be in the middle of storing
+    it any more.
     """
-    with session_lock(AdvisoryLock.DRAIN + slot) as held:
+    with session_lock(AdvisoryLock.DRAIN + shard) as held:
         if not held:
             return DrainResult(held=False)
-        stream.group_ensure()
-        consumer = f"slot-{slot}"
-        entries, refused = _drain_left_behind(consumer)
+        drain = _Drain(shard)
+        drain.finish_left()
         until = monotonic() + run_s
         while monotonic() < until:
-            batch = stream.read_new(consumer, count=settings.INGEST_DRAIN_BATCH, block_ms=BLOCK_MS)
-            refused += _store_and_finish(batch)
-            entries += len(batch)
-        return DrainResult(True, entries, refused)
+            drain.store(stream.read_new(shard, count=drain.entries_at_once, block_ms=BLOCK_MS))
+            drain.collect()
+        return DrainResult(True, drain.messages)
 
 
-def _drain_left_behind(consumer: str) -> tuple[int, int]:
-    """Stores what this consumer, or one that is gone, was given and did not finish."""
-    entries = refused = 0
-    count = settings.INGEST_DRAIN_BATCH
-    while batch := stream.read_own(consumer, after=b"0", count=count):
-        refused += _store_and_finish(batch)
-        entries += len(batch)
-    while batch := stream.claim_abandoned(consumer, count=count):
-        refused += _store_and_finish(batch)
-        entries += len(batch)
-    return entries, refused
+class _Drain:
+    """One holder's run over a shard."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.identity = stream.identity_ensure(shard)
+        self.position = _entry_order(position_read(shard=shard, identity=self.identity))
+        self.messages = 0
+        self.entries_at_once = settings.INGEST_DRAIN_BATCH
+        self._collected_at = 0.0
+
+    def finish_left(self) -> None:
+        """Stores or takes out what an earlier run was given and did not finish."""
+        while left := stream.read_left(self.shard, after=b"0", count=self.entries_at_once):
+            self.store(left)
+
+    def store(self, batch: Sequence[Waiting]) -> None:
+        """Stores a batch of entries in one transaction, and takes them out of the stream."""
+        if not batch:
+            return
+        read = self._read(batch)
+        new = [one for one in read if _entry_order(one.waiting.entry_id) > self.position]
+        if new:
+            tally = self._store_new([one.entry for one in new], new[-1].waiting.entry_id)
+            self.position = _entry_order(new[-1].waiting.entry_id)
+            self.messages += sum(tally.stored.values())
+        stream.finish(self.shard, [one.finished() for one in read])
+        self._adapt(read)
+
+    def collect(self) -> None:
+        """Brings the ledger's accepted counts up to date, about once a second."""
+        if monotonic() - self._collected_at >= COLLECT_EVERY_S:
+            accepted_collect(shard=self.shard)
+            self._collected_at = monotonic()
+
+    def _read(self, batch: Sequence[Waiting]) -> list[_Read]:
+        read = []
+        for waiting in batch:
+            try:
+                read.append(_Read(waiting, decode(waiting.data)))
+            except msgspec.DecodeError as error:
+                log.error("entry %s cannot be read and is set aside: %s", waiting.entry_id, error)
+                stream.set_aside(self.shard, waiting)
+        return read
+
+    @transaction.atomic
+    def _store_new(self, entries: Sequence[Entry], last_id: bytes) -> Tally:
+        tally = Tally()
+        heartbeats, readings, held = _rows(entries)
+        tally.rejected.update(map(_minute, held))
+        rejections = [Rejection(row, Reason.PENDING_DEVICE, NOT_APPROVED) for row in held]
+        rejections += _store(heartbeats, lambda rows: heartbeats_store(heartbeats=rows), tally)
+        rejections += _store(readings, lambda rows: readings_store(readings=rows), tally)
+        rejections_write(shard=self.shard, rejections=rejections)
+        tally_write(shard=self.shard, tally=tally)
+        position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())
+        return tally
+
+    def _adapt(self, read: Sequence[_Read]) -> None:
+        """Entries hold one message or thousands: reads about INGEST_DRAIN_BATCH messages."""
+        if read:
+            mean = sum(one.entry.count for one in read) / len(read)
+            self.entries_at_once = max(1, round(settings.INGEST_DRAIN_BATCH / max(1.0, mean)))
 
 
-def _store_and_finish(batch: Sequence[Waiting]) -> int:
-    """Stores a batch and acknowledges it after the commit; returns how many were refused."""
-    if not batch:
-        return 0
-    decoded, refused = _decode(batch)
-    refused += _store(decoded)
-    return refused
+def _rows(
+    entries: Sequence[Entry],
+) -> tuple[
+    list[IncomingHeartbeat], list[IncomingReading], list[IncomingHeartbeat | IncomingReading]
+]:
+    """The heartbeats and the readings to store, and the rows of devices not approved yet."""
+    heartbeats: list[Any] = []
+    readings: list[Any] = []
+    held: list[Any] = []
+    pending = _pending_devices(entries)
+    for entry in entries:
+        rows = heartbeats if isinstance(entry, HeartbeatEntry) else readings
+        if not entry.is_pending:
+            rows.extend(entry.rows())
+        for row in entry.rows() if entry.is_pending else ():
+            (held if row.device_id in pending else rows).append(row)
+    return heartbeats, readings, held
 
 
-def _decode(batch: Sequence[Waiting]) -> tuple[list[_Decoded], int]:
-    decoded, refused = [], 0
-    for waiting in batch:
-        try:
-            decoded.append(_Decoded(waiting, stream.entry_decode(waiting.data)))
-        except msgspec.DecodeError as error:
-            _refuse(waiting, error)
-            refused += 1
-    return decoded, refused
+def _pending_devices(entries: Sequence[Entry]) -> Set[int]:
+    """Of the devices that were pending when their message came, those that still are."""
+    ids = {row.device_id for entry in entries if entry.is_pending for row in entry.rows()}
+    return pending_among(ids=ids) if ids else ids
 
 
-def _store(decoded: Sequence[_Decoded]) -> int:
-    """Stores entries in one transaction; those that the database refuses are found by halving."""
-    if not decoded:
-        return 0
+def _store(
+    rows: Sequence[Row], store: Callable[[Sequence[Row]], StoreOutcome], tally: Tally
+) -> list[Rejection]:
+    """Stores rows, finding those that the database refuses by halving; returns the rejected."""
+    if not rows:
+        return []
     try:
-        heartbeats_store(heartbeats=[one.entry.row() for one in decoded])
+        with transaction.atomic():
+            outcome = store(rows)
     except (DataError, IntegrityError) as error:
-        if len(decoded) == 1:
-            _refuse(decoded[0].waiting, error)
-            return 1
-        middle = len(decoded) // 2
-        return _store(decoded[:middle]) + _store(decoded[middle:])
-    stream.finish([one.waiting.entry_id for one in decoded])
-    return 0
+        if len(rows) == 1:
+            tally.rejected[_minute(rows[0])] += 1
+            return [Rejection(rows[0], Reason.INVALID_DATA, _words(error))]
+        middle = len(rows) // 2
+        return _store(rows[:middle], store, tally) + _store(rows[middle:], store, tally)
+    return _count(rows, outcome, tally)
 
 
-def _refuse(waiting: Waiting, error: Exception) -> None:
-    log.error("entry %s cannot be stored and is set aside: %s", waiting.entry_id, error)
-    stream.refuse(waiting, reason=str(error))
+def _count(rows: Sequence[Row], outcome: StoreOutcome, tally: Tally) -> list[Rejection]:
+    minutes = [_minute(row) for row in rows]
+    tally.stored.update(minutes)
+    for n in outcome.duplicates:
+        tally.stored[minutes[n]] -= 1
+        tally.duplicate[minutes[n]] += 1
+    for n in outcome.unknown:
+        tally.stored[minutes[n]] -= 1
+        tally.rejected[minutes[n]] += 1
+    missing = set(outcome.duplicates).union(outcome.unknown)
+    tally.late.update(_late(rows, minutes, missing))
+    return [Rejection(rows[n], Reason.UNKNOWN_DEVICE, DELETED) for n in outcome.unknown]
+
+
+def _late(
+    rows: Sequence[Any], minutes: Sequence[tuple[int, int]], missing: set[int]
+) -> Iterable[tuple[int, int]]:
+    return (
+        minutes[n]
+        for n, row in enumerate(rows)
+        if (row.received_at - row.said_at).total_seconds() > LATE_AFTER_S and n not in missing
+    )
+
+
+def _minute(row: Any) -> tuple[int, int]:
+    return row.tenant_id, stream.minute_of(row.received_at)
+
+
+def _entry_order(entry_id: bytes | str) -> tuple[int, int]:
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, sequence = text.partition("-")
+    return int(milliseconds), int(sequence)

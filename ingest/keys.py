@@ -1,4 +1,4 @@
-"""Which device is speaking: keys are looked up in the database and remembered for a moment."""
+"""Who is speaking: keys are looked up in the database and remembered for a moment."""
 
 import threading
 from time import monotonic
@@ -10,7 +10,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from devices.credentials import SpeakingDevice, device_for_key
+from devices.credentials import Speaker, speaker_for_key
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
@@ -21,7 +21,7 @@ ASK_AGAIN_AFTER_S = 2
 
 
 class _Remembered(NamedTuple):
-    device: SpeakingDevice
+    speaker: Speaker
     checked_at: float
 
 
@@ -34,31 +34,31 @@ class KeyCache:
         self._lock = threading.Lock()
         self._away_until = 0.0
 
-    def device(self, key: str) -> SpeakingDevice | None:
-        """The device whose key this is, or None. Raises OperationalError if nobody can tell."""
+    def speaker(self, key: str) -> Speaker | None:
+        """Whose key this is, or None. Raises OperationalError if nobody can tell."""
         known = self._remembered.get(key)
         now = monotonic()
         if known and now - known.checked_at < settings.INGEST_KEY_CACHE_S:
-            return known.device
+            return known.speaker
         trusted = known if known and now - known.checked_at < TRUST_WHILE_AWAY_S else None
         if trusted and now < self._away_until:
-            return trusted.device
+            return trusted.speaker
         try:
-            device = device_for_key(key)
+            speaker = speaker_for_key(key)
         except OperationalError:
             self._away_until = monotonic() + ASK_AGAIN_AFTER_S
             if trusted:
-                return trusted.device
+                return trusted.speaker
             raise
-        self._remember(key, device, now)
-        return device
+        self._remember(key, speaker, now)
+        return speaker
 
-    def _remember(self, key: str, device: SpeakingDevice | None, now: float) -> None:
+    def _remember(self, key: str, speaker: Speaker | None, now: float) -> None:
         with self._lock:
             self._remembered.pop(key, None)
-            if device is None:
+            if speaker is None:
                 return
-            self._remembered[key] = _Remembered(device, now)
+            self._remembered[key] = _Remembered(speaker, now)
             if len(self._remembered) > MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
 
@@ -67,16 +67,16 @@ _cache = KeyCache()
 
 
 class DeviceKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <device key>`; `request.user` is a SpeakingDevice."""
+    """`Authorization: Bearer <device key>`; `request.user` is a Speaker."""
 
-    def authenticate(self, request: Request) -> tuple[SpeakingDevice, None]:
+    def authenticate(self, request: Request) -> tuple[Speaker, None]:
         scheme, _, key = get_authorization_header(request).partition(b" ")
         if scheme.lower() != b"bearer" or not key.strip():
-            raise AuthenticationFailed("Send the device's key as `Authorization: Bearer <key>`.")
-        device = _cache.device(key.strip().decode("latin-1"))
-        if device is None:
+            raise AuthenticationFailed("Send a key as `Authorization: Bearer <key>`.")
+        speaker = _cache.speaker(key.strip().decode("latin-1"))
+        if speaker is None:
             raise AuthenticationFailed("This key is unknown or has been revoked.")
-        return device, None
+        return speaker, None
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE

@@ -2,36 +2,29 @@
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
+from ingest.refusal import InvalidMessage
+from ingest.times import device_time
+
 Battery = Annotated[float, Meta(ge=0, le=100)]
 Name = Annotated[str, Meta(max_length=64)]
 Scalar = bool | float | str | None
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST_AHEAD = timedelta(days=1)
 MAX_VITALS = 32
 MAX_TEXT = 1024
-
-
-class InvalidMessage(ValueError):
-    """A message that cannot be accepted: `field` is a JSON path, `reason` says why in words."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.field = field
-        self.reason = reason
 
 
 class HeartbeatBody(Struct, frozen=True, gc=False):
     """The named fields of a heartbeat; every other field of the object is one of its `vitals`."""
 
     device_id: Name | None = None
-    time: str | float | None = None
+    time: datetime | float | None = None
     battery_pct: Battery | None = None
     rssi_dbm: Annotated[float, Meta(ge=-200, le=100)] | None = None
     uptime_s: Annotated[float, Meta(ge=0)] | None = None
@@ -61,11 +54,11 @@ def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
     try:
         body = msgspec.convert(named, HeartbeatBody)
     except msgspec.ValidationError as error:
-        raise _from_msgspec(error) from None
+        raise from_msgspec(error) from None
     for name in ("device_id", "version"):
-        _check_text(f"$.{name}", getattr(body, name))
+        check_text(f"$.{name}", getattr(body, name))
     _check_vitals(fields)
-    time = None if body.time is None else _time(body.time, received_at)
+    time = None if body.time is None else device_time(body.time, received_at=received_at)
     return HeartbeatMessage(body, time, fields)
 
 
@@ -75,24 +68,31 @@ def _parse(data: bytes) -> dict[str, Any]:
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse_number(data)
+        refuse_number(data)
         if isinstance(error, msgspec.ValidationError):
-            raise _from_msgspec(error) from None
+            raise from_msgspec(error) from None
         raise InvalidMessage("$", f"this is not JSON: {error}") from None
 
 
-def _refuse_number(data: bytes) -> None:
+def refuse_number(data: bytes) -> None:
     """Names the field of a NaN, an Infinity or a number too large, which other writers of JSON
     let through and the strict decoder refuses without saying where."""
     try:
-        fields = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError):
         return
-    for name, value in fields.items() if isinstance(fields, dict) else ():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidMessage(
-                f"$.{name[:64]}", "NaN, Infinity and numbers beyond 1.8e308 cannot be stored"
-            )
+    for path, number in _numbers("$", value):
+        if not math.isfinite(number):
+            raise InvalidMessage(path, "NaN, Infinity and numbers beyond 1.8e308 cannot be stored")
+
+
+def _numbers(path: str, value: Any) -> Iterator[tuple[str, float]]:
+    """The floats in an object and in the objects right below it, with their paths."""
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, dict) and path.count(".") < 2:
+        for name, inner in value.items():
+            yield from _numbers(f"{path}.{name[:64]}", inner)
 
 
 def _check_vitals(vitals: dict[str, Any]) -> None:
@@ -102,16 +102,17 @@ def _check_vitals(vitals: dict[str, Any]) -> None:
         path = f"$.{name[:64]}"
         if not 1 <= len(name) <= 64:
             raise InvalidMessage(path, "a field's name has 1 to 64 characters")
-        _check_text(path, name)
+        check_text(path, name)
         if isinstance(value, str):
-            _check_text(path, value)
+            check_text(path, value)
         elif isinstance(value, dict | list):
             raise InvalidMessage(path, "expected a number, a text, true, false or null")
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**63:
             raise InvalidMessage(path, "the number is too large")
 
 
-def _check_text(path: str, text: str | None) -> None:
+def check_text(path: str, text: str | None) -> None:
+    """Raises InvalidMessage for text that PostgreSQL cannot hold, or that is too long."""
     if text is None:
         return
     if "\x00" in text:
@@ -120,41 +121,10 @@ def _check_text(path: str, text: str | None) -> None:
         raise InvalidMessage(path, f"text of {len(text)} characters; at most {MAX_TEXT}")
 
 
-def _time(value: str | float, received_at: datetime) -> datetime:
-    time = _time_of_text(value) if isinstance(value, str) else _time_of_seconds(value)
-    if time < EARLIEST:
-        raise InvalidMessage("$.time", f"{time.isoformat()} is before 2000; is the clock set?")
-    if time > received_at + LATEST_AHEAD:
-        raise InvalidMessage(
-            "$.time",
-            f"{time.isoformat()} is more than a day ahead; here it is {received_at.isoformat()}",
-        )
-    return time
-
-
-def _time_of_text(text: str) -> datetime:
-    try:
-        time = msgspec.convert(text, datetime, strict=True)
-    except msgspec.ValidationError:
-        raise InvalidMessage(
-            "$.time", "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
-        ) from None
-    if time.tzinfo is None:
-        raise InvalidMessage("$.time", "the time zone is missing; end it with Z for UTC")
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        raise InvalidMessage("$.time", "this time is out of range") from None
-
-
-def _time_of_seconds(seconds: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):
-        hint = "; are these milliseconds?" if seconds > 10**11 else ""
-        raise InvalidMessage("$.time", f"not a number of seconds since 1970{hint}") from None
-
-
-def _from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
+def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
+    """The same in our words, with the JSON path apart."""
     reason, _, path = str(error).partition(" - at `")
-    return InvalidMessage(path.rstrip("`") or "$", reason)
+    path = path.rstrip("`") or "$"
+    if path == "$.time":
+        reason = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
+    return InvalidMessage(path, reason)

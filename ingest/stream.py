@@ -1,65 +1,66 @@
-"""The stream between the door and the writer: a Valkey stream read through a consumer group.
+"""The stream between the door and the writer, in shards: Valkey streams read by consumer groups.
 
 An entry is one accepted request. It stays until the transaction that stored it has committed.
+All keys of a shard have one hash tag, so that shards live on any node of a Valkey Cluster:
+
+    ingest:{n}            the stream
+    ingest:{n}:identity   a random name of this stream, for as long as its data lives
+    ingest:{n}:waiting    "bytes", "messages" and "t<tenant>" (messages): what stands in the stream
+    ingest:{n}:accepted   "<tenant>:<minute>" (messages): what was ever appended, until the ledger
+                          in the database has it; a minute is counted from 1970
 """
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from random import randrange
 from typing import Any, NamedTuple
 
-import msgspec
 import redis
 from django.conf import settings
-from msgspec import Struct
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from devices.credentials import SpeakingDevice
-from ingest.messages import HeartbeatMessage, Scalar
-from telemetry.sql.heartbeat import IncomingHeartbeat
+from ingest.entries import Entry, encode
 
-STREAM = "ingest:{0}"
-REFUSED = "ingest:{0}:refused"
 GROUP = "drain"
+CONSUMER = "drain"
 FIELD = b"d"
-# Entries that a consumer of a slot which is gone left behind are taken over after this.
-ABANDONED_AFTER_MS = 60_000
+
+# Appends and counts as one: what is in the stream is in the ledger, and nothing else is.
+APPEND = """
+local waiting = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
+if waiting >= tonumber(ARGV[5]) then return false end
+redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[1])
+redis.call('HINCRBY', KEYS[2], 'messages', ARGV[2])
+redis.call('HINCRBY', KEYS[2], 't' .. ARGV[3], ARGV[2])
+redis.call('HINCRBY', KEYS[3], ARGV[3] .. ':' .. ARGV[4], ARGV[2])
+return redis.call('XADD', KEYS[1], '*', 'd', ARGV[1])
+"""
+
+# Takes entries out as one; those that are out already count for nothing.
+FINISH = """
+for n = 2, #ARGV, 4 do
+    if redis.call('XDEL', KEYS[1], ARGV[n]) == 1 then
+        redis.call('HINCRBY', KEYS[2], 'bytes', -ARGV[n + 1])
+        redis.call('HINCRBY', KEYS[2], 'messages', -ARGV[n + 2])
+        redis.call('HINCRBY', KEYS[2], 't' .. ARGV[n + 3], -ARGV[n + 2])
+    end
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[n])
+end
+"""
+# Lua's stack holds the arguments of one call.
+FINISH_AT_ONCE = 1000
 
 
 class StreamAway(Exception):
     """The stream cannot take an entry just now; nothing was accepted."""
 
 
-class HeartbeatEntry(Struct, frozen=True, gc=False, array_like=True, tag="hb"):
-    """An accepted heartbeat. Further fields may be added at the end, with defaults: entries
-    written by an older version are read by a newer one."""
-
-    device_id: int
-    tenant_id: int
-    received_at: datetime
-    address: str | None
-    time: datetime | None = None
-    battery_pct: float | None = None
-    rssi_dbm: float | None = None
-    uptime_s: float | None = None
-    version: str | None = None
-    vitals: dict[str, Scalar] | None = None
-
-    def row(self) -> IncomingHeartbeat:
-        return IncomingHeartbeat(
-            device_id=self.device_id,
-            tenant_id=self.tenant_id,
-            time=self.time,
-            received_at=self.received_at,
-            address=self.address,
-            battery_pct=self.battery_pct,
-            rssi_dbm=self.rssi_dbm,
-            uptime_s=self.uptime_s,
-            version=self.version,
-            vitals=msgspec.json.encode(self.vitals).decode() if self.vitals else None,
-        )
+class StreamFull(StreamAway):
+    """As many bytes wait as may wait; nothing was accepted."""
 
 
 class Waiting(NamedTuple):
@@ -69,8 +70,17 @@ class Waiting(NamedTuple):
     data: bytes
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(HeartbeatEntry).decode
+class Finished(NamedTuple):
+    """An entry that is stored, with what it counted for."""
+
+    entry_id: bytes
+    size: int
+    messages: int
+    tenant_id: int
+
+
+def shards() -> range:
+    return range(settings.INGEST_SHARDS)
 
 
 @cache
@@ -86,104 +96,144 @@ def connection() -> redis.Redis:
     )
 
 
-def heartbeat_append(
-    *,
-    device: SpeakingDevice,
-    message: HeartbeatMessage,
-    received_at: datetime,
-    address: str | None,
-) -> None:
-    """Appends an accepted heartbeat; once this returns, it is on Valkey's disk.
+def stream_key(shard: int) -> str:
+    return f"ingest:{{{shard}}}"
 
-    Raises StreamAway if Valkey is away, full or starting.
+
+def waiting_key(shard: int) -> str:
+    return f"ingest:{{{shard}}}:waiting"
+
+
+def accepted_key(shard: int) -> str:
+    return f"ingest:{{{shard}}}:accepted"
+
+
+def minute_of(ts: datetime) -> int:
+    return int(ts.timestamp()) // 60
+
+
+def append(entry: Entry) -> None:
+    """Appends an accepted request; once this returns, it is on Valkey's disk.
+
+    Raises StreamAway if Valkey is away, out of memory or starting, StreamFull at the mark.
     """
-    body = message.body
-    entry = HeartbeatEntry(
-        device.id,
-        device.tenant_id,
-        received_at,
-        address,
-        message.time,
-        body.battery_pct,
-        body.rssi_dbm,
-        body.uptime_s,
-        body.version,
-        message.vitals or None,
-    )
+    shard = randrange(settings.INGEST_SHARDS)
+    keys = (stream_key(shard), waiting_key(shard), accepted_key(shard))
     try:
-        connection().xadd(STREAM, {FIELD: _encode(entry)})
+        entry_id = _append_script()(
+            keys,
+            (
+                encode(entry),
+                entry.count,
+                entry.tenant_id,
+                minute_of(entry.received_at),
+                settings.INGEST_SHARD_MAX_BYTES,
+            ),
+        )
     except RedisError as error:
         raise StreamAway(str(error)) from error
+    if entry_id is None:
+        raise StreamFull(f"shard {shard} is at its mark")
 
 
-def entry_decode(data: bytes) -> HeartbeatEntry:
-    """Raises msgspec.DecodeError (or its subclass) for what no version has written."""
-    return _decode(data)
+def identity_ensure(shard: int) -> str:
+    """Makes the shard's stream and group if they are not there; returns the stream's identity.
 
-
-def group_ensure() -> None:
-    """Makes the stream and its consumer group, from the beginning, if they are not there."""
+    Entry ids only ever grow in one stream. Another identity means another stream, in which they
+    may begin anywhere.
+    """
+    client = connection()
+    client.set(f"{stream_key(shard)}:identity", secrets.token_hex(16), nx=True)
     try:
-        connection().xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        client.xgroup_create(stream_key(shard), GROUP, id="0", mkstream=True)
     except ResponseError as error:
         if "BUSYGROUP" not in str(error):
             raise
+    identity: Any = client.get(f"{stream_key(shard)}:identity")
+    return str(identity.decode())
 
 
-def read_own(consumer: str, *, after: bytes, count: int) -> list[Waiting]:
-    """What was delivered to this consumer before and never acknowledged, from `after` on."""
-    return _entries(connection().xreadgroup(GROUP, consumer, {STREAM: after}, count=count))
+def read_left(shard: int, *, after: bytes, count: int) -> list[Waiting]:
+    """Entries that a drain was given and did not finish, from `after` on."""
+    answer = connection().xreadgroup(GROUP, CONSUMER, {stream_key(shard): after}, count=count)
+    return _waiting(answer)
 
 
-def read_new(consumer: str, *, count: int, block_ms: int) -> list[Waiting]:
-    """Entries that no consumer had yet; waits for the first one up to `block_ms`."""
-    return _entries(
-        connection().xreadgroup(GROUP, consumer, {STREAM: ">"}, count=count, block=block_ms)
+def read_new(shard: int, *, count: int, block_ms: int | None) -> list[Waiting]:
+    """Entries that no drain had yet; waits for the first one up to `block_ms`."""
+    answer = connection().xreadgroup(
+        GROUP, CONSUMER, {stream_key(shard): ">"}, count=count, block=block_ms
     )
+    return _waiting(answer)
 
 
-def claim_abandoned(consumer: str, *, count: int) -> list[Waiting]:
-    """Takes over entries that another consumer has not finished for a minute."""
-    answer = connection().xautoclaim(
-        STREAM, GROUP, consumer, min_idle_time=ABANDONED_AFTER_MS, count=count
-    )
-    return _waiting(answer[1])
+def finish(shard: int, finished: Sequence[Finished]) -> None:
+    """Takes stored entries out of the stream."""
+    keys = (stream_key(shard), waiting_key(shard))
+    for start in range(0, len(finished), FINISH_AT_ONCE):
+        arguments = [value for one in finished[start : start + FINISH_AT_ONCE] for value in one]
+        _finish_script()(keys, (GROUP, *arguments))
 
 
-def finish(entry_ids: Sequence[bytes]) -> None:
-    """Acknowledges and removes entries that are stored."""
+def set_aside(shard: int, entry: Waiting) -> None:
+    """Moves an entry that cannot be read where nobody reads; it goes on counting as in flight."""
     with connection().pipeline(transaction=True) as pipeline:
-        pipeline.xack(STREAM, GROUP, *entry_ids)
-        pipeline.xdel(STREAM, *entry_ids)
+        pipeline.xadd(f"{stream_key(shard)}:unreadable", {FIELD: entry.data})
+        pipeline.xack(stream_key(shard), GROUP, entry.entry_id)
+        pipeline.xdel(stream_key(shard), entry.entry_id)
         pipeline.execute()
 
 
-def refuse(entry: Waiting, *, reason: str) -> None:
-    """Sets an entry aside that the database will not take, with the reason."""
-    with connection().pipeline(transaction=True) as pipeline:
-        pipeline.xadd(REFUSED, {FIELD: entry.data, b"reason": reason})
-        pipeline.xack(STREAM, GROUP, entry.entry_id)
-        pipeline.xdel(STREAM, entry.entry_id)
-        pipeline.execute()
+def waiting_counts(shard: int) -> dict[str, int]:
+    """What stands in the stream: `bytes`, `messages`, and messages as `t<tenant>`."""
+    return _counts(connection().hgetall(waiting_key(shard)))
 
 
-def waiting_count() -> int:
-    """How many accepted requests are not stored yet."""
-    return int(connection().xlen(STREAM))
+def accepted_counts(shard: int) -> dict[tuple[int, int], int]:
+    """Messages accepted, by (tenant, minute), as far as the shard still counts them."""
+    return {
+        (int(tenant), int(minute)): count
+        for name, count in _counts(connection().hgetall(accepted_key(shard))).items()
+        for tenant, minute in [name.split(":")]
+    }
+
+
+def accepted_forget(shard: int, counted: Sequence[tuple[int, int]]) -> None:
+    """Drops counts of minutes that are over and in the ledger."""
+    if counted:
+        names = [f"{tenant}:{minute}" for tenant, minute in counted]
+        connection().hdel(accepted_key(shard), *names)
 
 
 def oldest_waiting_at() -> datetime | None:
     """When the oldest entry that is not stored yet was accepted; None if none waits."""
-    entries: Any = connection().xrange(STREAM, count=1)
-    if not entries:
+    ids = [entry_id for shard in shards() if (entry_id := _first_id(shard))]
+    if not ids:
         return None
-    milliseconds = int(entries[0][0].split(b"-")[0])
+    milliseconds = min(int(entry_id.split(b"-")[0]) for entry_id in ids)
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def _entries(answer: Any) -> list[Waiting]:
-    return _waiting(answer[0][1]) if answer else []
+def _first_id(shard: int) -> bytes | None:
+    entries: Any = connection().xrange(stream_key(shard), count=1)
+    return entries[0][0] if entries else None
 
 
-def _waiting(entries: Any) -> list[Waiting]:
-    return [Waiting(entry_id, fields.get(FIELD, b"")) for entry_id, fields in entries if fields]
+@cache
+def _append_script() -> Any:
+    return connection().register_script(APPEND)
+
+
+@cache
+def _finish_script() -> Any:
+    return connection().register_script(FINISH)
+
+
+def _counts(answer: Any) -> dict[str, int]:
+    fields: Mapping[bytes, bytes] = answer
+    return {name.decode(): int(count) for name, count in fields.items()}
+
+
+def _waiting(answer: Any) -> list[Waiting]:
+    entries = answer[0][1] if answer else []
+    return [Waiting(entry_id, fields[FIELD]) for entry_id, fields in entries if fields]

@@ -10,10 +10,10 @@ from telemetry.presence import presence_sweep
 
 
 @shared_task(name="ingest.drain")
-def drain(slot: int = 0) -> None:
+def drain(shard: int = 0) -> None:
     """Drains for a while and hands on to a successor; beat starts one again if a run died."""
-    if drain_run(slot=slot, run_s=settings.INGEST_DRAIN_RUN_S).held:
-        drain.delay(slot=slot)
+    if drain_run(shard=shard, run_s=settings.INGEST_DRAIN_RUN_S).held:
+        drain.delay(shard=shard)
 
 
 @shared_task(name="ingest.presence_sweep")

@@ -46,14 +46,44 @@ class Heartbeat(models.Model):
         return f"{self.device_id} at {self.time}"
 
 
+class Reading(models.Model):
+    """One message of metrics: name to number, text or boolean. A hypertable.
+
+    `time` is the device's clock in UTC (ours if it sent none), `received_at` is ours. A device
+    says each thing once: the same `msg_type` at the same `time` is a duplicate.
+    """
+
+    pk = models.CompositePrimaryKey("device", "time", "msg_type")
+    device = models.ForeignKey(
+        Device, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    time = HypertableTimeField(chunk="reading")
+    msg_type = models.CharField(max_length=32)
+    tenant = models.ForeignKey(
+        Tenant, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    received_at = models.DateTimeField()
+    seq = models.BigIntegerField(null=True)
+    site = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    metrics = models.JSONField()
+
+    class Meta:
+        db_table = "telemetry_reading"
+
+    def __str__(self) -> str:
+        return f"{self.device_id} at {self.time}"
+
+
 class DeviceStatus(models.Model):
     """The latest of each device: one row, made by the database together with the device.
 
     `interval_s` and `grace_s` are what is in force for the device: its own or its tenant's
     default, kept up to date by triggers. `clock_skew_s` is the device's clock minus ours.
     `excused_s` is how much of the present silence does not count: the device was paused, or the
-    portal was not listening. So late_at = last_seen + excused_s + interval_s + grace_s, and
-    offline_at is interval_s + grace_s after that.
+    portal was not listening. So a device is late at last_seen + excused_s + interval_s + grace_s.
+    `late_at` is never later than that: it is when a sweep looks next. A heartbeat does not move
+    it, since an update that touches no indexed column need not touch the indexes. `offline_at` is
+    set when the device turns late.
     """
 
     device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="status")
@@ -77,6 +107,8 @@ class DeviceStatus(models.Model):
     version = models.CharField(max_length=64, null=True)  # noqa: DJ001
     address = models.GenericIPAddressField(null=True)
     vitals = models.JSONField(null=True)
+    last_reading_at = models.DateTimeField(null=True)
+    metrics = models.JSONField(null=True)
 
     class Meta:
         db_table = "telemetry_devicestatus"

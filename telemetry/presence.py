@@ -48,11 +48,12 @@ def presence_sweep(*, ts: datetime, heard_until: datetime) -> SweepResult:
     if deaf is None:
         return SweepResult(0, 0, timedelta(0))
     counts = {PresenceState.LATE: 0, PresenceState.OFFLINE: 0}
-    while batch := _sweep_batch(ts=min(ts, heard_until)):
-        for transition in batch:
+    until = min(ts, heard_until)
+    looked = SWEEP_BATCH
+    while looked == SWEEP_BATCH:
+        looked, transitions = _sweep_batch(ts=until)
+        for transition in transitions:
             counts[PresenceState(transition.state)] += 1
-        if len(batch) < SWEEP_BATCH:
-            break
     return SweepResult(counts[PresenceState.LATE], counts[PresenceState.OFFLINE], deaf)
 
 
@@ -137,12 +138,25 @@ def _note_sweep(ts: datetime) -> timedelta | None:
 
 
 @transaction.atomic
-def _sweep_batch(*, ts: datetime) -> list[PresenceTransition]:
+def _sweep_batch(*, ts: datetime) -> tuple[int, list[PresenceTransition]]:
+    """How many devices it looked at, and which of them it called late or offline."""
     with connection.cursor() as cursor:
         due = devicestatus.lock_due(cursor, ts=ts, limit=SWEEP_BATCH)
-    transitions = [_silence(one, ts) for one in due]
+        silent = [one for one in due if _overdue(one, ts) >= timedelta(0)]
+        heard = {one.device_id for one in due} - {one.device_id for one in silent}
+        devicestatus.look_again(cursor, ids=sorted(heard))
+    transitions = [_silence(one, ts) for one in silent]
     statuses_announce(changes=transitions_write(transitions=transitions))
-    return transitions
+    return len(due), transitions
+
+
+def _allowed(due: Due) -> timedelta:
+    return timedelta(seconds=due.interval_s + due.grace_s)
+
+
+def _overdue(due: Due, ts: datetime) -> timedelta:
+    """How long it is past the moment at which the device became late; negative before it."""
+    return ts - due.last_seen - timedelta(seconds=due.excused_s) - _allowed(due)
 
 
 def _silence(due: Due, ts: datetime) -> PresenceTransition:
@@ -155,5 +169,6 @@ def _silence(due: Due, ts: datetime) -> PresenceTransition:
         address=due.address,
         battery_pct=due.battery_pct,
     )
-    state = PresenceState.OFFLINE if due.offline_at <= ts else PresenceState.LATE
+    offline = _overdue(due, ts) >= _allowed(due)
+    state = PresenceState.OFFLINE if offline else PresenceState.LATE
     return PresenceTransition(due.device_id, ts, due.tenant_id, due.state, state, reason)

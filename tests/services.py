@@ -2,6 +2,7 @@
 are read. They live in var/test and stay up only while tests run."""
 
 import fcntl
+import logging
 import os
 from pathlib import Path
 
@@ -24,6 +25,7 @@ except BlockingIOError:
     )
 for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
     os.environ.pop(variable, None)
+logging.getLogger("scripts.services").setLevel(logging.WARNING)
 services = Services(STATE)
 _endpoints = services.up()
 os.environ["DATABASE_URL"] = _endpoints.database_url

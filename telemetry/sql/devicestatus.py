@@ -1,11 +1,12 @@
 """SQL on telemetry_devicestatus: the latest of each device, and who is due to be called silent."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
+from telemetry.sql.bulk import copy_lines, moment, number, text
 from telemetry.sql.presenceevent import PresenceTransition
 from telemetry.statuses import StatusChange
 
@@ -13,17 +14,24 @@ CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_see
 
 # Always in the order of device_id, as the drain, the sweep and people's actions all lock rows
 # here: two that lock the same rows in another order would wait for each other for ever.
-LOCK_INCOMING = """
-SELECT FROM telemetry_devicestatus
-WHERE device_id IN (SELECT device_id FROM incoming_heartbeat)
+LOCK_EXISTING = """
+SELECT device_id FROM telemetry_devicestatus
+WHERE device_id = ANY(%(ids)s)
 ORDER BY device_id
-FOR UPDATE
+FOR NO KEY UPDATE
 """
 
-# Which heartbeats prove that their device is alive now? Those whose age, by the device's own
-# clock, is within what the device may be silent. A clock known to be behind is allowed for. One
-# not yet known to be is recognised when two heartbeats that we received at least 5 s apart are
-# old by the same amount: a backlog comes with ages that differ, a wrong clock does not.
+CREATE_SIGNS = """
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
+    device_id integer, time timestamptz, received_at timestamptz, address inet,
+    battery_pct float8, rssi_dbm float8, uptime_s float8, version text, vitals jsonb, metrics jsonb
+) ON COMMIT DELETE ROWS
+"""
+
+# Which signs prove that their device is alive now? Those whose age, by the device's own clock, is
+# within what the device may be silent. A clock known to be behind is allowed for. One not yet
+# known to be is recognised when two messages that we received at least 5 s apart are old by the
+# same amount: a backlog comes with ages that differ, a wrong clock does not.
 JUDGED = """
 judged AS (
     SELECT i.*, s.state AS previous_state, s.last_seen AS previous_seen,
@@ -36,25 +44,21 @@ judged AS (
                    AND i.received_at >= s.skew_candidate_at + interval '5 s',
                false
            ) AS live
-    FROM incoming_heartbeat i JOIN telemetry_devicestatus s USING (device_id)
+    FROM incoming_sign i JOIN telemetry_devicestatus s USING (device_id)
 )
 """
 
+# late_at stays where it is while the device is online: see telemetry.models.DeviceStatus.
 MOVE_FORWARD = f"""
-WITH {JUDGED}, newest AS (
-    SELECT DISTINCT ON (device_id) * FROM judged
-    WHERE live AND received_at > coalesce(previous_seen, '-infinity')
-    ORDER BY device_id, received_at DESC, time DESC
-)
+WITH {JUDGED}
 UPDATE telemetry_devicestatus s
-SET last_seen = n.received_at,
-    last_time = coalesce(n.time, n.received_at),
+SET last_seen = greatest(s.last_seen, n.received_at),
     state = CASE s.state WHEN 'paused' THEN s.state ELSE 'online' END,
     state_since = CASE WHEN s.state IN ('paused', 'online') THEN s.state_since
                        ELSE n.received_at END,
     excused_s = 0,
-    late_at = n.received_at + make_interval(secs => s.interval_s + s.grace_s),
-    offline_at = n.received_at + make_interval(secs => 2 * (s.interval_s + s.grace_s)),
+    late_at = CASE s.state WHEN 'online' THEN s.late_at
+                  ELSE n.received_at + make_interval(secs => s.interval_s + s.grace_s) END,
     clock_skew_s = coalesce(n.skew_s, s.clock_skew_s),
     skew_candidate_s = NULL,
     skew_candidate_at = NULL,
@@ -63,32 +67,42 @@ SET last_seen = n.received_at,
     uptime_s = coalesce(n.uptime_s, s.uptime_s),
     version = coalesce(n.version, s.version),
     address = coalesce(n.address, s.address),
-    vitals = coalesce(n.vitals, s.vitals)
-FROM newest n
+    vitals = coalesce(n.vitals, s.vitals),
+    metrics = coalesce(n.metrics, s.metrics),
+    last_reading_at = CASE WHEN n.metrics IS NULL THEN s.last_reading_at ELSE n.received_at END
+FROM judged n
 WHERE s.device_id = n.device_id
+  AND n.live
+  AND (n.received_at > coalesce(s.last_seen, '-infinity')
+       OR n.metrics IS NOT NULL AND n.received_at > coalesce(s.last_reading_at, '-infinity'))
 RETURNING {CHANGE}, n.previous_state, n.previous_seen, host(s.address), s.clock_skew_s
 """
 
 REMEMBER_SKEW = f"""
-WITH {JUDGED}, newest AS (
-    SELECT DISTINCT ON (device_id) device_id, skew_s, received_at FROM judged
-    WHERE NOT live
-    ORDER BY device_id, received_at DESC, time DESC
-)
+WITH {JUDGED}
 UPDATE telemetry_devicestatus s
 SET skew_candidate_s = n.skew_s, skew_candidate_at = n.received_at
-FROM newest n
-WHERE s.device_id = n.device_id AND n.received_at > coalesce(s.last_seen, '-infinity')
+FROM judged n
+WHERE s.device_id = n.device_id
+  AND NOT n.live
+  AND n.received_at > coalesce(s.last_seen, '-infinity')
 """
 
+# Deadlines are computed here: late_at only says when to look.
 LOCK_DUE = """
-SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s, excused_s, offline_at,
-       host(address), battery_pct
+SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s, excused_s, host(address),
+       battery_pct
 FROM telemetry_devicestatus
 WHERE (state = 'online' AND late_at <= %(ts)s) OR (state = 'late' AND offline_at <= %(ts)s)
 ORDER BY device_id
 LIMIT %(limit)s
-FOR UPDATE SKIP LOCKED
+FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+LOOK_AGAIN = """
+UPDATE telemetry_devicestatus
+SET late_at = last_seen + make_interval(secs => excused_s + interval_s + grace_s)
+WHERE device_id = ANY(%(ids)s)
 """
 
 EXTEND_DEADLINES = """
@@ -100,14 +114,17 @@ FROM (
     SELECT device_id FROM telemetry_devicestatus
     WHERE state IN ('online', 'late')
     ORDER BY device_id
-    FOR UPDATE
+    FOR NO KEY UPDATE
 ) locked
 WHERE s.device_id = locked.device_id
 """
 
 SET_STATES = f"""
 UPDATE telemetry_devicestatus s
-SET state = u.state, state_since = u.since, reason = u.reason
+SET state = u.state,
+    state_since = u.since,
+    reason = u.reason,
+    offline_at = s.last_seen + make_interval(secs => s.excused_s + 2 * (s.interval_s + s.grace_s))
 FROM unnest(%(ids)s::integer[], %(states)s::text[], %(since)s::timestamptz[], %(reasons)s::text[])
      AS u (device_id, state, since, reason)
 WHERE s.device_id = u.device_id
@@ -119,7 +136,7 @@ SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s
 FROM telemetry_devicestatus
 WHERE device_id = ANY(%(ids)s)
 ORDER BY device_id
-FOR UPDATE
+FOR NO KEY UPDATE
 """
 
 EXCUSE_SILENCE = """
@@ -129,6 +146,22 @@ SET excused_s = extract(epoch FROM %(ts)s - last_seen),
     offline_at = %(ts)s + make_interval(secs => 2 * (interval_s + grace_s))
 WHERE device_id = ANY(%(ids)s) AND last_seen IS NOT NULL
 """
+
+
+class SignOfLife(NamedTuple):
+    """The newest that a batch holds of a device. `vitals` and `metrics` are JSON objects as text,
+    `time` is the device's clock, None if it sent none."""
+
+    device_id: int
+    time: datetime | None
+    received_at: datetime
+    address: str | None
+    battery_pct: float | None = None
+    rssi_dbm: float | None = None
+    uptime_s: float | None = None
+    version: str | None = None
+    vitals: str | None = None
+    metrics: str | None = None
 
 
 class Heard(NamedTuple):
@@ -151,7 +184,6 @@ class Due(NamedTuple):
     interval_s: int
     grace_s: int
     excused_s: float
-    offline_at: datetime
     address: str | None
     battery_pct: float | None
 
@@ -167,24 +199,52 @@ class Chosen(NamedTuple):
     grace_s: int
 
 
-def lock_incoming(cursor: CursorWrapper) -> None:
-    """Locks the status rows of all devices in incoming_heartbeat, for this transaction."""
-    cursor.execute(LOCK_INCOMING)
+def lock_existing(cursor: CursorWrapper, *, ids: Collection[int]) -> set[int]:
+    """Locks the status rows of those devices that exist; returns their ids."""
+    cursor.execute(LOCK_EXISTING, {"ids": list(ids)})
+    return {device_id for (device_id,) in cursor.fetchall()}
 
 
-def move_forward(cursor: CursorWrapper) -> list[Heard]:
-    """Applies the newest live heartbeat of each device; call after lock_incoming."""
+def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> list[Heard]:
+    """Applies live signs, one a device, whose rows this transaction has locked.
+
+    Of a sign that is not live it keeps by how much it was old.
+    """
+    cursor.execute(CREATE_SIGNS)
+    cursor.execute("DELETE FROM incoming_sign")
+    columns = ", ".join(SignOfLife._fields)
+    copy_lines(cursor, f"incoming_sign ({columns})", map(_line, signs))
     cursor.execute(MOVE_FORWARD)
-    return [Heard(StatusChange(*row[:7]), *row[7:]) for row in cursor.fetchall()]
+    heard = [Heard(StatusChange(*row[:7]), *row[7:]) for row in cursor.fetchall()]
+    if len(heard) < len(signs):
+        cursor.execute(REMEMBER_SKEW)
+    return heard
 
 
-def remember_skew(cursor: CursorWrapper) -> None:
-    """Keeps by how much the heartbeats that proved nothing were old; call after move_forward."""
-    cursor.execute(REMEMBER_SKEW)
+def _line(sign: SignOfLife) -> str:
+    return "\t".join(
+        (
+            str(sign.device_id),
+            moment(sign.time),
+            moment(sign.received_at),
+            text(sign.address),
+            number(sign.battery_pct),
+            number(sign.rssi_dbm),
+            number(sign.uptime_s),
+            text(sign.version),
+            text(sign.vitals),
+            text(sign.metrics),
+        )
+    )
+
+
+def look_again(cursor: CursorWrapper, *, ids: Sequence[int]) -> None:
+    """Sets when to look next at online devices that have been heard meanwhile."""
+    cursor.execute(LOOK_AGAIN, {"ids": list(ids)})
 
 
 def lock_due(cursor: CursorWrapper, *, ts: datetime, limit: int) -> list[Due]:
-    """Devices that are late or offline at `ts`, locked; those that are just being written to
+    """Devices to look at, at `ts`, locked; those that are just being written to
     are left out, as a heartbeat is coming in for them."""
     cursor.execute(LOCK_DUE, {"ts": ts, "limit": limit})
     return [Due(*row) for row in cursor.fetchall()]

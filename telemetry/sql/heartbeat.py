@@ -1,10 +1,24 @@
-"""SQL on telemetry_heartbeat, and the table of a session in which a batch of them arrives."""
+"""SQL on telemetry_heartbeat."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
+
+from telemetry.sql.bulk import Target, insert_once, moment, number, text
+from telemetry.sql.devicestatus import SignOfLife
+
+BUCKET = timedelta(seconds=10)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TARGET = Target(
+    table="telemetry_heartbeat",
+    columns=(
+        *("device_id", "tenant_id", "bucket", "time", "received_at", "address"),
+        *("battery_pct", "rssi_dbm", "uptime_s", "version", "vitals"),
+    ),
+    key=("device_id", "bucket"),
+)
 
 
 class IncomingHeartbeat(NamedTuple):
@@ -25,53 +39,27 @@ class IncomingHeartbeat(NamedTuple):
     version: str | None
     vitals: str | None
 
+    @property
+    def said_at(self) -> datetime:
+        return self.time or self.received_at
 
-COLUMNS = ", ".join(IncomingHeartbeat._fields)
-
-CREATE_INCOMING = """
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_heartbeat (
-    device_id integer, tenant_id integer, time timestamptz, received_at timestamptz, address inet,
-    battery_pct float8, rssi_dbm float8, uptime_s float8, version text, vitals jsonb
-) ON COMMIT DELETE ROWS
-"""
-
-# A device deleted meanwhile has no status row; its heartbeats are counted, not stored.
-INSERT_INCOMING = f"""
-INSERT INTO telemetry_heartbeat (bucket, {COLUMNS})
-SELECT date_bin('10 s', coalesce(i.time, i.received_at), 'epoch'), i.device_id, i.tenant_id,
-       coalesce(i.time, i.received_at), i.received_at, i.address, i.battery_pct, i.rssi_dbm,
-       i.uptime_s, i.version, i.vitals
-FROM incoming_heartbeat i
-WHERE EXISTS (SELECT FROM telemetry_devicestatus s WHERE s.device_id = i.device_id)
-ORDER BY i.device_id, 1
-ON CONFLICT (device_id, bucket) DO NOTHING
-"""
-
-COUNT_OF_UNKNOWN = """
-SELECT count(*) FROM incoming_heartbeat i
-WHERE NOT EXISTS (SELECT FROM telemetry_devicestatus s WHERE s.device_id = i.device_id)
-"""
+    def sign(self) -> SignOfLife:
+        return SignOfLife(
+            self.device_id,
+            self.time,
+            self.received_at,
+            self.address,
+            self.battery_pct,
+            self.rssi_dbm,
+            self.uptime_s,
+            self.version,
+            self.vitals,
+        )
 
 
-def copy_incoming(cursor: CursorWrapper, rows: Iterable[IncomingHeartbeat]) -> None:
-    """Fills incoming_heartbeat with these rows alone; it is emptied when the transaction ends."""
-    cursor.execute(CREATE_INCOMING)
-    cursor.execute("DELETE FROM incoming_heartbeat")
-    with cursor.copy(f"COPY incoming_heartbeat ({COLUMNS}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
-
-
-def insert_incoming(cursor: CursorWrapper) -> int:
-    """Stores what arrived, once a device and 10 s; returns how many rows are new."""
-    cursor.execute(INSERT_INCOMING)
-    return cursor.rowcount
-
-
-def count_of_unknown(cursor: CursorWrapper) -> int:
-    """How many of those that arrived are of devices that do not exist any more."""
-    cursor.execute(COUNT_OF_UNKNOWN)
-    return int(cursor.fetchone()[0])
+def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> list[int]:
+    """Stores each heartbeat once a device and 10 s; returns the positions of the duplicates."""
+    return insert_once(cursor, TARGET, [_line(heartbeat) for heartbeat in heartbeats])
 
 
 def recent(cursor: CursorWrapper, *, device_id: int, limit: int) -> Sequence[tuple[object, ...]]:
@@ -83,3 +71,23 @@ def recent(cursor: CursorWrapper, *, device_id: int, limit: int) -> Sequence[tup
         [device_id, limit],
     )
     return cursor.fetchall()
+
+
+def _line(heartbeat: IncomingHeartbeat) -> str:
+    time = heartbeat.said_at
+    bucket = time - (time - EPOCH) % BUCKET
+    return "\t".join(
+        (
+            str(heartbeat.device_id),
+            str(heartbeat.tenant_id),
+            moment(bucket),
+            moment(time),
+            moment(heartbeat.received_at),
+            text(heartbeat.address),
+            number(heartbeat.battery_pct),
+            number(heartbeat.rssi_dbm),
+            number(heartbeat.uptime_s),
+            text(heartbeat.version),
+            text(heartbeat.vitals),
+        )
+    )

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
+from telemetry.sql.bulk import copy_lines, moment, text
+
 
 class PresenceTransition(NamedTuple):
     device_id: int
@@ -20,9 +22,14 @@ COLUMNS = ", ".join(PresenceTransition._fields)
 
 
 def copy_transitions(cursor: CursorWrapper, transitions: Iterable[PresenceTransition]) -> None:
-    with cursor.copy(f"COPY telemetry_presenceevent ({COLUMNS}) FROM STDIN") as copy:
-        for transition in transitions:
-            copy.write_row(transition)
+    copy_lines(cursor, f"telemetry_presenceevent ({COLUMNS})", map(_line, transitions))
+
+
+def _line(transition: PresenceTransition) -> str:
+    device_id, time, tenant_id, previous_state, state, reason = transition
+    return "\t".join(
+        (str(device_id), moment(time), str(tenant_id), previous_state, state, text(reason))
+    )
 
 
 def timeline(

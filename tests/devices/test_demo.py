@@ -5,14 +5,14 @@ import stat
 from pathlib import Path
 
 import pytest
+from devices.demo import Addresses, Demo, DemoDevice, demo_prepare, demo_read, demo_write
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.utils import timezone
 from msgspec import structs
 from pytest_django import DjangoAssertNumQueries
 
-from devices.credentials import credentials_revoke, device_for_key
-from devices.demo import Addresses, Demo, DemoDevice, demo_prepare, demo_read, demo_write
+from devices.credentials import credentials_revoke, speaker_for_key
 from devices.models import Credential, Device, Membership, Site, Tenant
 from tests.conftest import Fleet
 
@@ -31,7 +31,7 @@ def demo(db: None) -> Demo:
 def test_phones_can_speak_when_the_demo_is_made(demo: Demo) -> None:
     assert [one.device_id for one in demo.devices] == [f"phone-00{n}" for n in range(1, 6)]
     for one in demo.devices:
-        speaking = device_for_key(one.token)
+        speaking = speaker_for_key(one.token)
         assert speaking is not None
         assert (speaking.device_id, speaking.interval_s) == (one.device_id, 10)
 
@@ -72,13 +72,13 @@ def test_a_key_is_replaced_when_it_was_revoked(demo: Demo) -> None:
     again = prepare(remembered=demo)
     changed = [new for new, old in zip(again.devices, demo.devices, strict=True) if new != old]
     assert [one.device_id for one in changed] == ["phone-002"]
-    assert device_for_key(changed[0].token) is not None
+    assert speaker_for_key(changed[0].token) is not None
 
 
 def test_a_key_is_replaced_when_it_is_of_another_tenants_device(demo: Demo, rival: Fleet) -> None:
     foreign = DemoDevice("phone-001", rival.key)
     again = prepare(structs.replace(demo, devices=[foreign, *demo.devices[1:]]))
-    speaking = device_for_key(again.devices[0].token)
+    speaking = speaker_for_key(again.devices[0].token)
     assert speaking is not None and speaking.tenant_id != rival.tenant.id
     assert again.devices[1:] == demo.devices[1:]
 
@@ -87,7 +87,7 @@ def test_nothing_of_others_changes_when_the_demo_is_made(rival: Fleet) -> None:
     prepare()
     assert rival.tenant.devices.count() == rival.tenant.sites.count() == 1
     assert rival.tenant.memberships.get().user == rival.manager
-    assert device_for_key(rival.key) is not None
+    assert speaker_for_key(rival.key) is not None
 
 
 def test_the_password_is_replaced_when_it_stopped_working(demo: Demo) -> None:

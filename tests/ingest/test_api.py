@@ -9,6 +9,7 @@ from django.test import Client
 from devices.credentials import credential_issue, credentials_revoke
 from devices.models import Device
 from ingest import stream
+from ingest.entries import decode
 from tests.conftest import Fleet
 
 pytestmark = pytest.mark.usefixtures("valkey")
@@ -21,9 +22,9 @@ def post(client: Client, key: str | None, body: str | bytes = "{}", **extra: Any
     return client.post(PATH, body, headers=headers, **extra)
 
 
-def waiting() -> list[stream.HeartbeatEntry]:
-    entries: Any = stream.connection().xrange(stream.STREAM)
-    return [stream.entry_decode(fields[stream.FIELD]) for _, fields in entries]
+def waiting() -> list[Any]:
+    entries: Any = stream.connection().xrange(stream.stream_key(0))
+    return [decode(fields[stream.FIELD]) for _, fields in entries]
 
 
 def assert_problem(answer: Any, status: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 import pytest
 from django.db import OperationalError
 
-from devices.credentials import SpeakingDevice, device_for_key
+from devices.credentials import Speaker, speaker_for_key
 from ingest import keys
 from ingest.keys import KeyCache
 from tests.conftest import Fleet
@@ -14,17 +14,17 @@ class Database:
         self.asked = 0
         self.away = False
 
-    def device_for_key(self, key: str) -> SpeakingDevice | None:
+    def speaker_for_key(self, key: str) -> Speaker | None:
         self.asked += 1
         if self.away:
             raise OperationalError("away")
-        return device_for_key(key)
+        return speaker_for_key(key)
 
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     database = Database()
-    monkeypatch.setattr(keys, "device_for_key", database.device_for_key)
+    monkeypatch.setattr(keys, "speaker_for_key", database.speaker_for_key)
     return database
 
 
@@ -40,12 +40,12 @@ def test_a_good_key_is_looked_up_once_a_few_seconds(
 ) -> None:
     cache = KeyCache()
     for _ in range(3):
-        device = cache.device(acme.key)
+        device = cache.speaker(acme.key)
         assert device is not None and device.id == acme.device.pk
     assert database.asked == 1
 
     clock[0] += 5
-    cache.device(acme.key)
+    cache.speaker(acme.key)
     assert database.asked == 2
 
 
@@ -53,8 +53,8 @@ def test_unknown_keys_are_asked_for_each_time(
     acme: Fleet, database: Database, clock: list[float]
 ) -> None:
     cache = KeyCache()
-    assert cache.device("rc_aaaaaaaaaa_x") is None
-    assert cache.device("rc_aaaaaaaaaa_x") is None
+    assert cache.speaker("rc_aaaaaaaaaa_x") is None
+    assert cache.speaker("rc_aaaaaaaaaa_x") is None
     assert database.asked == 2
 
 
@@ -62,15 +62,15 @@ def test_known_keys_are_trusted_while_the_database_is_away_without_asking_each_t
     acme: Fleet, rival: Fleet, database: Database, clock: list[float]
 ) -> None:
     cache = KeyCache()
-    cache.device(acme.key)
+    cache.speaker(acme.key)
     database.away = True
     clock[0] += 60
     for _ in range(5):
-        assert cache.device(acme.key) is not None
+        assert cache.speaker(acme.key) is not None
     assert database.asked == 2
     with pytest.raises(OperationalError):
-        cache.device(rival.key)
+        cache.speaker(rival.key)
 
     clock[0] += 600
     with pytest.raises(OperationalError):
-        cache.device(acme.key)
+        cache.speaker(acme.key)

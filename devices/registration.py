@@ -1,0 +1,74 @@
+"""Devices that register themselves, as far as their tenant lets them."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from devices.models import Device, Registration, Tenant, device_id_validator
+
+
+class KnownDevice(NamedTuple):
+    """A device by our id; messages of a pending one wait until it is approved."""
+
+    id: int
+    is_pending: bool
+
+
+class Registered(NamedTuple):
+    """The devices that exist now, by their own names, and the reason for each name without one."""
+
+    devices: dict[str, KnownDevice]
+    refused: dict[str, str]
+
+
+def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, KnownDevice]:
+    """Those of the devices that the tenant has, by their own names."""
+    rows = Device.objects.filter(tenant_id=tenant_id, device_id__in=device_ids)
+    values = rows.order_by().values_list("device_id", "id", "is_pending")
+    return {name: KnownDevice(id_, pending) for name, id_, pending in values}
+
+
+def pending_among(*, ids: Collection[int]) -> set[int]:
+    """Those of the devices that still wait for approval."""
+    return set(Device.objects.filter(id__in=ids, is_pending=True).values_list("id", flat=True))
+
+
+def devices_register(*, tenant_id: int, device_ids: Collection[str]) -> Registered:
+    """Adds devices that are not there yet, as the tenant's policy and limit allow.
+
+    Two that register the same devices at once get the same devices.
+    """
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update().get(pk=tenant_id)
+        known = devices_find(tenant_id=tenant_id, device_ids=device_ids)
+        refused = _refused(tenant, [name for name in device_ids if name not in known])
+        wanted = [name for name in device_ids if name not in known and name not in refused]
+        if wanted:
+            pending = tenant.registration == Registration.PENDING
+            Device.objects.bulk_create(
+                Device(tenant=tenant, device_id=name, is_pending=pending) for name in wanted
+            )
+            known |= devices_find(tenant_id=tenant_id, device_ids=wanted)
+    return Registered(known, refused)
+
+
+def _refused(tenant: Tenant, names: Collection[str]) -> dict[str, str]:
+    if not names:
+        return {}
+    if tenant.registration == Registration.OFF:
+        return dict.fromkeys(names, "unknown device; this tenant's devices are added by people")
+    refused = {name: reason for name in names if (reason := _wrong_name(name))}
+    room = tenant.device_limit - Device.objects.filter(tenant=tenant).count()
+    beyond = [name for name in names if name not in refused][max(0, room) :]
+    limit = f"unknown device, and the tenant's limit of {tenant.device_limit} devices is reached"
+    return refused | dict.fromkeys(beyond, limit)
+
+
+def _wrong_name(name: str) -> str | None:
+    try:
+        device_id_validator(name)
+    except ValidationError as error:
+        return f"{name!r} is no device ID: {error.messages[0]}"
+    return None

@@ -1,0 +1,85 @@
+"""Which of our devices a message's `device_id` means, remembered for a while."""
+
+import threading
+from collections.abc import Collection
+from time import monotonic
+from typing import NamedTuple
+
+from django.db import OperationalError
+
+from devices.credentials import Speaker
+from devices.models import Registration
+from devices.registration import KnownDevice, devices_find, devices_register
+
+REMEMBER_S = 30
+# One that waits for approval is asked for again soon.
+REMEMBER_PENDING_S = 3
+MAX_REMEMBERED = 500_000
+UNKNOWN = "unknown device; this tenant's devices are added by people"
+
+
+class Resolved(NamedTuple):
+    """Devices by their own names, and the reason for each name without one."""
+
+    devices: dict[str, KnownDevice]
+    refused: dict[str, str]
+
+
+class _Remembered(NamedTuple):
+    device: KnownDevice
+    until: float
+
+
+class Directory:
+    """Names that were known at last sight; unknown ones are asked for each time."""
+
+    def __init__(self) -> None:
+        self._remembered: dict[tuple[int, str], _Remembered] = {}
+        self._lock = threading.Lock()
+
+    def resolve(self, speaker: Speaker, names: Collection[str]) -> Resolved:
+        """The devices of the speaker's tenant; unknown ones are registered if it wants that.
+
+        Raises OperationalError if the database is away and a name has never been seen.
+        """
+        now = monotonic()
+        tenant_id = speaker.tenant_id
+        found: dict[str, KnownDevice] = {}
+        stale: dict[str, KnownDevice] = {}
+        for name in names:
+            if known := self._remembered.get((tenant_id, name)):
+                (found if known.until > now else stale)[name] = known.device
+        missing = [name for name in names if name not in found]
+        if not missing:
+            return Resolved(found, {})
+        try:
+            asked = _ask(speaker, missing)
+        except OperationalError:
+            if len(stale) < len(missing):
+                raise
+            return Resolved(found | stale, {})
+        self._remember(tenant_id, asked.devices, now)
+        return Resolved(found | asked.devices, asked.refused)
+
+    def _remember(self, tenant_id: int, devices: dict[str, KnownDevice], now: float) -> None:
+        with self._lock:
+            for name, device in devices.items():
+                self._remembered.pop((tenant_id, name), None)
+                life = REMEMBER_PENDING_S if device.is_pending else REMEMBER_S
+                self._remembered[tenant_id, name] = _Remembered(device, now + life)
+            while len(self._remembered) > MAX_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+
+
+def _ask(speaker: Speaker, names: Collection[str]) -> Resolved:
+    known = devices_find(tenant_id=speaker.tenant_id, device_ids=names)
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return Resolved(known, {})
+    if speaker.registration == Registration.OFF:
+        return Resolved(known, dict.fromkeys(unknown, UNKNOWN))
+    registered = devices_register(tenant_id=speaker.tenant_id, device_ids=unknown)
+    return Resolved(known | registered.devices, registered.refused)
+
+
+directory = Directory()

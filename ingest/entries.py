@@ -1,0 +1,100 @@
+"""What stands in the stream: one entry a request that was accepted.
+
+`is_pending` says that the messages are of devices that were not approved when they came. Entries
+written by an older version are read by a newer one, so fields are only ever added at the end, with
+defaults.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+
+
+class HeartbeatEntry(Struct, frozen=True, gc=False, array_like=True, tag="hb"):
+    """An accepted heartbeat; units as in telemetry.models.Heartbeat."""
+
+    tenant_id: int
+    received_at: datetime
+    address: str | None
+    device_id: int
+    time: datetime | None = None
+    battery_pct: float | None = None
+    rssi_dbm: float | None = None
+    uptime_s: float | None = None
+    version: str | None = None
+    vitals: dict[str, Any] | None = None
+    is_pending: bool = False
+
+    @property
+    def count(self) -> int:
+        return 1
+
+    def rows(self) -> Iterator[IncomingHeartbeat]:
+        yield IncomingHeartbeat(
+            device_id=self.device_id,
+            tenant_id=self.tenant_id,
+            time=self.time,
+            received_at=self.received_at,
+            address=self.address,
+            battery_pct=self.battery_pct,
+            rssi_dbm=self.rssi_dbm,
+            uptime_s=self.uptime_s,
+            version=self.version,
+            vitals=msgspec.json.encode(self.vitals).decode() if self.vitals else None,
+        )
+
+
+class EntryReading(Struct, frozen=True, gc=False, array_like=True):
+    """One of the readings of an entry. `metrics` is JSON."""
+
+    device_id: int
+    time: datetime
+    seq: int | None
+    msg_type: str
+    site: str | None
+    metrics: bytes
+
+
+class ReadingsEntry(Struct, frozen=True, gc=False, array_like=True, tag="rd"):
+    """The accepted readings of one request."""
+
+    tenant_id: int
+    received_at: datetime
+    address: str | None
+    readings: list[EntryReading]
+    is_pending: bool = False
+
+    @property
+    def count(self) -> int:
+        return len(self.readings)
+
+    def rows(self) -> Iterator[IncomingReading]:
+        tenant_id, received_at = self.tenant_id, self.received_at
+        for one in self.readings:
+            yield IncomingReading(
+                one.device_id,
+                tenant_id,
+                one.time,
+                received_at,
+                one.seq,
+                one.msg_type,
+                one.site,
+                one.metrics,
+            )
+
+
+Entry = HeartbeatEntry | ReadingsEntry
+
+encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def decode(data: bytes) -> Entry:
+    """Raises msgspec.DecodeError for what no version has written."""
+    return _decoder.decode(data)

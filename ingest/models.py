@@ -1,0 +1,83 @@
+"""What happened at the door: the ledger, rejected messages and limits that were hit."""
+
+from django.db import models
+
+from devices.models import Device, Tenant
+
+
+class LedgerMinute(models.Model):
+    """Messages of a tenant by the minute in which they were accepted, one row a shard.
+
+    accepted = stored + duplicate + rejected + what is in flight. `late` is how many of the stored
+    were old when they came; `replayed` how many of the rejected were stored after all.
+    """
+
+    pk = models.CompositePrimaryKey("tenant", "minute", "shard")
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
+    minute = models.DateTimeField()
+    shard = models.PositiveSmallIntegerField()
+    accepted = models.BigIntegerField(default=0)
+    stored = models.BigIntegerField(default=0)
+    duplicate = models.BigIntegerField(default=0)
+    late = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    replayed = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "ingest_ledgerminute"
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.minute:%Y-%m-%d %H:%M}"
+
+
+class DrainPosition(models.Model):
+    """Up to which entry a shard's stream is stored, written together with what was stored.
+
+    `identity` names the stream that `entry_id` belongs to: in another one ids begin again.
+    """
+
+    shard = models.PositiveSmallIntegerField(primary_key=True)
+    identity = models.CharField(max_length=32)
+    entry_id = models.CharField(max_length=40)
+
+    class Meta:
+        db_table = "ingest_drainposition"
+
+    def __str__(self) -> str:
+        return f"shard {self.shard} at {self.entry_id}"
+
+
+class RejectedMessage(models.Model):
+    """A message that was accepted and could not be stored, kept with the reason in words.
+
+    The payload is kept as text, for what jsonb cannot hold may be why it was rejected.
+    """
+
+    class Reason(models.TextChoices):
+        PENDING_DEVICE = "pending_device", "device is not approved yet"
+        UNKNOWN_DEVICE = "unknown_device", "device does not exist any more"
+        INVALID_DATA = "invalid_data", "the database refused it"
+
+    class Kind(models.TextChoices):
+        HEARTBEAT = "heartbeat"
+        READING = "reading"
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
+    device = models.ForeignKey(
+        Device, models.SET_NULL, null=True, related_name="+", db_constraint=False
+    )
+    kind = models.CharField(max_length=9, choices=Kind)
+    reason = models.CharField(max_length=16, choices=Reason)
+    error = models.TextField()
+    payload = models.TextField(help_text="The message as JSON.")
+    received_at = models.DateTimeField()
+    shard = models.PositiveSmallIntegerField()
+    replayed_at = models.DateTimeField(null=True)
+    replayed_by = models.CharField(max_length=150, blank=True)
+
+    class Meta:
+        db_table = "ingest_rejectedmessage"
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.device_id}, {self.get_reason_display()}"

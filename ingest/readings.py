@@ -1,0 +1,184 @@
+"""Decodes the readings that devices and gateways send, and says what is wrong with which."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from ingest.messages import check_text, from_msgspec, refuse_number
+from ingest.refusal import InvalidMessage
+from ingest.times import device_time
+
+MAX_MESSAGES = 5000
+MAX_BYTES = 4 * 1024 * 1024
+NDJSON = "application/x-ndjson"
+
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Value = bool | Integer | float | Annotated[str, Meta(max_length=1024)]
+
+
+class ReadingBody(Struct, gc=False, forbid_unknown_fields=True):
+    """A message as it is sent; `site_id` is another name for `site`."""
+
+    metrics: Annotated[dict[Name, Value], Meta(min_length=1, max_length=64)]
+    device_id: Name | None = None
+    time: datetime | float | None = None
+    seq: Integer | None = None
+    msg_type: Annotated[str, Meta(min_length=1, max_length=32)] = "telemetry"
+    site: Annotated[str, Meta(max_length=64)] | None = None
+    site_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class ReadingMessage(NamedTuple):
+    """A valid reading and where it stood in the request. `metrics` is JSON."""
+
+    position: int
+    device_id: str | None
+    time: datetime
+    seq: int | None
+    msg_type: str
+    site: str | None
+    metrics: bytes
+
+
+class Refusal(NamedTuple):
+    """A message that cannot be accepted, by its place in the request."""
+
+    position: int
+    code: str
+    field: str
+    reason: str
+
+
+class DecodedReadings(NamedTuple):
+    messages: list[ReadingMessage]
+    refused: list[Refusal]
+    is_single: bool
+
+
+class BodyTooLong(ValueError):
+    """More bytes, unpacked, than a request may have."""
+
+
+_one = msgspec.json.Decoder(ReadingBody)
+_many = msgspec.json.Decoder(list[ReadingBody])
+_raw = msgspec.json.Decoder(list[Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+def unpack(body: bytes, *, encoding: str) -> bytes:
+    """The body with its gzip taken off, if it has one; never more than MAX_BYTES of it.
+
+    Raises BodyTooLong, and InvalidMessage for what is not gzip or ends too soon.
+    """
+    if encoding in ("", "identity"):
+        if len(body) > MAX_BYTES:
+            raise BodyTooLong
+        return body
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        unpacked = unpacker.decompress(body, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise InvalidMessage("$", f"the body is not gzip: {error}") from None
+    if len(unpacked) > MAX_BYTES:
+        raise BodyTooLong
+    if not unpacker.eof:
+        raise InvalidMessage("$", "the gzip ends too soon; part of the body is missing")
+    return unpacked
+
+
+def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> DecodedReadings:
+    """The readings of an object, an array or, with `lines`, of NDJSON.
+
+    Messages that are wrong are refused one by one. Raises InvalidMessage if the whole cannot be
+    understood, or holds more than MAX_MESSAGES.
+    """
+    data = data.strip()
+    if not data:
+        raise InvalidMessage("$", "the body is empty; send an object or an array of readings")
+    is_single = not lines and not data.startswith(b"[")
+    parts = [data] if is_single else _bodies(data, lines)
+    messages: list[ReadingMessage] = []
+    refused: list[Refusal] = []
+    clean = b"\\u0000" not in data
+    for position, part in enumerate(parts):
+        try:
+            body = part if isinstance(part, ReadingBody) else _decode_one(part)
+            messages.append(_message(position, body, received_at, clean))
+        except InvalidMessage as error:
+            refused.append(Refusal(position, "invalid", error.field, error.reason))
+    return DecodedReadings(messages, refused, is_single)
+
+
+def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
+    """The messages, decoded all at once if all are right, else each as it was sent."""
+    try:
+        bodies: Sequence[ReadingBody | bytes] = (
+            _one.decode_lines(data) if lines else _many.decode(data)
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        bodies = list(_split_lines(data)) if lines else _split_array(data)
+    if len(bodies) > MAX_MESSAGES:
+        raise InvalidMessage("$", f"{len(bodies)} messages; at most {MAX_MESSAGES} a request")
+    return bodies
+
+
+def _split_lines(data: bytes) -> Iterator[bytes]:
+    return (line for line in data.split(b"\n") if line.strip())
+
+
+def _split_array(data: bytes) -> list[bytes]:
+    try:
+        return [bytes(part) for part in _raw.decode(data)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage("$", f"this is not JSON: {error}") from None
+
+
+def _decode_one(part: bytes) -> ReadingBody:
+    try:
+        return _one.decode(part)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        refuse_number(part)
+        if isinstance(error, msgspec.ValidationError):
+            raise _named(from_msgspec(error), part) from None
+        raise InvalidMessage("$", f"this is not JSON: {error}") from None
+
+
+def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
+    """The same with the metric's name, where msgspec only says that it is one of them."""
+    if error.field != "$.metrics[...]":
+        return error
+    for name, value in msgspec.json.decode(part)["metrics"].items():
+        try:
+            msgspec.convert({name: value}, dict[Name, Value])
+        except msgspec.ValidationError:
+            return InvalidMessage(f"$.metrics.{name[:64]}", error.reason)
+    return error
+
+
+def _message(
+    position: int, body: ReadingBody, received_at: datetime, clean: bool
+) -> ReadingMessage:
+    if not clean:
+        _check_texts(body)
+    return ReadingMessage(
+        position,
+        body.device_id,
+        received_at if body.time is None else device_time(body.time, received_at=received_at),
+        body.seq,
+        body.msg_type,
+        body.site or body.site_id,
+        _encode(body.metrics),
+    )
+
+
+def _check_texts(body: ReadingBody) -> None:
+    for name in ("device_id", "msg_type", "site", "site_id"):
+        check_text(f"$.{name}", getattr(body, name))
+    for name, value in body.metrics.items():
+        check_text(f"$.metrics.{name}", name)
+        check_text(f"$.metrics.{name}", value if isinstance(value, str) else None)

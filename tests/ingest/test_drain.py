@@ -1,0 +1,213 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+
+from devices.models import Device
+from ingest import stream
+from ingest.drain import DrainResult, drain_run
+from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
+from ingest.ledger import balance_read
+from ingest.models import LedgerMinute, RejectedMessage
+from telemetry.locks import NAMESPACE, AdvisoryLock
+from telemetry.models import DeviceStatus, Heartbeat, Reading
+from tests.conftest import Fleet
+
+pytestmark = pytest.mark.usefixtures("valkey")
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: LazySettings) -> None:
+    settings.INGEST_DRAIN_RUN_S = 0.1
+
+
+def drain() -> DrainResult:
+    return drain_run(shard=0, run_s=0.05)
+
+
+def reading(device: Device, seconds: float = 0, **metrics: Any) -> EntryReading:
+    body = b'{"temp_c": 21.5}' if not metrics else str(metrics).replace("'", '"').encode()
+    return EntryReading(device.pk, NOW + timedelta(seconds=seconds), None, "telemetry", None, body)
+
+
+def append(fleet: Fleet, *readings: EntryReading, **fields: Any) -> None:
+    stream.append(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings), **fields))
+
+
+def ledger(fleet: Fleet) -> dict[str, int]:
+    rows = LedgerMinute.objects.filter(tenant=fleet.tenant)
+    names = ("accepted", "stored", "duplicate", "late", "rejected")
+    return {name: sum(getattr(row, name) for row in rows) for name in names}
+
+
+def test_accepted_messages_are_stored_and_leave_the_stream(acme: Fleet, rival: Fleet) -> None:
+    append(acme, *(reading(acme.device, n) for n in range(5)))
+    append(rival, reading(rival.device))
+    stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+
+    assert drain() == DrainResult(held=True, messages=7)
+
+    assert Reading.objects.filter(tenant=acme.tenant).count() == 5
+    assert Reading.objects.filter(tenant=rival.tenant).count() == 1
+    assert Heartbeat.objects.filter(tenant=acme.tenant).count() == 1
+    assert DeviceStatus.objects.get(device=acme.device).metrics == {"temp_c": 21.5}
+    assert all(count == 0 for count in stream.waiting_counts(0).values())
+    assert stream.oldest_waiting_at() is None
+    assert balance_read().residual == 0
+    assert ledger(acme) == {"accepted": 6, "stored": 6, "duplicate": 0, "late": 0, "rejected": 0}
+
+
+def test_duplicates_are_counted_wherever_they_come_from(acme: Fleet) -> None:
+    append(acme, reading(acme.device, 1), reading(acme.device, 2), reading(acme.device, 1))
+    drain()
+    append(acme, reading(acme.device, 2), reading(acme.device, 3))
+    drain()
+
+    assert Reading.objects.filter(device=acme.device).count() == 3
+    assert ledger(acme)["stored"] == 3
+    assert ledger(acme)["duplicate"] == 2
+    assert balance_read().residual == 0
+
+
+def test_an_entry_that_was_stored_counts_once_when_its_drain_died_before_finishing_it(
+    acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(acme, *(reading(acme.device, n) for n in range(3)))
+
+    def die(*arguments: Any) -> None:
+        raise ConnectionError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "finish", die)
+        with pytest.raises(ConnectionError):
+            drain()
+    assert Reading.objects.count() == 3
+    assert stream.waiting_counts(0)["messages"] == 3
+
+    drain()
+
+    assert stream.waiting_counts(0)["messages"] == 0
+    assert ledger(acme) == {"accepted": 3, "stored": 3, "duplicate": 0, "late": 0, "rejected": 0}
+
+
+def test_a_stream_that_begins_anew_is_not_taken_for_the_stored_one(acme: Fleet) -> None:
+    append(acme, reading(acme.device, 1))
+    drain()
+    stream.connection().flushdb()
+    stream.connection().xadd(stream.stream_key(0), {"x": "y"}, id="1-1")
+    stream.connection().xdel(stream.stream_key(0), "1-1")
+    stream.connection().xadd(
+        stream.stream_key(0),
+        {"d": _encoded(acme, reading(acme.device, 2))},
+        id="1-2",
+    )
+
+    drain()
+
+    assert Reading.objects.count() == 2
+
+
+def test_only_the_message_that_the_database_refuses_is_rejected(acme: Fleet) -> None:
+    bad = EntryReading(acme.device.pk, NOW, 1, "telemetry", None, b'{"text": "a\\u0000b"}')
+    append(acme, *(reading(acme.device, n + 1) for n in range(10)), bad, reading(acme.device, 99))
+
+    drain()
+
+    assert Reading.objects.count() == 11
+    rejected = RejectedMessage.objects.get()
+    assert (rejected.reason, rejected.device_id) == ("invalid_data", acme.device.pk)
+    assert "\\u0000" in rejected.error
+    assert '"metrics":{"text": "a\\u0000b"}' in rejected.payload
+    assert ledger(acme)["rejected"] == 1
+    assert balance_read().residual == 0
+
+
+def test_messages_of_a_deleted_device_are_kept_as_rejected(acme: Fleet) -> None:
+    other = Device.objects.create(tenant=acme.tenant, device_id="other")
+    append(acme, reading(other), reading(acme.device))
+    other.delete()
+
+    drain()
+
+    assert Reading.objects.count() == 1
+    assert RejectedMessage.objects.get().reason == "unknown_device"
+    assert balance_read().residual == 0
+
+
+def test_messages_of_a_deleted_tenant_go_with_it_and_stop_nobody(acme: Fleet, rival: Fleet) -> None:
+    append(acme, reading(acme.device))
+    append(rival, reading(rival.device))
+    acme.tenant.delete()
+
+    drain()
+
+    assert Reading.objects.filter(tenant=rival.tenant).count() == 1
+    assert stream.oldest_waiting_at() is None
+
+
+def test_messages_of_a_pending_device_are_held_until_it_is_approved(acme: Fleet) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
+    append(acme, reading(acme.device, 1), is_pending=True)
+    drain()
+    assert RejectedMessage.objects.get().reason == "pending_device"
+    Device.objects.filter(pk=acme.device.pk).update(is_pending=False)
+    append(acme, reading(acme.device, 2), is_pending=True)
+
+    drain()
+
+    assert Reading.objects.count() == 1
+    assert ledger(acme)["rejected"] == 1
+
+
+def test_late_messages_are_stored_and_counted_and_touch_no_status(acme: Fleet) -> None:
+    append(acme, reading(acme.device, -7200))
+
+    drain()
+
+    assert ledger(acme)["late"] == 1
+    assert DeviceStatus.objects.get(device=acme.device).state == "new"
+
+
+def test_an_entry_that_nobody_can_read_is_set_aside_and_stays_in_flight(acme: Fleet) -> None:
+    append(acme, reading(acme.device, 1))
+    stream.connection().xadd(stream.stream_key(0), {"d": b"\xc1"})
+
+    drain()
+
+    assert Reading.objects.count() == 1
+    assert stream.connection().xlen(f"{stream.stream_key(0)}:unreadable") == 1
+
+
+def test_the_stream_refuses_at_its_mark_and_takes_again_when_drained(
+    acme: Fleet, settings: LazySettings
+) -> None:
+    settings.INGEST_SHARD_MAX_BYTES = 300
+    with pytest.raises(stream.StreamFull):
+        for n in range(20):
+            append(acme, reading(acme.device, n))
+
+    drain()
+
+    append(acme, reading(acme.device, 50))
+    assert balance_read().residual == 0
+
+
+def test_one_drain_holds_a_shard_at_a_time(acme: Fleet) -> None:
+    database = connection.settings_dict
+    with psycopg.connect(
+        host=database["HOST"],
+        port=database["PORT"],
+        dbname=database["NAME"],
+        user=database["USER"],
+        password=database["PASSWORD"],
+    ) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", (NAMESPACE, AdvisoryLock.DRAIN))
+        assert drain() == DrainResult(held=False)
+
+
+def _encoded(fleet: Fleet, *readings: EntryReading) -> bytes:
+    return encode(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings)))
