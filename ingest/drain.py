@@ -184,6 +184,13 @@ def _store(
     return _count(rows, outcome, tally)
 
 
+def _words(error: Exception) -> str:
+    """What the database said, in one line."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    said = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis else (str(error),)
+    return ": ".join(part for part in said if part)
+
+
 def _count(rows: Sequence[Row], outcome: StoreOutcome, tally: Tally) -> list[Rejection]:
     minutes = [_minute(row) for row in rows]
     tally.stored.update(minutes)

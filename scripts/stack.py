@@ -1,5 +1,6 @@
 """A whole Rollcall on free ports with a database of its own, for tests and benchmarks."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -36,6 +37,7 @@ class Stack:
         self.env: dict[str, str] = {}
         self._overrides = dict(overrides or {})
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        atexit.register(self.stop_all)
 
     @property
     def database_url(self) -> str:
@@ -61,9 +63,13 @@ class Stack:
 
     def down(self) -> None:
         """Every process stopped, the services too; data stays."""
+        self.stop_all()
+        self.services.down()
+
+    def stop_all(self) -> None:
+        """Every process stopped; the services stay."""
         for name in list(self._running):
             self.stop(name)
-        self.services.down()
 
     def start(self, name: str) -> None:
         """Starts a process; returns at once."""

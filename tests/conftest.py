@@ -69,8 +69,7 @@ def stack() -> Iterator[Stack]:
     running = Stack(STATE, STACK_SETTINGS)
     running.up()
     yield running
-    for name in list(running._running):
-        running.stop(name)
+    running.stop_all()
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,11 @@ async def _send_all_while_killing(
     accepted: set[tuple[str, datetime]] = set()
     kill_at = {HEARTBEATS * (n + 1) // (KILLS + 1) for n in range(KILLS)}
     kills: list[asyncio.Task[None]] = []
+    one_at_a_time = asyncio.Lock()
+
+    async def kill_now() -> None:
+        async with one_at_a_time:
+            await asyncio.to_thread(kill, stack)
 
     async def client(session: aiohttp.ClientSession) -> None:
         while waiting:
@@ -76,7 +81,7 @@ async def _send_all_while_killing(
             statuses[202] += 1
             accepted.add((device.device_id, time))
             if len(accepted) in kill_at:
-                kills.append(asyncio.create_task(asyncio.to_thread(kill, stack)))
+                kills.append(asyncio.create_task(kill_now()))
 
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
