@@ -108,9 +108,7 @@ class Device(models.Model):
     device_id = models.CharField("device ID", max_length=64, validators=[device_id_validator])
     name = models.CharField(max_length=120, blank=True, help_text="What people call it.")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.SENSOR)
-    site = models.ForeignKey(
-        Site, models.SET_NULL, null=True, blank=True, related_name="devices"
-    )
+    site = models.ForeignKey(Site, models.SET_NULL, null=True, blank=True, related_name="devices")
     expected_interval_s = models.PositiveIntegerField(
         "expected interval",
         null=True,
@@ -159,6 +157,7 @@ class Credential(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
+        verbose_name = "key"
         ordering = ("-created_at",)
         indexes = (
             models.Index(
