@@ -143,11 +143,13 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
+FORMAT_MODULE_PATH = "config.formats"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "var" / "static"
@@ -215,6 +217,7 @@ UNFOLD = {
     "SITE_HEADER": "Rollcall",
     "SITE_SUBHEADER": "Who is here, and why not",
     "SITE_SYMBOL": "sensors",
+    "SITE_URL": None,
     "SITE_FAVICONS": [
         {
             "rel": "icon",

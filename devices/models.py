@@ -187,6 +187,7 @@ class Credential(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
+        verbose_name = "key"
         ordering = ("-created_at",)
         indexes = (
             models.Index(

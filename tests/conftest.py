@@ -37,6 +37,13 @@ def make_fleet(slug: str) -> Fleet:
     return Fleet(tenant, manager, site, device, credential_issue(device=device).key)
 
 
+@pytest.fixture(autouse=True)
+def static_files_by_plain_name(settings: LazySettings) -> None:
+    """Pages rendered in this process need no collected static files; the stack's do."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
 @pytest.fixture
 def acme(db: None) -> Fleet:
     return make_fleet("acme")

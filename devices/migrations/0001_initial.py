@@ -84,6 +84,7 @@ class Migration(migrations.Migration):
                 ('tenant', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='devices.tenant')),
             ],
             options={
+                'verbose_name': 'key',
                 'ordering': ('-created_at',),
             },
         ),

@@ -1,0 +1,1 @@
+"""Figures of a real stack under real load: `python -m bench`, or `make bench`."""

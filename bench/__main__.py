@@ -1,0 +1,92 @@
+"""The command: `python -m bench [--state var/bench] [--only accept,commit,live,memory]`."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from bench import accept, commit, live, machine, memory
+from bench.report import Figure, table
+from bench.subject import Subject, subject_prepare
+from scripts.processes import ROOT
+from scripts.stack import Stack
+
+Measure = Callable[[Subject], Coroutine[None, None, list[Figure]]]
+
+# In this order: the later ones leave more behind.
+MEASURES: dict[str, Measure] = {
+    "live": live.measure,
+    "accept": accept.measure,
+    "commit": commit.measure,
+}
+NAMES = ("memory", *MEASURES)
+
+
+def main() -> int:
+    """The exit code: 1 if a figure is not as good as it must be."""
+    options = _parser().parse_args()
+    # A database of its own, whatever else this machine runs.
+    for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
+        os.environ.pop(variable, None)
+    stack = Stack(options.state)
+    _say("starting the stack …")
+    try:
+        stack.up()
+        figures = asyncio.run(_measure(stack, options.only))
+    finally:
+        stack.down()
+    print(f"\n{machine.description()}\n\n{table(figures)}")
+    return 1 if any(figure.is_failed for figure in figures) else 0
+
+
+async def _measure(stack: Stack, names: list[str]) -> list[Figure]:
+    figures = []
+    if "memory" in names:
+        figures += _shown("memory", await memory.measure(stack))
+    subject = subject_prepare(stack)
+    for name, measure in MEASURES.items():
+        if name in names:
+            figures += _shown(name, await measure(subject))
+            subject.await_drained()
+    return figures
+
+
+def _shown(name: str, figures: list[Figure]) -> list[Figure]:
+    for figure in figures:
+        _say(f"{name}: {' · '.join(part for part in figure.row() if part)}")
+    return figures
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=ROOT / "var" / "bench",
+        help="the folder of its database (default: var/bench)",
+    )
+    parser.add_argument(
+        "--only",
+        type=_names,
+        default=list(NAMES),
+        metavar="NAMES",
+        help=f"some of {','.join(NAMES)} (default: all)",
+    )
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(NAMES):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return names
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""From the POST to the committed row.
+
+Every heartbeat carries the moment at which it was due to be posted as its `time`. While the load
+runs, another connection asks the database for its snapshot (pg_current_snapshot()) every few
+milliseconds. A row's transaction (`xmin`) is visible from the first snapshot on that has it in the
+past: that is when anybody could read the row. So nothing is added to the way that is measured,
+and the resolution is the distance of two snapshots. (The storing transaction has no savepoints,
+whose ids snapshots would not list.)
+"""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import psycopg
+
+from bench.accept import accepted_per_s
+from bench.generator import load_run
+from bench.report import Better, Figure, percentile
+from bench.subject import Subject
+
+RATE_PER_S = 500
+DURATION_S = 20
+# Each posts once, and none has posted before: a second heartbeat within 10 s is stored with the
+# first one.
+DEVICES = RATE_PER_S * DURATION_S
+PHONES = slice(-DEVICES, None)
+CONNECTIONS = 64
+POLL_S = 0.003
+MUST_S = 1.0
+
+ROWS = """
+SELECT extract(epoch FROM time)::float8, xmin::text::bigint
+FROM telemetry_heartbeat WHERE received_at >= to_timestamp(%s)
+"""
+
+
+class Seen(NamedTuple):
+    """A snapshot of the database, and the Unix time at which it had been taken."""
+
+    at: float
+    snapshot: str
+
+
+async def measure(subject: Subject) -> list[Figure]:
+    job = subject.job(
+        phones=PHONES, connections=CONNECTIONS, duration_s=DURATION_S, rate_per_s=RATE_PER_S
+    )
+    stop = asyncio.Event()
+    watching = asyncio.create_task(_watch(subject.stack.database_url, stop))
+    result = await load_run(job)
+    accepted_per_s(result)
+    await asyncio.to_thread(subject.await_drained)
+    # One more snapshot, which sees the last commit.
+    await asyncio.sleep(10 * POLL_S)
+    stop.set()
+    seen = await watching
+    rows = _rows(subject.stack.database_url, result.began_at)
+    if len(rows) != DEVICES:
+        raise RuntimeError(f"{DEVICES} heartbeats were accepted, {len(rows)} are stored")
+    delays_s = _delays_s(rows, seen)
+    gap_ms = 1000 * percentile([b.at - a.at for a, b in pairwise(seen)], 0.95)
+    return [
+        Figure(
+            name=f"POST to committed row at {RATE_PER_S}/s, p95",
+            value=percentile(delays_s, 0.95),
+            unit="s",
+            better=Better.LOWER,
+            must=MUST_S,
+            how=(
+                f"{DURATION_S} s, {DEVICES:,} devices, all stored; p50 "
+                f"{percentile(delays_s, 0.5):.3f} s, longest {max(delays_s):.3f} s, "
+                f"resolution {gap_ms:.0f} ms; answer p95 "
+                f"{percentile(result.latencies_ms, 0.95):.0f} ms"
+            ),
+        )
+    ]
+
+
+async def _watch(url: str, stop: asyncio.Event) -> list[Seen]:
+    seen = []
+    connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
+    async with connection, connection.cursor() as cursor:
+        while not stop.is_set():
+            await cursor.execute("SELECT pg_current_snapshot()::text")
+            row = await cursor.fetchone()
+            assert row is not None
+            seen.append(Seen(time.time(), row[0]))
+            await asyncio.sleep(POLL_S)
+    return seen
+
+
+def _rows(url: str, since: float) -> list[tuple[float, int]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(ROWS, [since]).fetchall()
+
+
+def _delays_s(rows: Sequence[tuple[float, int]], seen: Sequence[Seen]) -> list[float]:
+    """For each row of (due at, transaction), how long after that it could be read."""
+    visible_at = {
+        xid: seen[bisect_left(seen, True, key=lambda one: _sees(one.snapshot, xid))].at
+        for xid in {xid for _, xid in rows}
+    }
+    return [visible_at[xid] - due_at for due_at, xid in rows]
+
+
+def _sees(snapshot: str, xid: int) -> bool:
+    """Whether the transaction is in the past of a snapshot written as `xmin:xmax:running,…`."""
+    oldest, next_, running = snapshot.split(":")
+    return xid < int(oldest) or (xid < int(next_) and str(xid) not in running.split(","))

@@ -1,0 +1,37 @@
+"""Memory of the whole stack, idle.
+
+Resident memory of every process with its children, PostgreSQL and Valkey included, from
+/proc/<pid>/smaps_rollup. PSS divides pages that processes share between them, so that its sum is
+what the machine gives; RSS counts them in each process.
+"""
+
+import asyncio
+
+from bench.processes import memory_mb, stack_processes
+from bench.report import Better, Figure
+from scripts.stack import Stack
+
+SETTLED_AFTER_S = 10
+AIM_MB = 700
+
+
+async def measure(stack: Stack) -> list[Figure]:
+    """Call it on a stack that nobody has asked anything yet."""
+    await asyncio.sleep(SETTLED_AFTER_S)
+    parts = {name: memory_mb(pids) for name, pids in stack_processes(stack).items()}
+    return [
+        Figure(
+            name="memory of the stack, idle, PSS",
+            value=sum(pss for pss, _ in parts.values()),
+            unit="MB",
+            better=Better.LOWER,
+            aim=AIM_MB,
+            how=", ".join(f"{name} {pss:.0f}" for name, (pss, _) in parts.items()),
+        ),
+        Figure(
+            name="memory of the stack, idle, RSS",
+            value=sum(rss for _, rss in parts.values()),
+            unit="MB",
+            how=", ".join(f"{name} {rss:.0f}" for name, (_, rss) in parts.items()),
+        ),
+    ]

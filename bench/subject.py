@@ -1,0 +1,89 @@
+"""What is measured: a running stack with a fleet of phones that have keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from urllib.parse import urlsplit
+
+import msgspec
+import redis
+from msgspec import Struct
+
+from bench import machine
+from bench.generator import Job
+from scripts.stack import Stack
+from scripts.waiting import await_condition
+
+PATH = "/api/v1/heartbeats"
+STREAM = "ingest:{0}"
+DRAINED_WITHIN_S = 120
+DEVICES = 12_000
+
+
+class Phone(Struct):
+    device_id: str
+    token: str
+
+
+class Demo(Struct):
+    """What is needed of the file that `manage.py demo` writes."""
+
+    admin_user: str
+    admin_password: str
+    devices: list[Phone]
+
+
+@dataclass
+class Subject:
+    """The stack and the demo that was made in it.
+
+    The ingest process has `ingest_cores` for itself, the generator and everything else have
+    `other_cores`; on a machine with one core they share it.
+    """
+
+    stack: Stack
+    demo: Demo
+    ingest_cores: Sequence[int] = field(default_factory=lambda: machine.cores()[:1])
+    other_cores: Sequence[int] = field(
+        default_factory=lambda: machine.cores()[1:] or machine.cores()
+    )
+
+    def job(
+        self,
+        *,
+        phones: slice,
+        connections: int,
+        duration_s: float,
+        rate_per_s: float = 0,
+        url: str = "",
+    ) -> Job:
+        """Heartbeats of some of the phones to the ingest server, or to `url`."""
+        address = urlsplit(url or self.stack.ingest_url)
+        return Job(
+            host=address.hostname or "",
+            port=address.port or 80,
+            path=PATH,
+            tokens=[one.token for one in self.demo.devices[phones]],
+            connections=connections,
+            duration_s=duration_s,
+            rate_per_s=rate_per_s,
+            cores=list(self.other_cores),
+        )
+
+    def await_drained(self) -> None:
+        """Returns when everything that was accepted is stored."""
+        valkey = redis.Redis.from_url(self.stack.env["VALKEY_URL"])
+        await_condition(
+            partial(_is_empty, valkey), DRAINED_WITHIN_S, "the worker to empty the stream"
+        )
+
+
+def subject_prepare(stack: Stack) -> Subject:
+    """The stack with DEVICES phones in it."""
+    file = stack.state / "demo.json"
+    stack.manage("demo", f"--devices={DEVICES}", f"--write={file}")
+    return Subject(stack, msgspec.json.decode(file.read_bytes(), type=Demo))
+
+
+def _is_empty(valkey: redis.Redis) -> bool:
+    return int(valkey.xlen(STREAM)) == 0

@@ -1,0 +1,209 @@
+"""Admin classes that show people only what belongs to their tenants.
+
+What somebody may do follows from Membership.role, so that a member needs no rows of Django's
+permissions: viewers read, and `least_role` is the role from which on a class lets its rows be
+changed. Operators may do everything.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.forms import Field as FormField
+from django.forms import Form, ModelChoiceField
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.contrib.filters.forms import AutocompleteDropdownForm
+from unfold.views import ChangeList
+
+from devices.models import Device, Site, Tenant
+from devices.tenancy import Access, Role, access_of
+
+OWNED = (Tenant, Site, Device)
+
+
+def access_in(request: HttpRequest) -> Access:
+    """The access of the person who asks, read once a request."""
+    if not hasattr(request, "rollcall_access"):
+        request.rollcall_access = access_of(request.user)  # type: ignore[attr-defined]
+    return request.rollcall_access  # type: ignore[attr-defined]
+
+
+def sees_several_tenants(request: HttpRequest) -> bool:
+    access = access_in(request)
+    return access.is_operator or len(access.roles) > 1
+
+
+def action_fields(request: HttpRequest) -> list[tuple[str, str]]:
+    """The fields of the list's form that say which action was chosen for which rows."""
+    names = (ACTION_CHECKBOX_NAME, "action", "select_across", "index")
+    return [(name, value) for name in names for value in request.POST.getlist(name)]
+
+
+def tenant_id_of(row: Model | None) -> int | None:
+    """The id of the tenant that the row is or belongs to."""
+    return row.pk if isinstance(row, Tenant) else getattr(row, "tenant_id", None)
+
+
+class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
+    """What a list, a page, an inline and their choices have in common."""
+
+    least_role = Role.MANAGER
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return access_in(request).narrow(super().get_queryset(request))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(Role.VIEWER, tenant_id_of(obj))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(self.least_role, tenant_id_of(obj))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(self.least_role, tenant_id_of(obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(self.least_role, tenant_id_of(obj))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return access_in(request).allows(Role.VIEWER)
+
+    def formfield_for_foreignkey(
+        self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> ModelChoiceField | None:  # type: ignore[type-arg]
+        model = db_field.remote_field.model
+        if model in OWNED:
+            queryset = kwargs.get("queryset", model._default_manager.all())
+            kwargs["queryset"] = access_in(request).narrow(queryset, self.least_role)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(
+        self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> FormField | None:
+        """Beside a choice stands at most the way to add one more."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and isinstance(wrapper := field.widget, RelatedFieldWidgetWrapper):
+            wrapper.can_change_related = wrapper.can_delete_related = False
+            wrapper.can_view_related = False
+            if db_field.name in ("tenant", "user"):
+                field.widget = wrapper.widget
+        return field
+
+
+class Question(NamedTuple):
+    """What the page asks that stands between a button and what it does.
+
+    `about` is what it does it to, `back` is where "Cancel" leads, and `repeated` are hidden
+    fields to send along.
+    """
+
+    title: str
+    lead: str
+    submit: str
+    back: str
+    about: Model | None = None
+    form: Form | None = None
+    repeated: Sequence[tuple[str, str]] = ()
+    is_danger: bool = False
+
+
+class CountedOnce(ChangeList):
+    """Says how many rows there are in all where that is known without counting again."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not (self.query or self.has_active_filters):
+            self.full_result_count = self.result_count
+
+
+class ScopedAdmin(TenantScoped, ModelAdmin):
+    """The pages of a model whose rows belong to tenants."""
+
+    compressed_fields = False
+    show_facets = ShowFacets.NEVER
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CountedOnce
+
+    def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
+        """A page that posts the answer back to the address that asked."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": question.title,
+            "question": question,
+            "original": question.about,
+        }
+        return TemplateResponse(request, "admin/ask.html", context)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Without the tenant for people who have only one."""
+        columns = list(super().get_list_display(request))
+        return [one for one in columns if one != "tenant" or sees_several_tenants(request)]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        filters = list(super().get_list_filter(request))
+        return [one for one in filters if one[0] != "tenant" or sees_several_tenants(request)]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """What belongs to a tenant stays with it."""
+        fixed = ["tenant"] if obj is not None and hasattr(obj, "tenant_id") else []
+        return [*super().get_readonly_fields(request, obj), *fixed]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial = super().get_changeform_initial_data(request)
+        own = list(access_in(request).narrow(Tenant.objects.all(), self.least_role)[:2])
+        return {"tenant": own[0].pk, **initial} if len(own) == 1 else initial
+
+
+class ScopedInline(TenantScoped, TabularInline):
+    """Rows on the page of what they belong to."""
+
+    extra = 0
+    hide_title = True
+
+
+class OperatorOnly(DjangoModelAdmin):  # type: ignore[type-arg]
+    """For what belongs to the installation and not to a tenant."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).is_operator
+
+    has_change_permission = has_delete_permission = has_view_permission
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return access_in(request).is_operator
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return access_in(request).is_operator
+
+
+class _OwnChoice(AutocompleteDropdownForm):
+    def __init__(self, request: HttpRequest, name: str, **kwargs: Any) -> None:
+        super().__init__(request=request, name=name, **kwargs)
+        field = self.fields[name]
+        field.queryset = access_in(request).narrow(field.queryset.all())
+
+
+class OwnFilter(AutocompleteSelectFilter):
+    """Filters by something of one's tenants, and names nothing of the others."""
+
+    form_class = _OwnChoice
+
+
+class KeepsTenant:
+    """For model forms: checks that a name is free in the tenant even though a tenant is fixed.
+
+    Django leaves out constraints on fields which a form does not have.
+    """
+
+    def _get_validation_exclusions(self) -> set[str]:
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded - {"tenant"} if self.instance.pk else excluded  # type: ignore[attr-defined]

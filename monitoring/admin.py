@@ -1,0 +1,397 @@
+"""The admin of devices, with what is known of each at this moment, and of the schedule."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import ForeignKey, QuerySet
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+from unfold.dataclasses import UnfoldAction
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from devices.admin import CredentialInline
+from devices.credentials import credential_issue
+from devices.models import Credential, Device, Site
+from devices.scoped_admin import (
+    KeepsTenant,
+    OperatorOnly,
+    OwnFilter,
+    Question,
+    ScopedAdmin,
+    access_in,
+    action_fields,
+    sees_several_tenants,
+)
+from monitoring.dashboard import fleet_context
+from monitoring.fleet import counts_by_state, urgency
+from monitoring.history import heartbeats_of, transitions_of
+from monitoring.presentation import NOTHING, ago, battery, live, live_state
+from telemetry.models import PresenceState
+from telemetry.presence import presence_pause, presence_resume
+
+PER_PAGE = 50
+ABOUT_PAUSE = "A paused device is never called late or offline; its heartbeats are kept."
+
+
+class DeviceForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
+    pass
+
+
+class SiteField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A site, told apart from those of the same name by its tenant."""
+
+    def label_from_instance(self, obj: Site) -> str:
+        return f"{obj.name} ({obj.tenant})"
+
+
+class KeyForm(forms.Form):
+    label = forms.CharField(
+        max_length=120,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What the key is for, so that people know later which one to revoke. Optional.",
+    )
+
+
+class PauseForm(forms.Form):
+    why = forms.CharField(
+        label="Reason",
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(attrs={"x-init": "$nextTick(() => $el.focus())"}),
+        help_text="Everybody who looks at the device will read it.",
+    )
+
+
+@admin.register(Device)
+class DeviceAdmin(ScopedAdmin):
+    """Devices, kept up to date in the browser by monitoring/live.js."""
+
+    form = DeviceForm
+    list_display = ("state", "named", "tenant", "place", "kind", "last_seen", "charge", "why")
+    list_display_links = ("named",)
+    list_filter = (
+        ("status__state", ChoicesCheckboxFilter),
+        ("kind", ChoicesCheckboxFilter),
+        ("tenant", OwnFilter),
+        ("site", OwnFilter),
+    )
+    list_filter_submit = True
+    list_before_template = "admin/devices/device/strip.html"
+    list_fullwidth = True
+    list_per_page = PER_PAGE
+    list_max_show_all = PER_PAGE
+    show_full_result_count = False
+    search_fields = ("device_id", "name", "site__name")
+    search_help_text = "Device ID, name or site"
+    ordering = ("device_id",)
+    empty_help = "No devices yet: add one, then issue its key."
+
+    fields = (
+        ("tenant", "device_id"),
+        ("name", "kind", "site"),
+        ("expected_interval_s", "grace_s"),
+    )
+    inlines = (CredentialInline,)
+    change_form_outer_before_template = "admin/devices/device/presence_panel.html"
+    actions = ("pause_selected", "resume_selected")
+    actions_detail = ("issue_key", "pause", "resume")
+
+    class Media:
+        js = (Script("monitoring/live.js", type="module"),)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
+        return super().get_queryset(request).select_related("status", "tenant", "site")
+
+    @display(description="state", ordering=urgency("status__state"))
+    def state(self, device: Device) -> SafeString:
+        return live_state(device.pk, device.device_id, device.status.state)
+
+    @display(description="device", ordering="device_id")
+    def named(self, device: Device) -> SafeString:
+        name = format_html('<span class="rc-second">{}</span>', device.name)
+        return format_html("{}{}", device.device_id, name if device.name else "")
+
+    @display(description="site", ordering="site__name", empty_value=NOTHING)
+    def place(self, device: Device) -> str | None:
+        return device.site.name if device.site else None
+
+    @display(description="last seen", ordering="status__last_seen")
+    def last_seen(self, device: Device) -> SafeString:
+        return live(device.pk, "last_seen", ago(device.status.last_seen))
+
+    @display(description="battery", ordering="status__battery_pct")
+    def charge(self, device: Device) -> SafeString:
+        return live(device.pk, "battery_pct", battery(device.status.battery_pct))
+
+    @display(description="why")
+    def why(self, device: Device) -> SafeString:
+        return format_html(
+            '<span class="rc-why" title="{}" data-device="{}" data-field="reason">{}</span>',
+            device.status.reason,
+            device.pk,
+            device.status.reason,
+        )
+
+    def get_inlines(self, request: HttpRequest, obj: Device | None) -> Any:
+        return self.inlines if obj else ()
+
+    def formfield_for_foreignkey(
+        self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        if db_field.name == "site" and sees_several_tenants(request):
+            kwargs["queryset"] = Site.objects.select_related("tenant")
+            kwargs["form_class"] = SiteField
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_form(
+        self, request: HttpRequest, obj: Device | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """With the sites of the device's tenant only, once it has one."""
+        form = super().get_form(request, obj, change, **kwargs)
+        if obj and (site := form.base_fields.get("site")):
+            site.queryset = site.queryset.filter(tenant=obj.tenant_id)
+        return form
+
+    def get_deleted_objects(
+        self, objs: Sequence[Device] | QuerySet[Device], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Keys go with their device, though nobody deletes them alone."""
+        objects, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return objects, counts, lacking - {Credential._meta.verbose_name}, protected
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, {**(extra_context or {}), **_counts(request)})
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        device = self.get_object(request, object_id)
+        past = _past(device) if device else {}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **past})
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the parts of pages that monitoring/live.js fetches again."""
+        view = self.admin_site.admin_view
+        return [
+            path("fleet/", view(self.fleet), name="devices_device_fleet"),
+            path("counts/", view(self.counts), name="devices_device_counts"),
+            path("<int:pk>/presence/", view(self.presence), name="devices_device_presence"),
+            *super().get_urls(),
+        ]
+
+    def fleet(self, request: HttpRequest) -> HttpResponse:
+        return TemplateResponse(request, "admin/fleet.html", fleet_context(request))
+
+    def counts(self, request: HttpRequest) -> HttpResponse:
+        return TemplateResponse(request, "admin/devices/device/counts.html", _counts(request))
+
+    def presence(self, request: HttpRequest, pk: int) -> HttpResponse:
+        device = get_object_or_404(self.get_queryset(request), pk=pk)
+        return TemplateResponse(request, "admin/devices/device/presence.html", _past(device))
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        """Those that the person may do, and of pausing and resuming the one there is to do."""
+        device = self.get_object(request, object_id)
+        if device is None or not self.has_change_permission(request, device):
+            return []
+        is_paused = device.status.state == PresenceState.PAUSED
+        pointless = f"devices_device_{'pause' if is_paused else 'resume'}"
+        return [one for one in self._get_base_actions_detail() if one.action_name != pointless]
+
+    def has_operate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        if object_id is None:
+            return self.has_change_permission(request)
+        device = self.get_object(request, object_id)
+        return device is not None and self.has_change_permission(request, device)
+
+    @action(description="Pause…", permissions=["operate"])
+    def pause_selected(
+        self, request: HttpRequest, queryset: QuerySet[Device]
+    ) -> HttpResponse | None:
+        own = access_in(request).narrow(queryset, self.least_role)
+        form = PauseForm(request.POST if "why" in request.POST else None)
+        if not form.is_valid():
+            return self.ask(
+                request,
+                Question(
+                    title=f"Pause devices: {own.count()}",
+                    lead=ABOUT_PAUSE,
+                    submit="Pause",
+                    back=request.get_full_path(),
+                    form=form,
+                    repeated=action_fields(request),
+                ),
+            )
+        count = presence_pause(
+            device_ids=list(own.values_list("pk", flat=True)),
+            by=request.user.get_username(),
+            why=form.cleaned_data["why"],
+            ts=timezone.now(),
+        )
+        messages.success(request, f"Devices paused: {count}.")
+        return None
+
+    @action(description="Resume", permissions=["operate"])
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
+        own = access_in(request).narrow(queryset, self.least_role)
+        count = presence_resume(
+            device_ids=list(own.values_list("pk", flat=True)),
+            by=request.user.get_username(),
+            ts=timezone.now(),
+        )
+        messages.success(request, f"Devices resumed: {count}.")
+
+    @action(
+        description="Issue key",
+        permissions=["operate"],
+        icon="key",
+        url_path="issue-key",
+    )
+    def issue_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        device = get_object_or_404(self.get_queryset(request), pk=object_id)
+        form = KeyForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid():
+            return self.ask(
+                request,
+                Question(
+                    title=f"Issue a key for {device}",
+                    lead="The device sends it with every message. Its other keys stay in force.",
+                    submit="Issue key",
+                    back=_url_of(device),
+                    about=device,
+                    form=form,
+                ),
+            )
+        issued = credential_issue(device=device, label=form.cleaned_data["label"])
+        self.log_change(request, device, f"Issued key rc_{issued.credential.prefix}_…")
+        return self._show_key(request, device, issued.key)
+
+    @action(description="Pause", permissions=["operate"], icon="pause")
+    def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        device = get_object_or_404(self.get_queryset(request), pk=object_id)
+        form = PauseForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid():
+            return self.ask(
+                request,
+                Question(
+                    title=f"Pause {device}",
+                    lead=ABOUT_PAUSE,
+                    submit="Pause",
+                    back=_url_of(device),
+                    about=device,
+                    form=form,
+                ),
+            )
+        why = form.cleaned_data["why"]
+        by = request.user.get_username()
+        presence_pause(device_ids=[device.pk], by=by, why=why, ts=timezone.now())
+        self.log_change(request, device, f"Paused: {why}")
+        return HttpResponseRedirect(_url_of(device))
+
+    @action(
+        description="Resume",
+        permissions=["operate"],
+        icon="play_arrow",
+        variant=ActionVariant.PRIMARY,
+    )
+    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        device = get_object_or_404(self.get_queryset(request), pk=object_id)
+        if request.method != "POST":
+            return self.ask(
+                request,
+                Question(
+                    title=f"Resume {device}",
+                    lead="From now on it is called late again if no heartbeat comes in time.",
+                    submit="Resume",
+                    back=_url_of(device),
+                    about=device,
+                ),
+            )
+        presence_resume(device_ids=[device.pk], by=request.user.get_username(), ts=timezone.now())
+        self.log_change(request, device, "Resumed.")
+        return HttpResponseRedirect(_url_of(device))
+
+    def _show_key(self, request: HttpRequest, device: Device, key: str) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"New key for {device}",
+            "original": device,
+            "key": key,
+            "heartbeat_url": request.build_absolute_uri(reverse("heartbeats")),
+            "back": _url_of(device),
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/devices/device/key_issued.html", context)
+
+
+def _counts(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "state_counts": counts_by_state(access_in(request)),
+        "chosen_states": request.GET.getlist("status__state__exact"),
+    }
+
+
+def _past(device: Device) -> dict[str, Any]:
+    return {
+        "status": device.status,
+        "transitions": transitions_of(device.pk),
+        "heartbeats": heartbeats_of(device.pk),
+    }
+
+
+def _url_of(device: Device) -> str:
+    return reverse("admin:devices_device_change", args=(device.pk,))
+
+
+admin.site.unregister(
+    [PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule]
+)
+
+
+@admin.register(PeriodicTask)
+class PeriodicTaskAdmin(OperatorOnly, ModelAdmin):
+    """What beat runs. The schedule itself stands in the settings; here a task is switched off."""
+
+    list_display = ("name", "task", "every", "enabled", "last_run_at", "total_run_count")
+    list_select_related = ("interval", "crontab", "solar", "clocked")
+    list_fullwidth = True
+    search_fields = ("name", "task")
+    fields = (("name", "task"), ("every", "enabled"), ("last_run_at", "total_run_count"))
+    readonly_fields = ("name", "task", "every", "last_run_at", "total_run_count")
+    actions = None
+
+    @display(description="schedule")
+    def every(self, task: PeriodicTask) -> str:
+        return str(task.scheduler)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

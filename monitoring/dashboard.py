@@ -1,0 +1,28 @@
+"""The admin's first page: how the fleet is, and who is silent now."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from devices.scoped_admin import access_in, sees_several_tenants
+from monitoring.fleet import SILENT, counts_by_state, silent_now
+
+SHOWN = 25
+
+
+def fleet_context(request: HttpRequest) -> dict[str, Any]:
+    access = access_in(request)
+    counts = counts_by_state(access)
+    return {
+        "state_counts": counts,
+        "device_count": sum(one.devices for one in counts),
+        "silent_count": sum(one.devices for one in counts if one.state in SILENT),
+        "silent": silent_now(access, limit=SHOWN),
+        "has_tenants": access.is_operator or bool(access.roles),
+        "several_tenants": sees_several_tenants(request),
+    }
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """For UNFOLD["DASHBOARD_CALLBACK"]."""
+    return {**context, **fleet_context(request), "title": "Fleet"}

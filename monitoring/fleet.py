@@ -1,0 +1,46 @@
+"""What the admin shows of many devices at once: how many are in which state, and who is silent."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.db.models import Case, Count, IntegerField, Value, When
+
+from devices.tenancy import Access
+from telemetry.models import DeviceStatus, PresenceState
+
+# Worst first, as people want to see them.
+BY_URGENCY = (
+    PresenceState.OFFLINE,
+    PresenceState.LATE,
+    PresenceState.NEW,
+    PresenceState.PAUSED,
+    PresenceState.ONLINE,
+)
+SILENT = (PresenceState.OFFLINE, PresenceState.LATE)
+
+
+class StateCount(NamedTuple):
+    state: PresenceState
+    devices: int
+
+
+def urgency(path: str) -> Case:
+    """Orders by the state at `path`, the worst first."""
+    return Case(
+        *(When(**{path: state}, then=Value(rank)) for rank, state in enumerate(BY_URGENCY)),
+        output_field=IntegerField(),
+    )
+
+
+def counts_by_state(access: Access) -> list[StateCount]:
+    """How many devices the person has in each state, the worst state first, none left out."""
+    rows = access.narrow(DeviceStatus.objects.all()).values_list("state")
+    counts = dict(rows.order_by().annotate(count=Count("pk")).values_list("state", "count"))
+    return [StateCount(state, counts.get(state, 0)) for state in BY_URGENCY]
+
+
+def silent_now(access: Access, *, limit: int) -> Sequence[DeviceStatus]:
+    """Devices that are offline, then those that are late; those newly so first."""
+    silent = access.narrow(DeviceStatus.objects.filter(state__in=SILENT))
+    silent = silent.select_related("device__site", "tenant")
+    return list(silent.order_by(urgency("state"), "-state_since", "pk")[:limit])

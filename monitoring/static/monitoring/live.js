@@ -1,0 +1,310 @@
+/* Keeps a page up to date over /ws/live (its protocol: monitoring/consumers.py).
+ *
+ * What the page marks:
+ *   data-device="12" data-field="state"   shows that field of device 12, written in place
+ *   time[data-count="ago"|"elapsed"]      counts on every second, against the server's clock
+ *   data-fragment="<url>" data-every="10" is fetched again: after a change of state of a device on
+ *                                         the page, and every so many seconds while it is looked at
+ *   data-live, data-live-text             says whether all this works at the moment
+ *   data-live-news                        is read out to people who do not see the page
+ */
+
+const WATCH_EVERY_MS = 60_000;
+const ANSWER_WITHIN_MS = 15_000;
+const RETRY_FIRST_MS = 500;
+const RETRY_LONGEST_MS = 20_000;
+const MAX_WATCHED = 500;
+const NOT_SIGNED_IN = 4401;
+const LOW_BATTERY_PCT = 20;
+const MINUTE = 60, HOUR = 3600, DAY = 86_400;
+
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+/* ---- time: as telemetry.reasons.duration and monitoring.presentation write it ---- */
+
+let serverAheadMs = 0;
+
+const serverNow = () => Date.now() + serverAheadMs;
+
+function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 10 * MINUTE) return `${whole} s`;
+  for (const [unit, name, part, partName] of [[DAY, "d", HOUR, "h"], [HOUR, "h", MINUTE, "min"]]) {
+    if (whole < unit) continue;
+    const rest = Math.floor((whole % unit) / part);
+    return `${Math.floor(whole / unit)} ${name}` + (rest ? ` ${rest} ${partName}` : "");
+  }
+  return `${Math.floor(whole / MINUTE)} min`;
+}
+
+function count(time) {
+  const words = duration((serverNow() - Date.parse(time.dateTime)) / 1000);
+  const text = time.dataset.count === "ago" ? `${words} ago` : words;
+  if (time.textContent !== text) time.textContent = text;
+}
+
+const countAll = () => all("time[data-count]").forEach(count);
+
+/* ---- fields ---- */
+
+function write(element, text) {
+  if (element.textContent === text) return false;
+  element.textContent = text;
+  return true;
+}
+
+function writeTime(element, iso, kind) {
+  if (iso === null) return;
+  let time = element.querySelector("time");
+  if (!time) {
+    time = document.createElement("time");
+    time.dataset.count = kind;
+    element.replaceChildren(time);
+  }
+  time.dateTime = iso;
+  time.title = `${new Date(iso).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+  count(time);
+}
+
+function writeState(element, state) {
+  const badge = element.querySelector(".rc-state");
+  badge.dataset.state = state;
+  return write(badge.querySelector(".rc-state__word"), state);
+}
+
+function writeBattery(element, percent) {
+  if (percent === null) return;
+  const battery = element.querySelector(".rc-battery");
+  battery.dataset.low = String(percent <= LOW_BATTERY_PCT);
+  write(battery, `${Math.round(percent)} %`);
+}
+
+function writeReason(element, reason) {
+  write(element, reason);
+  if (element.title) element.title = reason;
+}
+
+const WRITERS = {
+  state: (element, device) => writeState(element, device.state),
+  state_since: (element, device) => writeTime(element, device.state_since, "elapsed"),
+  last_seen: (element, device) => writeTime(element, device.last_seen, "ago"),
+  battery_pct: (element, device) => writeBattery(element, device.battery_pct),
+  reason: (element, device) => writeReason(element, device.reason),
+};
+
+/* Returns true if the device is now shown in another state than before. */
+function show(device) {
+  let changed = false;
+  for (const element of all(`[data-device="${Number(device.id)}"]`)) {
+    const wrote = WRITERS[element.dataset.field]?.(element, device);
+    if (element.dataset.field === "state" && wrote) {
+      changed = true;
+      flash(element.closest("tr, [data-live-row]"));
+    }
+  }
+  return changed;
+}
+
+function flash(row) {
+  if (!row) return;
+  row.classList.remove("rc-flash");
+  void row.offsetWidth; // lets the animation start again
+  row.classList.add("rc-flash");
+}
+
+function announce(changed) {
+  const news = document.querySelector("[data-live-news]");
+  if (!news || changed.length === 0) return;
+  const name = ({ id }) => document.querySelector(`[data-device="${Number(id)}"][data-name]`).dataset.name;
+  news.textContent =
+    changed.length > 3
+      ? `${changed.length} devices changed their state`
+      : changed.map((device) => `${name(device)} is ${device.state}`).join(", ");
+}
+
+/* ---- fragments ---- */
+
+const shownHtml = new WeakMap();
+
+/* The HTML of a fragment apart from what counts on by itself. */
+function settled(root) {
+  const copy = root.cloneNode(true);
+  all("time[data-count]", copy).forEach((time) => time.replaceChildren());
+  return copy.innerHTML;
+}
+
+async function refresh(fragment) {
+  let response;
+  try {
+    response = await fetch(fragment.dataset.fragment, { headers: { Accept: "text/html" } });
+  } catch {
+    return; // the next round comes by itself
+  }
+  if (!response.ok || response.redirected) return;
+  const { body } = new DOMParser().parseFromString(await response.text(), "text/html");
+  const html = settled(body);
+  const selection = getSelection();
+  const isReadFrom = !selection.isCollapsed && fragment.contains(selection.anchorNode);
+  if (html === shownHtml.get(fragment) || isReadFrom) return;
+  shownHtml.set(fragment, html);
+  replace(fragment, body);
+}
+
+function replace(fragment, body) {
+  const focused = all("a[href]", fragment).indexOf(document.activeElement);
+  const scrolled = all("[data-keep-scroll]", fragment).map((one) => one.scrollTop);
+  fragment.replaceChildren(...body.childNodes);
+  all("[data-keep-scroll]", fragment).forEach((one, i) => (one.scrollTop = scrolled[i] ?? 0));
+  if (focused >= 0) all("a[href]", fragment)[focused]?.focus();
+  countAll();
+  watch();
+}
+
+let refreshing = null;
+
+function refreshSoon() {
+  refreshing ??= setTimeout(() => {
+    refreshing = null;
+    all("[data-fragment]").forEach(refresh);
+  }, 300);
+}
+
+function refreshEvery(fragment) {
+  setInterval(() => {
+    if (document.visibilityState === "visible") refresh(fragment);
+  }, Number(fragment.dataset.every) * 1000);
+}
+
+/* ---- the socket ---- */
+
+let socket = null;
+let retries = 0;
+let retrying = null;
+let overdue = null;
+let isSignedOut = false;
+
+function indicate(state, text) {
+  for (const indicator of all("[data-live]")) {
+    indicator.dataset.live = state;
+    write(indicator.querySelector("[data-live-text]"), text);
+  }
+}
+
+function offerSignIn() {
+  for (const indicator of all("[data-live]")) {
+    const link = document.createElement("a");
+    const here = encodeURIComponent(location.pathname + location.search);
+    link.href = `${indicator.dataset.liveLogin}?next=${here}`;
+    link.textContent = "signed out: sign in";
+    indicator.dataset.live = "signed-out";
+    indicator.querySelector("[data-live-text]").replaceChildren(link);
+  }
+}
+
+function watchedIds() {
+  const ids = new Set(all("[data-device]").map((element) => Number(element.dataset.device)));
+  return [...ids].slice(0, MAX_WATCHED);
+}
+
+/* Asks for the latest of what is on the page; this is also how missed changes are caught up on. */
+function watch() {
+  if (socket?.readyState !== WebSocket.OPEN) return;
+  socket.send(JSON.stringify({ type: "watch", ids: watchedIds() }));
+  overdue ??= setTimeout(() => drop(socket), ANSWER_WITHIN_MS);
+}
+
+function receive(message) {
+  serverAheadMs = Date.parse(message.server_time) - Date.now();
+  if (message.type !== "devices") return;
+  clearTimeout(overdue);
+  overdue = null;
+  const changed = message.devices.filter(show);
+  countAll();
+  announce(changed);
+  if (changed.length > 0) refreshSoon();
+}
+
+function connect() {
+  clearTimeout(retrying);
+  retrying = null;
+  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+  const fresh = new WebSocket(`${scheme}//${location.host}/ws/live`);
+  socket = fresh;
+  overdue = setTimeout(() => drop(fresh), ANSWER_WITHIN_MS);
+  fresh.onopen = watch;
+  fresh.onmessage = ({ data }) => {
+    if (fresh !== socket) return;
+    const message = JSON.parse(data);
+    if (message.type === "hello") {
+      retries = 0;
+      indicate("on", "live");
+    }
+    receive(message);
+  };
+  fresh.onclose = ({ code }) => {
+    if (fresh !== socket) return;
+    if (code === NOT_SIGNED_IN) {
+      isSignedOut = true;
+      drop(fresh, offerSignIn);
+    } else {
+      drop(fresh);
+    }
+  };
+}
+
+/* Gives a socket up, also one that hangs, and tries another one after a while. */
+function drop(dropped, then = retryLater) {
+  clearTimeout(overdue);
+  overdue = null;
+  if (dropped !== socket) return;
+  socket = null;
+  dropped.close();
+  then();
+}
+
+function retryLater() {
+  indicate("off", "reconnecting…");
+  const longest = Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** retries);
+  retries += 1;
+  retrying = setTimeout(connect, longest * (0.5 + Math.random() / 2));
+}
+
+/* The page is looked at again, or the network is back: no reason to wait any longer. */
+function wake() {
+  if (document.visibilityState !== "visible" || isSignedOut) return;
+  if (socket === null) connect();
+  else watch();
+  refreshSoon();
+}
+
+/* ---- copying a key ---- */
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  getSelection().selectAllChildren(source);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Selected: press Ctrl+C";
+  }
+}
+
+/* ---- the page ---- */
+
+all("[data-copy]").forEach((button) => button.addEventListener("click", () => copy(button)));
+
+if (document.querySelector("[data-live]")) {
+  all("[data-fragment]").forEach((fragment) => {
+    shownHtml.set(fragment, settled(fragment));
+    refreshEvery(fragment);
+  });
+  setInterval(countAll, 1000);
+  setInterval(watch, WATCH_EVERY_MS);
+  document.addEventListener("visibilitychange", wake);
+  document.addEventListener("htmx:afterSwap", watch);
+  addEventListener("online", wake);
+  addEventListener("pageshow", ({ persisted }) => persisted && wake());
+  addEventListener("offline", () => indicate("off", "reconnecting…"));
+  connect();
+}

@@ -1,0 +1,47 @@
+"""Template tags for states, times and vitals."""
+
+from django import template
+from django.utils.safestring import SafeString
+
+from monitoring import presentation
+from telemetry.models import DeviceStatus
+from telemetry.reasons import duration
+
+register = template.Library()
+
+register.filter(presentation.state_badge)
+register.filter(presentation.ago)
+register.filter(presentation.elapsed)
+register.filter(presentation.battery)
+register.filter(presentation.moment)
+register.filter(presentation.vital)
+register.filter(presentation.clock_skew)
+register.filter(presentation.allowance)
+register.filter(duration)
+
+
+@register.simple_tag
+def live_state(status: DeviceStatus) -> SafeString:
+    return presentation.live_state(status.device_id, status.device.device_id, status.state)
+
+
+@register.simple_tag
+def live_since(status: DeviceStatus) -> SafeString:
+    since = presentation.elapsed(status.state_since)
+    return presentation.live(status.device_id, "state_since", since)
+
+
+@register.simple_tag
+def live_last_seen(status: DeviceStatus) -> SafeString:
+    return presentation.live(status.device_id, "last_seen", presentation.ago(status.last_seen))
+
+
+@register.simple_tag
+def live_battery(status: DeviceStatus) -> SafeString:
+    charge = presentation.battery(status.battery_pct)
+    return presentation.live(status.device_id, "battery_pct", charge)
+
+
+@register.simple_tag
+def live_reason(status: DeviceStatus) -> SafeString:
+    return presentation.live(status.device_id, "reason", status.reason)

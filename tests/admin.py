@@ -1,0 +1,26 @@
+"""People who use the admin, and its addresses."""
+
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from devices.models import Membership, Tenant
+from devices.tenancy import Role
+
+
+def client_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def person(name: str, *memberships: tuple[Tenant, Role]) -> User:
+    """Somebody who may sign in to the admin, with these roles."""
+    user = User.objects.create_user(name, password="correct horse", is_staff=True)
+    for tenant, role in memberships:
+        Membership.objects.create(tenant=tenant, user=user, role=role)
+    return user
+
+
+def page(name: str, *args: object) -> str:
+    return reverse(f"admin:{name}", args=args)

@@ -1,0 +1,319 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from devices.credentials import credential_issue, device_for_key
+from devices.models import Credential, Device, Site, Tenant
+from devices.tenancy import Role
+from tests.admin import client_of, page, person
+from tests.conftest import Fleet
+
+
+@pytest.fixture
+def viewer(acme: Fleet) -> User:
+    return person("acme-viewer", (acme.tenant, Role.VIEWER))
+
+
+@pytest.fixture
+def owner(acme: Fleet) -> User:
+    return person("acme-owner", (acme.tenant, Role.OWNER))
+
+
+def members_form(tenant: Tenant, *added: tuple[str, Role]) -> dict[str, Any]:
+    """What the tenant's page posts when nothing but new members are filled in."""
+    held = list(tenant.memberships.order_by("user__username"))
+    form: dict[str, Any] = {
+        "name": tenant.name,
+        "default_interval_s": tenant.default_interval_s,
+        "default_grace_s": tenant.default_grace_s,
+        "memberships-INITIAL_FORMS": len(held),
+        "memberships-TOTAL_FORMS": len(held) + len(added),
+    }
+    for index, one in enumerate(held):
+        form |= {
+            f"memberships-{index}-id": one.pk,
+            f"memberships-{index}-tenant": tenant.pk,
+            f"memberships-{index}-user": one.user.get_username(),
+            f"memberships-{index}-role": one.role,
+        }
+    for index, (name, role) in enumerate(added, len(held)):
+        form |= {
+            f"memberships-{index}-tenant": tenant.pk,
+            f"memberships-{index}-user": name,
+            f"memberships-{index}-role": role,
+        }
+    return form
+
+
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        ("index", 4),
+        ("devices_tenant_changelist", 5),
+        ("devices_tenant_add", 4),
+        ("devices_site_changelist", 5),
+        ("devices_site_add", 5),
+        ("devices_credential_changelist", 4),
+        ("auth_user_changelist", 5),
+        ("auth_user_add", 3),
+        ("auth_group_changelist", 5),
+        ("django_celery_beat_periodictask_changelist", 5),
+    ],
+)
+def test_pages_keep_to_their_budget_of_queries(
+    acme: Fleet,
+    rival: Fleet,
+    operator: User,
+    django_assert_max_num_queries: Callable[..., Any],
+    name: str,
+    budget: int,
+) -> None:
+    client = client_of(operator)
+    with django_assert_max_num_queries(budget):
+        assert client.get(page(name)).status_code == 200
+
+
+def test_change_pages_keep_to_their_budget_of_queries(
+    acme: Fleet, owner: User, django_assert_max_num_queries: Callable[..., Any]
+) -> None:
+    client = client_of(owner)
+    credential = acme.device.credentials.get()
+    for name, pk, budget in (
+        ("devices_tenant_change", acme.tenant.pk, 6),
+        ("devices_site_change", acme.site.pk, 6),
+        ("devices_credential_change", credential.pk, 8),
+        ("devices_credential_revoke", credential.pk, 6),
+    ):
+        with django_assert_max_num_queries(budget):
+            assert client.get(page(name, pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", ["tenant", "site", "credential"])
+def test_lists_show_only_what_belongs_to_ones_tenants(
+    acme: Fleet, rival: Fleet, model: str
+) -> None:
+    answer = client_of(rival.manager).get(page(f"devices_{model}_changelist"))
+
+    shown = {row.pk for row in answer.context["cl"].result_list}
+    own = {
+        "tenant": {rival.tenant.pk},
+        "site": {rival.site.pk},
+        "credential": {rival.device.credentials.get().pk},
+    }
+    assert shown == own[model]
+    assert b"acme" not in answer.content.lower()
+
+
+@pytest.mark.parametrize("view", ["change", "delete", "history"])
+@pytest.mark.parametrize("model", ["tenant", "site", "credential"])
+def test_pages_of_another_tenant_are_as_good_as_missing(
+    acme: Fleet, rival: Fleet, model: str, view: str
+) -> None:
+    foreign = {
+        "tenant": acme.tenant.pk,
+        "site": acme.site.pk,
+        "credential": acme.device.credentials.get().pk,
+    }[model]
+    client = client_of(rival.manager)
+
+    for answer in (
+        client.get(page(f"devices_{model}_{view}", foreign)),
+        client.post(page(f"devices_{model}_{view}", foreign), {"name": "taken", "post": "yes"}),
+    ):
+        assert answer.status_code in (302, 403)
+        assert b"acme" not in answer.content.lower()
+    assert Tenant.objects.get(pk=acme.tenant.pk).name == "Acme"
+    assert Site.objects.filter(pk=acme.site.pk, name="acme site").exists()
+
+
+def test_choices_offer_only_ones_own_tenants(acme: Fleet, rival: Fleet) -> None:
+    client = client_of(rival.manager)
+
+    form = client.get(page("devices_site_add")).context["adminform"].form
+    assert list(form.fields["tenant"].queryset) == [rival.tenant]
+    assert form.initial["tenant"] == rival.tenant.pk
+
+    answer = client.post(page("devices_site_add"), {"tenant": acme.tenant.pk, "name": "intruder"})
+    assert answer.status_code == 200
+    assert not Site.objects.filter(name="intruder").exists()
+
+
+def test_searching_for_choices_finds_nothing_of_another_tenant(acme: Fleet, rival: Fleet) -> None:
+    asked = {"app_label": "devices", "model_name": "device", "field_name": "site"}
+    answer = client_of(rival.manager).get(page("autocomplete"), asked)
+
+    assert [one["text"] for one in answer.json()["results"]] == ["rival site"]
+
+
+def test_a_filter_does_not_name_a_site_of_another_tenant(acme: Fleet, rival: Fleet) -> None:
+    url = page("devices_device_changelist")
+    answer = client_of(rival.manager).get(url, {"site__id__exact": acme.site.pk})
+
+    assert answer.status_code == 200
+    assert b"acme" not in answer.content.lower()
+
+
+def test_a_viewer_reads_and_changes_nothing(acme: Fleet, viewer: User) -> None:
+    client = client_of(viewer)
+    site = page("devices_site_change", acme.site.pk)
+    credential = acme.device.credentials.get()
+
+    assert client.get(site).context["has_change_permission"] is False
+    assert client.post(site, {"name": "renamed"}).status_code == 403
+    assert client.get(page("devices_site_add")).status_code == 403
+    assert (
+        client.post(page("devices_site_delete", acme.site.pk), {"post": "yes"}).status_code == 403
+    )
+    assert client.post(page("devices_credential_revoke", credential.pk)).status_code == 403
+    assert Site.objects.get(pk=acme.site.pk).name == "acme site"
+    assert device_for_key(acme.key) is not None
+
+
+def test_a_member_sees_nothing_of_the_installation(owner: User) -> None:
+    client = client_of(owner)
+
+    for name in (
+        *("auth_user_changelist", "auth_user_add", "auth_group_changelist"),
+        *("django_celery_beat_periodictask_changelist", "devices_tenant_add"),
+    ):
+        assert client.get(page(name)).status_code == 403
+
+
+def test_staff_without_a_tenant_is_told_what_to_do(db: None) -> None:
+    client = client_of(person("newcomer"))
+
+    assert b"not a member of any tenant" in client.get(page("index")).content
+    assert client.get(page("devices_device_changelist")).status_code == 403
+
+
+def test_an_owner_adds_a_member_by_user_name(acme: Fleet, owner: User) -> None:
+    person("newcomer")
+    form = members_form(acme.tenant, ("newcomer", Role.VIEWER))
+
+    answer = client_of(owner).post(page("devices_tenant_change", acme.tenant.pk), form)
+
+    assert answer.status_code == 302
+    assert acme.tenant.memberships.get(user__username="newcomer").role == Role.VIEWER
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("nobody", b"Nobody has this user name."), ("acme-manager", b"correct the duplicate")],
+)
+def test_a_member_is_refused_with_the_reason(
+    acme: Fleet, owner: User, name: str, reason: bytes
+) -> None:
+    form = members_form(acme.tenant, (name, Role.OWNER))
+
+    answer = client_of(owner).post(page("devices_tenant_change", acme.tenant.pk), form)
+
+    assert answer.status_code == 200
+    assert reason in answer.content
+    assert acme.tenant.memberships.count() == 2
+
+
+def test_a_manager_does_not_choose_members(acme: Fleet) -> None:
+    form = members_form(acme.tenant, ("acme-manager", Role.OWNER))
+
+    answer = client_of(acme.manager).post(page("devices_tenant_change", acme.tenant.pk), form)
+
+    assert answer.status_code == 403
+    assert acme.tenant.memberships.get().role == Role.MANAGER
+
+
+def test_an_owner_keeps_the_slug_and_cannot_close_the_tenant(acme: Fleet, owner: User) -> None:
+    form = members_form(acme.tenant) | {"name": "Acme Ltd", "slug": "other"}
+
+    client_of(owner).post(page("devices_tenant_change", acme.tenant.pk), form)
+
+    tenant = Tenant.objects.get(pk=acme.tenant.pk)
+    assert (tenant.name, tenant.slug, tenant.is_active) == ("Acme Ltd", "acme", True)
+
+
+def test_a_tenant_with_devices_is_not_deleted(acme: Fleet, operator: User) -> None:
+    url = page("devices_tenant_delete", acme.tenant.pk)
+
+    assert client_of(operator).post(url, {"post": "yes"}).status_code == 403
+    assert Tenant.objects.filter(pk=acme.tenant.pk).exists()
+
+
+def test_a_name_that_is_taken_in_the_tenant_is_refused_in_words(acme: Fleet) -> None:
+    Site.objects.create(tenant=acme.tenant, name="taken")
+
+    answer = client_of(acme.manager).post(
+        page("devices_site_change", acme.site.pk), {"name": "taken"}
+    )
+
+    assert answer.status_code == 200
+    assert answer.context["errors"]
+
+
+def test_a_site_stays_with_its_tenant(acme: Fleet, rival: Fleet, operator: User) -> None:
+    form = {"name": "moved", "tenant": rival.tenant.pk}
+
+    client_of(operator).post(page("devices_site_change", acme.site.pk), form)
+
+    site = Site.objects.get(pk=acme.site.pk)
+    assert (site.name, site.tenant) == ("moved", acme.tenant)
+
+
+def test_a_key_is_revoked_only_by_posting(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    url = page("devices_credential_revoke", acme.device.credentials.get().pk)
+
+    assert client.get(url).status_code == 200
+    assert device_for_key(acme.key) is not None
+
+    assert client.post(url).status_code == 302
+    assert device_for_key(acme.key) is None
+
+
+def test_revoking_needs_the_form_of_this_site(acme: Fleet) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(acme.manager)
+
+    url = page("devices_credential_revoke", acme.device.credentials.get().pk)
+    assert client.post(url).status_code == 403
+    assert device_for_key(acme.key) is not None
+
+
+def test_keys_are_revoked_together_where_the_person_is_a_manager(acme: Fleet, rival: Fleet) -> None:
+    both = person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
+    ids = [fleet.device.credentials.get().pk for fleet in (acme, rival)]
+
+    client_of(both).post(
+        page("devices_credential_changelist"),
+        {"action": "revoke_selected", "_selected_action": ids},
+    )
+
+    assert device_for_key(acme.key) is None
+    assert device_for_key(rival.key) is not None
+
+
+def test_no_page_shows_a_hash_nor_finds_a_key_by_it(acme: Fleet) -> None:
+    credential = acme.device.credentials.get()
+    client = client_of(acme.manager)
+
+    for url in (
+        page("devices_credential_changelist"),
+        page("devices_credential_change", credential.pk),
+        page("devices_device_change", acme.device.pk),
+    ):
+        content = client.get(url).content
+        assert credential.prefix.encode() in content
+        assert bytes(credential.secret_sha256).hex().encode() not in content
+        assert b"sha256" not in content
+    guess = {"secret_sha256__gt": "0"}
+    assert client.get(page("devices_credential_changelist"), guess).status_code == 400
+
+
+def test_a_device_is_deleted_with_its_keys(acme: Fleet) -> None:
+    credential_issue(device=acme.device)
+    url = page("devices_device_delete", acme.device.pk)
+
+    assert client_of(acme.manager).post(url, {"post": "yes"}).status_code == 302
+    assert not Device.objects.filter(pk=acme.device.pk).exists()
+    assert not Credential.objects.exists()

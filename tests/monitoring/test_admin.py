@@ -1,0 +1,338 @@
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from devices.credentials import device_for_key
+from devices.models import Device, Site
+from devices.tenancy import Role
+from telemetry.heartbeats import heartbeats_store
+from telemetry.models import DeviceStatus, PresenceEvent
+from telemetry.presence import presence_pause, presence_sweep
+from tests.admin import client_of, page, person
+from tests.conftest import Fleet
+from tests.telemetry.heartbeats import heartbeat
+
+LIST = "devices_device_changelist"
+
+
+@pytest.fixture
+def viewer(acme: Fleet) -> User:
+    return person("acme-viewer", (acme.tenant, Role.VIEWER))
+
+
+@pytest.fixture
+def consultant(acme: Fleet, rival: Fleet) -> User:
+    """A manager of one tenant who only looks at the other."""
+    return person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
+
+
+@pytest.fixture
+def silent(acme: Fleet) -> Device:
+    """A device that was heard once and has been offline since."""
+    seen = timezone.now() - timedelta(seconds=200)
+    beat = heartbeat(acme.device, seen, address="10.0.0.7", battery_pct=12, version="<b>7</b>")
+    heartbeats_store(heartbeats=[beat])
+    for age in range(190, -1, -10):
+        ts = timezone.now() - timedelta(seconds=age)
+        presence_sweep(ts=ts, heard_until=ts)
+    return acme.device
+
+
+def reasons_of(device: Device) -> list[tuple[str, str]]:
+    events = PresenceEvent.objects.filter(device=device).order_by("time")
+    return list(events.values_list("state", "reason"))
+
+
+def queries_of(client: Client, url: str) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url).status_code == 200
+    return len(queries)
+
+
+def act(client: Client, action: str, devices: Sequence[Device], **fields: str) -> Any:
+    chosen = {"action": action, "index": "0", "_selected_action": [one.pk for one in devices]}
+    return client.post(page(LIST), chosen | fields)
+
+
+def test_the_list_needs_no_more_queries_for_more_devices(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+
+    def add(count: int) -> None:
+        first = Device.objects.count()
+        Device.objects.bulk_create(
+            Device(tenant=acme.tenant, site=acme.site, device_id=f"probe-{first + number:03}")
+            for number in range(count)
+        )
+
+    add(10)
+    few = queries_of(client, page(LIST))
+    add(90)
+    assert queries_of(client, page(LIST)) == few <= 6
+
+
+def test_device_pages_keep_to_their_budget_of_queries(
+    silent: Device, acme: Fleet, django_assert_max_num_queries: Callable[..., Any]
+) -> None:
+    client = client_of(acme.manager)
+    for name, args, budget in (
+        ("devices_device_change", (silent.pk,), 11),
+        ("devices_device_add", (), 6),
+        ("devices_device_presence", (silent.pk,), 6),
+        ("devices_device_issue_key", (silent.pk,), 5),
+        ("devices_device_pause", (silent.pk,), 5),
+        ("devices_device_counts", (), 4),
+        ("devices_device_fleet", (), 5),
+    ):
+        with django_assert_max_num_queries(budget):
+            assert client.get(page(name, *args)).status_code == 200
+
+
+def test_the_list_says_in_which_state_each_device_is_and_why(silent: Device, acme: Fleet) -> None:
+    content = client_of(acme.manager).get(page(LIST)).content.decode()
+
+    assert 'data-state="offline"' in content
+    assert "no heartbeat for 180 s, one expected every 60 s with 30 s grace" in content
+    assert "200 s ago" in content
+    assert "12 %" in content
+
+
+def test_the_list_is_filtered_by_state(silent: Device, acme: Fleet) -> None:
+    Device.objects.create(tenant=acme.tenant, device_id="acme-probe")
+    client = client_of(acme.manager)
+
+    def shown(**asked: Any) -> list[str]:
+        rows = client.get(page(LIST), asked).context["cl"].result_list
+        return [row.device_id for row in rows]
+
+    assert shown() == ["acme-phone", "acme-probe"]
+    assert shown(status__state__exact="offline") == ["acme-phone"]
+    assert shown(status__state__exact=["offline", "new"]) == ["acme-phone", "acme-probe"]
+    assert shown(q="probe") == ["acme-probe"]
+    assert shown(o="1")[0] == "acme-phone"
+
+
+def test_an_empty_list_says_what_to_do(acme: Fleet) -> None:
+    acme.device.delete()
+    client = client_of(acme.manager)
+
+    assert b"No devices yet: add one, then issue its key." in client.get(page(LIST)).content
+    assert b"Nothing matches." in client.get(page(LIST), {"q": "x"}).content
+
+
+def test_only_who_sees_several_tenants_is_shown_them(
+    acme: Fleet, rival: Fleet, consultant: User
+) -> None:
+    assert "tenant" not in client_of(acme.manager).get(page(LIST)).context["cl"].list_display
+    assert "tenant" in client_of(consultant).get(page(LIST)).context["cl"].list_display
+
+
+def test_the_first_page_counts_and_names_the_silent_of_ones_own(
+    silent: Device, acme: Fleet, rival: Fleet
+) -> None:
+    own = client_of(acme.manager).get(page("index"))
+    foreign = client_of(rival.manager).get(page("index"))
+
+    assert {one.state: one.devices for one in own.context["state_counts"]}["offline"] == 1
+    assert b"acme-phone" in own.content
+    assert b"no heartbeat for 180 s" in own.content
+    assert {one.state: one.devices for one in foreign.context["state_counts"]}["offline"] == 0
+    assert b"acme" not in foreign.content.lower()
+
+
+def test_a_devices_page_shows_its_past_and_trusts_no_text(silent: Device, acme: Fleet) -> None:
+    content = client_of(acme.manager).get(page("devices_device_change", silent.pk)).content.decode()
+
+    assert "first heartbeat, from 10.0.0.7, battery 12 %" in content
+    assert "late after 90 s, offline after 180 s" in content
+    assert "&lt;b&gt;7&lt;/b&gt;" in content
+    assert "<b>7</b>" not in content
+
+
+def test_a_wrong_clock_is_told_in_words(acme: Fleet) -> None:
+    now = timezone.now()
+    beat = heartbeat(acme.device, now, time=now + timedelta(minutes=12))
+    heartbeats_store(heartbeats=[beat])
+
+    page_of_it = page("devices_device_presence", acme.device.pk)
+    content = client_of(acme.manager).get(page_of_it).content
+    assert b"12 min ahead" in content
+
+
+def test_another_tenants_device_is_as_good_as_missing(acme: Fleet, rival: Fleet) -> None:
+    client = client_of(rival.manager)
+
+    assert b"acme" not in client.get(page(LIST)).content.lower()
+    for view in ("change", "delete", "history"):
+        assert client.get(page(f"devices_device_{view}", acme.device.pk)).status_code == 302
+    assert client.get(page("devices_device_presence", acme.device.pk)).status_code == 404
+    for view in ("issue_key", "pause", "resume"):
+        url = page(f"devices_device_{view}", acme.device.pk)
+        assert client.post(url, {"why": "spite"}).status_code == 403
+    for action in ("pause_selected", "resume_selected", "delete_selected"):
+        act(client, action, [acme.device], why="spite", post="yes")
+
+    assert acme.device.credentials.count() == 1
+    assert reasons_of(acme.device) == []
+
+
+def test_a_viewer_looks_and_changes_nothing(acme: Fleet, viewer: User) -> None:
+    client = client_of(viewer)
+    answer = client.get(page("devices_device_change", acme.device.pk))
+
+    assert answer.status_code == 200
+    assert answer.context["actions_detail"] == []
+    assert client.post(page("devices_device_change", acme.device.pk), {}).status_code == 403
+    assert client.get(page("devices_device_add")).status_code == 403
+    for view in ("issue_key", "pause", "resume"):
+        url = page(f"devices_device_{view}", acme.device.pk)
+        assert client.post(url, {"why": "spite"}).status_code == 403
+    act(client, "pause_selected", [acme.device], why="spite")
+
+    assert acme.device.credentials.count() == 1
+    assert reasons_of(acme.device) == []
+
+
+def test_a_key_is_shown_once_and_works(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    url = page("devices_device_issue_key", acme.device.pk)
+
+    assert client.get(url).status_code == 200
+    assert acme.device.credentials.count() == 1
+
+    answer = client.post(url, {"label": "bench"})
+    key = answer.context["key"]
+    assert f"Bearer {key}" in answer.content.decode().replace("&#x27;", "'")
+    assert "no-store" in answer["Cache-Control"]
+    speaking = device_for_key(key)
+    assert speaking is not None and speaking.id == acme.device.pk
+
+    again = client.get(page("devices_device_change", acme.device.pk)).content.decode()
+    assert key not in again
+    assert key.split("_")[1] in again
+
+
+def test_pausing_needs_a_reason_and_says_who_and_why(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    url = page("devices_device_pause", acme.device.pk)
+
+    assert client.get(url).status_code == 200
+    assert b"This field is required." in client.post(url, {"why": ""}).content
+    assert reasons_of(acme.device) == []
+
+    assert client.post(url, {"why": "battery swap"}).status_code == 302
+    assert reasons_of(acme.device) == [("paused", "paused by acme-manager: battery swap")]
+
+
+def test_resuming_is_done_only_by_posting(acme: Fleet) -> None:
+    presence_pause(device_ids=[acme.device.pk], by="x", why="", ts=timezone.now())
+    client = client_of(acme.manager)
+    url = page("devices_device_resume", acme.device.pk)
+
+    assert client.get(url).status_code == 200
+    assert DeviceStatus.objects.get(device=acme.device).state == "paused"
+
+    assert client.post(url).status_code == 302
+    assert DeviceStatus.objects.get(device=acme.device).state == "new"
+
+
+def test_only_what_there_is_to_do_is_offered(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    url = page("devices_device_change", acme.device.pk)
+
+    def offered() -> list[str]:
+        return [one["title"] for one in client.get(url).context["actions_detail"]]
+
+    assert offered() == ["Issue key", "Pause"]
+    presence_pause(device_ids=[acme.device.pk], by="x", why="", ts=timezone.now())
+    assert offered() == ["Issue key", "Resume"]
+
+
+def test_devices_are_paused_together_after_asking_why(acme: Fleet) -> None:
+    probe = Device.objects.create(tenant=acme.tenant, device_id="acme-probe")
+    client = client_of(acme.manager)
+
+    asked = act(client, "pause_selected", [acme.device, probe])
+    assert asked.status_code == 200
+    assert reasons_of(probe) == []
+    assert ("_selected_action", str(probe.pk)) in asked.context["question"].repeated
+
+    assert act(client, "pause_selected", [acme.device, probe], why="moving").status_code == 302
+    for device in (acme.device, probe):
+        assert reasons_of(device) == [("paused", "paused by acme-manager: moving")]
+
+    act(client, "resume_selected", [acme.device, probe])
+    assert [state for state, _ in reasons_of(probe)] == ["paused", "new"]
+
+
+def test_bulk_actions_leave_out_what_one_may_only_see(
+    acme: Fleet, rival: Fleet, consultant: User
+) -> None:
+    act(client_of(consultant), "pause_selected", [acme.device, rival.device], why="moving")
+
+    assert [state for state, _ in reasons_of(acme.device)] == ["paused"]
+    assert reasons_of(rival.device) == []
+
+
+def device_form(**fields: object) -> dict[str, object]:
+    formset = {"credentials-TOTAL_FORMS": 0, "credentials-INITIAL_FORMS": 0}
+    return {"device_id": "acme-phone", "name": "", "kind": "phone", "site": ""} | formset | fields
+
+
+def test_a_device_stays_with_its_tenant(acme: Fleet, rival: Fleet, operator: User) -> None:
+    url = page("devices_device_change", acme.device.pk)
+    form = device_form(tenant=rival.tenant.pk, name="moved")
+
+    assert client_of(operator).post(url, form).status_code == 302
+    device = Device.objects.get(pk=acme.device.pk)
+    assert (device.name, device.tenant) == ("moved", acme.tenant)
+
+
+def test_a_device_takes_no_site_of_another_tenant(
+    acme: Fleet, rival: Fleet, consultant: User, operator: User
+) -> None:
+    url = page("devices_device_change", acme.device.pk)
+
+    for user in (acme.manager, consultant, operator):
+        form = client_of(user).get(url).context["adminform"].form
+        assert list(form.fields["site"].queryset) == [acme.site]
+        answer = client_of(user).post(url, device_form(site=rival.site.pk))
+        assert answer.status_code == 200
+    assert Device.objects.get(pk=acme.device.pk).site is None
+
+
+def test_a_new_device_goes_only_to_tenants_that_one_manages(
+    acme: Fleet, rival: Fleet, consultant: User
+) -> None:
+    client = client_of(consultant)
+    form = client.get(page("devices_device_add")).context["adminform"].form
+    assert list(form.fields["tenant"].queryset) == [acme.tenant]
+    assert list(form.fields["site"].queryset) == list(Site.objects.filter(tenant=acme.tenant))
+
+    intruder = device_form(device_id="intruder", tenant=rival.tenant.pk)
+    assert client.post(page("devices_device_add"), intruder).status_code == 200
+    assert not Device.objects.filter(device_id="intruder").exists()
+
+
+def test_a_device_id_that_is_taken_is_refused_in_words(acme: Fleet) -> None:
+    Device.objects.create(tenant=acme.tenant, device_id="taken")
+    url = page("devices_device_change", acme.device.pk)
+
+    answer = client_of(acme.manager).post(url, device_form(device_id="taken"))
+
+    assert b"This tenant has a device with this device ID already." in answer.content
+
+
+def test_parts_of_pages_are_for_staff_only(acme: Fleet) -> None:
+    for name, args in (
+        ("devices_device_presence", (acme.device.pk,)),
+        ("devices_device_counts", ()),
+        ("devices_device_fleet", ()),
+    ):
+        assert Client().get(page(name, *args)).status_code == 302
