@@ -12,7 +12,12 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from msgspec import Struct
 
-from devices.credentials import credentials_issue, devices_for_keys
+from devices.credentials import (
+    credentials_issue,
+    gateway_credential_issue,
+    speaker_for_key,
+    speakers_for_keys,
+)
 from devices.models import Device, Membership, Site, Tenant
 
 TENANT = "demo"
@@ -89,7 +94,7 @@ def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -
         admin_password=password,
         tenant=tenant.slug,
         devices=_with_keys(phones, known),
-        gateway_key=None,
+        gateway_key=_gateway_key(tenant, remembered.gateway_key if remembered else None),
     )
 
 
@@ -167,8 +172,15 @@ def _name(index: int) -> str:
     return f"{PEOPLE[person]}'s phone" + (f" {round_ + 1}" if round_ else "")
 
 
+def _gateway_key(tenant: Tenant, known: str | None) -> str:
+    speaker = speaker_for_key(known) if known else None
+    if known and speaker and speaker.id is None and speaker.tenant_id == tenant.pk:
+        return known
+    return gateway_credential_issue(tenant=tenant, label="demo gateway").key
+
+
 def _with_keys(phones: Sequence[Device], known: Mapping[str, str]) -> list[DemoDevice]:
-    in_force = devices_for_keys([known.get(one.device_id, "") for one in phones])
+    in_force = speakers_for_keys([known.get(one.device_id, "") for one in phones])
     keys = {device.id: key for key, device in in_force.items()}
     mute = [one for one in phones if one.id not in keys]
     keys |= {

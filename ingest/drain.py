@@ -41,13 +41,6 @@ Message = IncomingHeartbeat | IncomingReading
 Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
 
 
-class DrainResult(NamedTuple):
-    """What one run of a shard did; `held` is False if another run has the shard."""
-
-    held: bool
-    messages: int = 0
-
-
 class _Read(NamedTuple):
     waiting: Waiting
     entry: Entry
@@ -57,23 +50,24 @@ class _Read(NamedTuple):
         return Finished(self.waiting.entry_id, size, self.entry.count, self.entry.tenant_id)
 
 
-def drain_run(*, shard: int, run_s: float) -> DrainResult:
-    """Stores what waits in a shard for `run_s` seconds.
+def drain_run(*, shard: int, run_s: float, turn: str | None = None) -> str | None:
+    """Stores what waits in a shard for `run_s` seconds; returns the turn of its successor.
 
-    A shard belongs to whoever holds its lock, which dies with the database connection. So what an
-    earlier holder left unfinished is read again at once: it cannot be in the middle of storing
-    it any more.
+    None if another run has the shard, or took this one's turn. A shard belongs to whoever holds
+    its lock, which dies with the database connection. So what an earlier holder left unfinished
+    is read again at once: it cannot be in the middle of storing it any more.
     """
     with session_lock(AdvisoryLock.DRAIN + shard) as held:
-        if not held:
-            return DrainResult(held=False)
+        next_turn = stream.turn_take(shard, turn) if held else None
+        if next_turn is None:
+            return None
         drain = _Drain(shard)
         drain.finish_left()
         until = monotonic() + run_s
         while monotonic() < until:
             drain.store(stream.read_new(shard, count=drain.entries_at_once, block_ms=BLOCK_MS))
             drain.collect()
-        return DrainResult(True, drain.messages)
+        return next_turn
 
 
 class _Drain:
@@ -83,7 +77,6 @@ class _Drain:
         self.shard = shard
         self.identity = stream.identity_ensure(shard)
         self.position = _entry_order(position_read(shard=shard, identity=self.identity))
-        self.messages = 0
         self.entries_at_once = settings.INGEST_DRAIN_BATCH
         self._collected_at = 0.0
 
@@ -99,9 +92,8 @@ class _Drain:
         read = self._read(batch)
         new = [one for one in read if _entry_order(one.waiting.entry_id) > self.position]
         if new:
-            tally = self._store_new([one.entry for one in new], new[-1].waiting.entry_id)
+            self._store_new([one.entry for one in new], new[-1].waiting.entry_id)
             self.position = _entry_order(new[-1].waiting.entry_id)
-            self.messages += sum(tally.stored.values())
         stream.finish(self.shard, [one.finished() for one in read])
         self._adapt(read)
 
@@ -122,7 +114,7 @@ class _Drain:
         return read
 
     @transaction.atomic
-    def _store_new(self, entries: Sequence[Entry], last_id: bytes) -> Tally:
+    def _store_new(self, entries: Sequence[Entry], last_id: bytes) -> None:
         tally = Tally()
         heartbeats, readings, held = _rows(entries)
         tally.rejected.update(map(_minute, held))
@@ -132,7 +124,6 @@ class _Drain:
         rejections_write(shard=self.shard, rejections=rejections)
         tally_write(shard=self.shard, tally=tally)
         position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())
-        return tally
 
     def _adapt(self, read: Sequence[_Read]) -> None:
         """Entries hold one message or thousands: reads about INGEST_DRAIN_BATCH messages."""

@@ -205,6 +205,20 @@ def accepted_forget(shard: int, counted: Sequence[tuple[int, int]]) -> None:
         connection().hdel(accepted_key(shard), *names)
 
 
+def turn_take(shard: int, turn: str | None) -> str | None:
+    """The turn of a drain that begins, which its successor will bring along as `turn`.
+
+    None for a successor whose turn was taken by another: each shard has one line of drains.
+    """
+    key = f"{stream_key(shard)}:turn"
+    current: Any = connection().get(key)
+    if turn is not None and (current is None or current.decode() != turn):
+        return None
+    taken = secrets.token_hex(8)
+    connection().set(key, taken)
+    return taken
+
+
 def oldest_waiting_at() -> datetime | None:
     """When the oldest entry that is not stored yet was accepted; None if none waits."""
     ids = [entry_id for shard in shards() if (entry_id := _first_id(shard))]

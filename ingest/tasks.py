@@ -10,10 +10,11 @@ from telemetry.presence import presence_sweep
 
 
 @shared_task(name="ingest.drain")
-def drain(shard: int = 0) -> None:
+def drain(shard: int = 0, turn: str | None = None) -> None:
     """Drains for a while and hands on to a successor; beat starts one again if a run died."""
-    if drain_run(shard=shard, run_s=settings.INGEST_DRAIN_RUN_S).held:
-        drain.delay(shard=shard)
+    next_turn = drain_run(shard=shard, run_s=settings.INGEST_DRAIN_RUN_S, turn=turn)
+    if next_turn is not None:
+        drain.delay(shard=shard, turn=next_turn)
 
 
 @shared_task(name="ingest.presence_sweep")

@@ -12,7 +12,7 @@ NAMESPACE = 0x526F6C6C  # "Roll"; the other half of the key is the lock's own
 class AdvisoryLock(IntEnum):
     PRESENCE_SWEEP = 1
     BEAT = 2
-    # The first of the drain's slots; slot n has DRAIN + n.
+    # The first shard's; shard n has DRAIN + n.
     DRAIN = 1000
 
 

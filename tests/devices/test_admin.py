@@ -5,7 +5,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from devices.credentials import credential_issue, device_for_key
+from devices.credentials import credential_issue, speaker_for_key
 from devices.models import Credential, Device, Site, Tenant
 from devices.tenancy import Role
 from tests.admin import client_of, page, person
@@ -169,7 +169,7 @@ def test_a_viewer_reads_and_changes_nothing(acme: Fleet, viewer: User) -> None:
     )
     assert client.post(page("devices_credential_revoke", credential.pk)).status_code == 403
     assert Site.objects.get(pk=acme.site.pk).name == "acme site"
-    assert device_for_key(acme.key) is not None
+    assert speaker_for_key(acme.key) is not None
 
 
 def test_a_member_sees_nothing_of_the_installation(owner: User) -> None:
@@ -265,10 +265,10 @@ def test_a_key_is_revoked_only_by_posting(acme: Fleet) -> None:
     url = page("devices_credential_revoke", acme.device.credentials.get().pk)
 
     assert client.get(url).status_code == 200
-    assert device_for_key(acme.key) is not None
+    assert speaker_for_key(acme.key) is not None
 
     assert client.post(url).status_code == 302
-    assert device_for_key(acme.key) is None
+    assert speaker_for_key(acme.key) is None
 
 
 def test_revoking_needs_the_form_of_this_site(acme: Fleet) -> None:
@@ -277,7 +277,7 @@ def test_revoking_needs_the_form_of_this_site(acme: Fleet) -> None:
 
     url = page("devices_credential_revoke", acme.device.credentials.get().pk)
     assert client.post(url).status_code == 403
-    assert device_for_key(acme.key) is not None
+    assert speaker_for_key(acme.key) is not None
 
 
 def test_keys_are_revoked_together_where_the_person_is_a_manager(acme: Fleet, rival: Fleet) -> None:
@@ -289,8 +289,8 @@ def test_keys_are_revoked_together_where_the_person_is_a_manager(acme: Fleet, ri
         {"action": "revoke_selected", "_selected_action": ids},
     )
 
-    assert device_for_key(acme.key) is None
-    assert device_for_key(rival.key) is not None
+    assert speaker_for_key(acme.key) is None
+    assert speaker_for_key(rival.key) is not None
 
 
 def test_no_page_shows_a_hash_nor_finds_a_key_by_it(acme: Fleet) -> None:

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.credentials import device_for_key
+from devices.credentials import speaker_for_key
 from devices.models import Device, Site
 from devices.tenancy import Role
 from telemetry.heartbeats import heartbeats_store
@@ -210,7 +210,7 @@ def test_a_key_is_shown_once_and_works(acme: Fleet) -> None:
     key = answer.context["key"]
     assert f"Bearer {key}" in answer.content.decode().replace("&#x27;", "'")
     assert "no-store" in answer["Cache-Control"]
-    speaking = device_for_key(key)
+    speaking = speaker_for_key(key)
     assert speaking is not None and speaking.id == acme.device.pk
 
     again = client.get(page("devices_device_change", acme.device.pk)).content.decode()

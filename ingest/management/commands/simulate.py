@@ -125,7 +125,7 @@ def _keys_for_a_while(
     phones = phones_ensure(tenant=tenant, count=count, interval_s=ceil(interval_s))
     issued = credentials_issue(devices=phones, label=LABEL)
     try:
-        yield [(one.credential.device.device_id, one.key) for one in issued]
+        yield [(phone.device_id, one.key) for phone, one in zip(phones, issued, strict=True)]
     finally:
         ids = [one.credential.id for one in issued]
         credentials_revoke(ids=ids, ts=timezone.now())
