@@ -16,7 +16,15 @@ from devices.credentials import Speaker
 from ingest.accept import Origin, heartbeat_accept, readings_accept
 from ingest.keys import DeviceKeyAuthentication
 from ingest.messages import heartbeat_decode
-from ingest.readings import MAX_BYTES, NDJSON, BodyTooLong, Refusal, readings_decode, unpack
+from ingest.readings import (
+    MAX_BYTES,
+    NDJSON,
+    BodyTooLong,
+    Refusal,
+    UnknownEncoding,
+    readings_decode,
+    unpack,
+)
 from ingest.refusal import ForeignDevice, InvalidMessage
 from ingest.stream import StreamAway
 
@@ -104,6 +112,8 @@ class ReadingsView(DoorView):
             data = unpack(data, encoding=request.META.get("HTTP_CONTENT_ENCODING", "").lower())
         except BodyTooLong:
             raise BodyTooLarge(MAX_BYTES) from None
+        except UnknownEncoding as error:
+            raise UnsupportedMediaType(str(error), "Send it plain or with gzip.") from None
         lines = request._request.content_type == NDJSON
         decoded = readings_decode(data, lines=lines, received_at=origin.received_at)
         accepted, refused = readings_accept(messages=decoded.messages, origin=origin)

@@ -124,7 +124,7 @@ def check_text(path: str, text: str | None) -> None:
 def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
     """The same in our words, with the JSON path apart."""
     reason, _, path = str(error).partition(" - at `")
-    path = path.rstrip("`") or "$"
+    path = path.removeprefix("key` in `").rstrip("`") or "$"
     if path == "$.time":
         reason = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
     return InvalidMessage(path, reason)

@@ -64,6 +64,10 @@ class BodyTooLong(ValueError):
     """More bytes, unpacked, than a request may have."""
 
 
+class UnknownEncoding(ValueError):
+    """A Content-Encoding other than gzip."""
+
+
 _one = msgspec.json.Decoder(ReadingBody)
 _many = msgspec.json.Decoder(list[ReadingBody])
 _raw = msgspec.json.Decoder(list[Raw])
@@ -73,12 +77,14 @@ _encode = msgspec.json.Encoder().encode
 def unpack(body: bytes, *, encoding: str) -> bytes:
     """The body with its gzip taken off, if it has one; never more than MAX_BYTES of it.
 
-    Raises BodyTooLong, and InvalidMessage for what is not gzip or ends too soon.
+    Raises BodyTooLong, UnknownEncoding, and InvalidMessage for what is not gzip or ends too soon.
     """
     if encoding in ("", "identity"):
         if len(body) > MAX_BYTES:
             raise BodyTooLong
         return body
+    if encoding != "gzip":
+        raise UnknownEncoding(encoding)
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         unpacked = unpacker.decompress(body, MAX_BYTES + 1)
@@ -152,7 +158,11 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
     """The same with the metric's name, where msgspec only says that it is one of them."""
     if error.field != "$.metrics[...]":
         return error
-    for name, value in msgspec.json.decode(part)["metrics"].items():
+    try:
+        metrics = msgspec.json.decode(part)["metrics"]
+    except msgspec.DecodeError as broken:  # further on than the wrong value
+        return InvalidMessage("$", f"this is not JSON: {broken}")
+    for name, value in metrics.items():
         try:
             msgspec.convert({name: value}, dict[Name, Value])
         except msgspec.ValidationError:

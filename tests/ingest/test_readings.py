@@ -1,0 +1,156 @@
+import gzip
+import json
+import os
+import zlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.readings import (
+    MAX_BYTES,
+    MAX_MESSAGES,
+    BodyTooLong,
+    DecodedReadings,
+    readings_decode,
+    unpack,
+)
+from ingest.refusal import InvalidMessage
+from tests.ingest.test_messages import json_values
+
+EXAMPLES = int(os.environ.get("ROLLCALL_FUZZ_EXAMPLES", "1000"))
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+
+
+def decode(body: str | bytes, *, lines: bool = False) -> DecodedReadings:
+    data = body.encode() if isinstance(body, str) else body
+    return readings_decode(data, lines=lines, received_at=NOW)
+
+
+def test_an_object_an_array_and_lines_are_read_alike() -> None:
+    one = '{"seq": 7, "site_id": "north", "time": "2026-06-01T11:59:00Z", "metrics": {"t": 1.5}}'
+
+    single, array, lines = decode(one), decode(f"[{one}]"), decode(f"{one}\n", lines=True)
+
+    assert single.messages == array.messages == lines.messages
+    (message,) = single.messages
+    assert (message.seq, message.site, message.msg_type) == (7, "north", "telemetry")
+    assert message.time == NOW - timedelta(minutes=1)
+    assert json.loads(message.metrics) == {"t": 1.5}
+
+
+def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
+    (message,) = decode('{"metrics": {"n": 3, "x": 2.5, "ok": true, "mode": "eco"}}').messages
+
+    assert message.metrics == b'{"n":3,"x":2.5,"ok":true,"mode":"eco"}'
+    assert message.time == NOW
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ('{"metrics": {}}', "$.metrics", "length >= 1"),
+        ("{}", "$", "metrics"),
+        ('{"metrics": {"a": null}}', "$.metrics.a", "got `null`"),
+        ('{"metrics": {"a": {"b": 1}}}', "$.metrics.a", "got `object`"),
+        ('{"metrics": {"a": [1]}}', "$.metrics.a", "got `array`"),
+        ('{"metrics": {"a": NaN}}', "$.metrics.a", "NaN"),
+        ('{"metrics": {"a": 1e999}}', "$.metrics.a", "1.8e308"),
+        (
+            '{"metrics": {"b": 1, "a": 12345678901234567890123}}',
+            "$.metrics.a",
+            "9223372036854775807",
+        ),
+        ('{"metrics": {"a": "x\\u0000"}}', "$.metrics.a", "U+0000"),
+        ('{"metrics": {"a\\u0000": 1}}', "$.metrics.a\x00", "U+0000"),
+        ('{"metrics": {"": 1}}', "$.metrics", "length >= 1"),
+        ('{"metrics": {"a": 1}, "temp": 3}', "$", "unknown field `temp`"),
+        ('{"metrics": {"a": 1}, "seq": 1.5}', "$.seq", "float"),
+        ('{"metrics": {"a": 1}, "msg_type": ""}', "$.msg_type", "length >= 1"),
+        ('{"metrics": {"a": 1}, "time": "1999-01-01T00:00:00Z"}', "$.time", "before 2000"),
+        ('{"metrics": {"a": 1}, "time": 1780315200000}', "$.time", "milliseconds"),
+        ("{bad", "$", "not JSON"),
+        (json.dumps({"metrics": {f"m{n}": n for n in range(65)}}), "$.metrics", "length <= 64"),
+        (json.dumps({"metrics": {f"m{n}": n for n in range(10_000)}}), "$.metrics", "<= 64"),
+    ],
+)
+def test_the_field_and_the_reason_are_named_when_a_reading_is_wrong(
+    body: str, field: str, words: str
+) -> None:
+    decoded = decode(body)
+
+    (refusal,) = decoded.refused
+    assert decoded.messages == []
+    assert (refusal.position, refusal.field) == (0, field)
+    assert words in refusal.reason
+
+
+def test_good_messages_of_a_bad_batch_are_kept() -> None:
+    good = '{"metrics": {"a": 1}}'
+
+    array = decode(f'[{good}, {{"metrics": {{"a": []}}}}, {good}, 7]')
+    lines = decode(f"{good}\n{{broken\n\n{good}", lines=True)
+
+    assert [one.position for one in array.messages] == [0, 2]
+    assert [one.position for one in array.refused] == [1, 3]
+    assert [one.position for one in lines.messages] == [0, 2]
+    assert [one.position for one in lines.refused] == [1]
+
+
+def test_an_empty_array_is_no_error() -> None:
+    assert decode("[]") == DecodedReadings([], [], False)
+
+
+@pytest.mark.parametrize("body", ["", "  ", "[1, ", "[" * 100_000])
+def test_the_whole_is_refused_when_it_cannot_be_understood(body: str) -> None:
+    with pytest.raises(InvalidMessage):
+        decode(body)
+
+
+def test_more_messages_than_a_request_may_have_are_refused() -> None:
+    with pytest.raises(InvalidMessage, match=str(MAX_MESSAGES)):
+        decode("[" + ",".join(['{"metrics":{"a":1}}'] * (MAX_MESSAGES + 1)) + "]")
+
+
+def test_gzip_is_unpacked_and_bounded_while_unpacking() -> None:
+    assert unpack(gzip.compress(b"[]"), encoding="gzip") == b"[]"
+    bomb = zlib.compressobj(wbits=31)
+    packed = b"".join(bomb.compress(b"\x00" * 1_000_000) for _ in range(100)) + bomb.flush()
+    assert len(packed) < 200_000
+    with pytest.raises(BodyTooLong):
+        unpack(packed, encoding="gzip")
+    with pytest.raises(BodyTooLong):
+        unpack(b" " * (MAX_BYTES + 1), encoding="")
+
+
+@pytest.mark.parametrize("body", [b"", b"plain", gzip.compress(b"[]" * 100)[:-9]])
+def test_gzip_that_is_none_or_ends_too_soon_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidMessage, match="gzip"):
+        unpack(body, encoding="gzip")
+
+
+messages = st.dictionaries(
+    st.sampled_from(["metrics", "device_id", "time", "seq", "msg_type", "site"]) | st.text(),
+    json_values | st.dictionaries(st.text(max_size=5), json_values, max_size=4),
+    max_size=6,
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.lists(messages, max_size=4).map(json.dumps)
+    | messages.map(json.dumps)
+    | st.lists(messages.map(json.dumps) | st.text(), max_size=4).map("\n".join)
+    | st.binary(max_size=100),
+    st.booleans(),
+)
+def test_any_body_is_accepted_or_refused_in_words(body: str | bytes, lines: bool) -> None:
+    data = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+    try:
+        decoded = decode(data, lines=lines)
+    except InvalidMessage as refused:
+        assert refused.reason
+    else:
+        assert all(refusal.reason for refusal in decoded.refused)
+        assert all(json.loads(message.metrics) for message in decoded.messages)
