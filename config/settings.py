@@ -42,6 +42,10 @@ INGEST_DRAIN_RUN_S = env.number("INGEST_DRAIN_RUN_S", 5.0, low=0.1, high=600)
 INGEST_KEY_CACHE_S = env.number("INGEST_KEY_CACHE_S", 3.0, low=0, high=5)
 INGEST_MAX_BODY_BYTES = 64 * 1024  # of a heartbeat; readings have a limit of their own
 
+# MQTT
+MQTT_URL = env.url("MQTT_URL", "mqtt://127.0.0.1:1883", ("mqtt", "mqtts"))
+MQTT_SHARE = env.text("MQTT_SHARE", "rollcall")
+
 # Presence
 PRESENCE_SWEEP_S = env.number("PRESENCE_SWEEP_S", 10.0, low=0.5, high=60)
 LIVE_COALESCE_S = env.number("LIVE_COALESCE_S", 0.8, low=0.0, high=10)
@@ -186,6 +190,11 @@ CELERY_BEAT_SCHEDULE = {
             "options": {"expires": 2},
         }
         for shard in range(INGEST_SHARDS)
+    },
+    "ingest.replay_approved": {
+        "task": "ingest.replay_approved",
+        "schedule": 3.0,
+        "options": {"expires": 3},
     },
     "ingest.presence_sweep": {
         "task": "ingest.presence_sweep",

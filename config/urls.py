@@ -5,11 +5,13 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from ingest.api import HeartbeatView, ReadingsView
+from ingest.enrol import EnrolView
 from monitoring.health import health
 
 urlpatterns = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
     path("api/v1/readings", ReadingsView.as_view(), name="readings"),
+    path("api/v1/enrol", EnrolView.as_view(), name="enrol"),
     path("health", health, name="health"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

@@ -1,5 +1,10 @@
-"""The admin of people, tenants, sites and keys. Devices stand in monitoring, with their status."""
+"""The admin of people, tenants, sites, keys and enrolment tokens.
 
+Devices stand in monitoring, with their status.
+"""
+
+import json
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -8,21 +13,34 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import Count, ForeignKey, Model, OuterRef, QuerySet, Subquery
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.contrib.filters.admin import BooleanRadioFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, RadioFilter
+from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from devices.credentials import credentials_revoke
-from devices.models import Credential, Device, Membership, Site, Tenant
+from devices.credentials import credentials_revoke, gateway_credential_issue
+from devices.enrolment import token_issue, token_state, tokens_revoke
+from devices.models import (
+    Credential,
+    Device,
+    EnrolmentToken,
+    Membership,
+    Registration,
+    Site,
+    Tenant,
+)
+from devices.qr import qr_svg
 from devices.scoped_admin import (
     KeepsTenant,
     OperatorOnly,
@@ -31,10 +49,48 @@ from devices.scoped_admin import (
     ScopedAdmin,
     ScopedInline,
     access_in,
+    sees_several_tenants,
 )
 from devices.tenancy import Role
 
+# What becomes of what a gateway says of devices that nobody has added.
+UNKNOWN_DEVICES = {
+    Registration.OFF: "Messages of devices that nobody has added are refused.",
+    Registration.PENDING: "Devices that nobody has added wait for approval in the list of devices.",
+    Registration.ON: "Devices that nobody has added are added.",
+}
+TOKEN_LIFE = timedelta(days=7)
+COPIES = Script("monitoring/live.js", type="module")
+
 admin.site.unregister([User, Group])
+
+
+class KeyForm(forms.Form):
+    label = forms.CharField(
+        max_length=120,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What the key is for, so that people know later which one to revoke. Optional.",
+    )
+
+
+class SiteField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A site, told apart from those of the same name by its tenant."""
+
+    def label_from_instance(self, obj: Site) -> str:
+        return f"{obj.name} ({obj.tenant})"
+
+
+class ChoosesSite:
+    """For admin classes: people who see several tenants see of which one a site is."""
+
+    def formfield_for_foreignkey(
+        self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        if db_field.name == "site" and sees_several_tenants(request):
+            kwargs["queryset"] = Site.objects.select_related("tenant")
+            kwargs["form_class"] = SiteField
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
 
 
 class TenantOfPersonInline(TabularInline):
@@ -118,11 +174,20 @@ class TenantAdmin(ScopedAdmin):
     least_role = Role.OWNER
     list_display = ("name", "slug", "devices", "default_interval_s", "default_grace_s", "is_active")
     search_fields = ("name", "slug")
-    fields = (("name", "slug"), ("default_interval_s", "default_grace_s"), "is_active")
+    fields = (
+        ("name", "slug"),
+        ("default_interval_s", "default_grace_s"),
+        ("registration", "device_limit"),
+        "is_active",
+    )
     prepopulated_fields = {"slug": ("name",)}
     list_fullwidth = True
     inlines = (MembershipInline,)
     actions = None
+    actions_detail = ("issue_gateway_key",)
+
+    class Media:
+        js = (COPIES,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
         own = Device.objects.filter(tenant=OuterRef("pk")).order_by().values("tenant")
@@ -137,8 +202,9 @@ class TenantAdmin(ScopedAdmin):
         return access_in(request).is_operator and not getattr(obj, "device_count", None)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """The slug stands in the topics of devices, and being active is for operators to say."""
-        return [] if access_in(request).is_operator else ["slug", "is_active"]
+        """The slug stands in the topics of devices; the rest is for operators to say."""
+        fixed = ["slug", "device_limit", "is_active"]
+        return [] if access_in(request).is_operator else fixed
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return {} if obj else self.prepopulated_fields
@@ -147,6 +213,53 @@ class TenantAdmin(ScopedAdmin):
     def devices(self, tenant: Tenant) -> SafeString:
         url = f"{reverse('admin:devices_device_changelist')}?tenant__id__exact={tenant.pk}"
         return format_html('<a href="{}">{}</a>', url, getattr(tenant, "device_count", 0) or 0)
+
+    def has_issue_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Managers issue keys, also those who may not change the tenant itself."""
+        tenant = self.get_object(request, object_id) if object_id else None
+        return tenant is not None and access_in(request).allows(Role.MANAGER, tenant.pk)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        allowed = self.has_issue_permission(request, object_id)
+        return self._get_base_actions_detail() if allowed else []
+
+    @action(
+        description="Issue gateway key",
+        permissions=["issue"],
+        icon="key",
+        url_path="issue-gateway-key",
+    )
+    def issue_gateway_key(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        tenant = get_object_or_404(self.get_queryset(request), pk=object_id)
+        back = reverse("admin:devices_tenant_change", args=(tenant.pk,))
+        form = KeyForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid():
+            question = Question(
+                title=f"Issue a gateway key for {tenant}",
+                lead="A gateway speaks for all devices of the tenant. Its other keys stay in "
+                "force.",
+                submit="Issue key",
+                back=back,
+                about=tenant,
+                form=form,
+            )
+            return self.ask(request, question)
+        issued = gateway_credential_issue(tenant=tenant, label=form.cleaned_data["label"])
+        self.log_change(request, tenant, f"Issued gateway key rc_{issued.credential.prefix}_…")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"New gateway key for {tenant}",
+            "original": tenant,
+            "key": issued.key,
+            "readings_url": request.build_absolute_uri(reverse("readings")),
+            "about_unknown": UNKNOWN_DEVICES[Registration(tenant.registration)],
+            "keys": reverse("admin:devices_credential_changelist"),
+            "back": back,
+            "media": self.media,
+        }
+        template = "admin/devices/tenant/gateway_key_issued.html"
+        return TemplateResponse(request, template, context)
 
 
 class SiteForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
@@ -189,6 +302,12 @@ def key_prefix(credential: Credential) -> SafeString:
     return format_html("<code>rc_{}_…</code>", credential.prefix)
 
 
+@display(description="device", ordering="device__device_id")
+def key_speaker(credential: Credential) -> str:
+    """The device whose key it is, or that it is a gateway's."""
+    return credential.device.device_id if credential.device else "gateway"
+
+
 class CredentialInline(ScopedInline):
     """A device's keys on its page. New ones are issued there, each shown once."""
 
@@ -216,24 +335,44 @@ class CredentialInline(ScopedInline):
         return format_html('<a class="rc-link" href="{}">Revoke…</a>', url)
 
 
+class GatewayFilter(RadioFilter):
+    title = "whose"
+    parameter_name = "of"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("devices", "devices"), ("gateways", "gateways")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(device__isnull=self.value() == "gateways")
+
+
 @admin.register(Credential)
 class CredentialAdmin(ScopedAdmin):
-    """Keys are found and revoked here; they are issued on their device's page."""
+    """Keys are found and revoked here; they are issued on the page of their device or tenant."""
 
-    list_display = ("key", "device", "tenant", "label", "created_at", "state")
-    list_filter = (("tenant", OwnFilter), ("revoked_at", admin.EmptyFieldListFilter))
+    list_display = ("key", "speaker", "tenant", "label", "created_at", "state")
+    list_filter = (
+        ("tenant", OwnFilter),
+        ("revoked_at", admin.EmptyFieldListFilter),
+        GatewayFilter,
+    )
     list_filter_submit = True
     list_select_related = ("device", "tenant")
     list_fullwidth = True
     search_fields = ("prefix", "label", "device__device_id", "device__name")
     show_full_result_count = False
-    fields = (("key", "state"), "device", "tenant", "label", "created_at")
-    readonly_fields = ("key", "state", "device", "created_at")
+    fields = (("key", "state"), "speaker", "tenant", "label", "created_at")
+    readonly_fields = ("key", "state", "speaker", "created_at")
     actions = ("revoke_selected",)
     actions_detail = ("revoke",)
-    empty_help = "No keys yet: they are issued on the page of a device."
+    empty_help = (
+        "No keys yet: they are issued on the page of a device, or of a tenant for gateways."
+    )
 
     key = staticmethod(key_prefix)
+    speaker = staticmethod(key_speaker)
     state = staticmethod(key_state)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -255,7 +394,7 @@ class CredentialAdmin(ScopedAdmin):
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Nobody finds a key by guessing at its hash."""
-        hidden = lookup.startswith("secret_sha256")
+        hidden = lookup.startswith(("secret_sha256", "mqtt_password_hash"))
         return not hidden and super().lookup_allowed(lookup, value, request)
 
     @action(description="Revoke selected keys", permissions=["revoke"])
@@ -272,19 +411,182 @@ class CredentialAdmin(ScopedAdmin):
     )
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = get_object_or_404(self.get_queryset(request), pk=object_id)
-        device_url = reverse("admin:devices_device_change", args=(credential.device_id,))
+        back = _speaker_url(credential)
         if request.method == "POST":
             credentials_revoke(ids=[credential.pk], ts=timezone.now())
             self.log_change(request, credential, "Revoked.")
             messages.success(request, f"Key rc_{credential.prefix}_… is revoked.")
-            return HttpResponseRedirect(device_url)
+            return HttpResponseRedirect(back)
+        speaker = credential.device or f"every gateway of {credential.tenant} that has it"
         question = Question(
             title=f"Revoke key rc_{credential.prefix}_…",
-            lead=f"Some seconds after, {credential.device} can no longer post with this key, and "
-            "this cannot be undone. A device may have several keys: issue the new one first.",
+            lead=f"Some seconds after, {speaker} can no longer post with this key, and this "
+            "cannot be undone. There may be several keys: issue the new one first.",
             submit="Revoke",
-            back=device_url,
+            back=back,
             about=credential,
             is_danger=True,
         )
         return self.ask(request, question)
+
+
+def _speaker_url(credential: Credential) -> str:
+    """The page on which the key was issued."""
+    if credential.device_id is None:
+        return reverse("admin:devices_tenant_change", args=(credential.tenant_id,))
+    return reverse("admin:devices_device_change", args=(credential.device_id,))
+
+
+class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean_expires_at(self) -> datetime:
+        expires_at: datetime = self.cleaned_data["expires_at"]
+        if expires_at <= timezone.now():
+            raise forms.ValidationError("This is past.")
+        return expires_at
+
+
+@admin.register(EnrolmentToken)
+class EnrolmentTokenAdmin(ChoosesSite, ScopedAdmin):
+    """Tokens are made here, each shown once, and revoked here."""
+
+    form = TokenForm
+    list_display = ("token", "label", "tenant", "site", "uses", "expires_at", "state")
+    list_display_links = ("token",)
+    list_filter = (("tenant", OwnFilter), ("site", OwnFilter))
+    list_filter_submit = True
+    list_select_related = ("tenant", "site")
+    list_fullwidth = True
+    search_fields = ("prefix", "label", "site__name")
+    show_full_result_count = False
+    fields = (("tenant", "site"), "label", ("max_uses", "expires_at"))
+    actions = ("revoke_selected",)
+    actions_detail = ("revoke",)
+    empty_help = "No enrolment tokens yet: with one, devices add themselves and get a key each."
+
+    class Media:
+        js = (COPIES,)
+
+    @display(description="token", ordering="prefix")
+    def token(self, token: EnrolmentToken) -> SafeString:
+        return format_html("<code>rt_{}_…</code>", token.prefix)
+
+    @display(description="devices", ordering="uses_left")
+    def uses(self, token: EnrolmentToken) -> str:
+        return f"{token.max_uses - token.uses_left} of {token.max_uses}"
+
+    @display(description="state")
+    def state(self, token: EnrolmentToken) -> SafeString:
+        ended = token_state(token, ts=timezone.now())
+        look = "key" if ended else "key key--in-force"
+        return format_html('<span class="{}">{}</span>', look, ended or "in force")
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        if obj is None:
+            return self.fields
+        return (("token", "state"), ("tenant", "site"), "label", ("uses", "expires_at"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """Only the label of a token changes."""
+        return ["token", "state", "tenant", "site", "uses", "expires_at"] if obj else []
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial = super().get_changeform_initial_data(request)
+        return {"expires_at": timezone.now().replace(microsecond=0) + TOKEN_LIFE, **initial}
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A token is revoked, so that it stays known that there was one."""
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        if object_id is None:
+            return self.has_change_permission(request)
+        token = self.get_object(request, object_id)
+        in_force = token is not None and token.revoked_at is None
+        return in_force and self.has_change_permission(request, token)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Nobody finds a token by guessing at its hash."""
+        hidden = lookup.startswith("secret_sha256")
+        return not hidden and super().lookup_allowed(lookup, value, request)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        allowed = self.has_revoke_permission(request, object_id)
+        return self._get_base_actions_detail() if allowed else []
+
+    def add_view(
+        self,
+        request: HttpRequest,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """What follows is always the page with the token."""
+        only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
+
+    def save_model(
+        self, request: HttpRequest, obj: EnrolmentToken, form: Any, change: bool
+    ) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            request.issued_token = token_issue(token=obj)  # type: ignore[attr-defined]
+
+    def response_add(
+        self, request: HttpRequest, obj: EnrolmentToken, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The page that shows the token, once."""
+        token: str = request.issued_token  # type: ignore[attr-defined]
+        enrol_url = request.build_absolute_uri(reverse("enrol"))
+        code_text = json.dumps({"url": enrol_url, "token": token})
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"New enrolment token for {obj.tenant}",
+            "original": obj,
+            "lead": _token_lead(obj),
+            "token": token,
+            "enrol_url": enrol_url,
+            "code_text": code_text,
+            "qr": qr_svg(code_text, title="Enrolment code"),
+            "back": reverse("admin:devices_enrolmenttoken_changelist"),
+            "media": self.media,
+        }
+        template = "admin/devices/enrolmenttoken/token_issued.html"
+        return TemplateResponse(request, template, context)
+
+    @action(description="Revoke selected tokens", permissions=["revoke"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]) -> None:
+        own = access_in(request).narrow(queryset, self.least_role)
+        count = tokens_revoke(ids=list(own.values_list("pk", flat=True)), ts=timezone.now())
+        messages.success(request, f"Enrolment tokens revoked: {count}.")
+
+    @action(
+        description="Revoke",
+        permissions=["revoke"],
+        icon="block",
+        variant=ActionVariant.DANGER,
+    )
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        token = get_object_or_404(self.get_queryset(request), pk=object_id)
+        back = reverse("admin:devices_enrolmenttoken_changelist")
+        if request.method == "POST":
+            tokens_revoke(ids=[token.pk], ts=timezone.now())
+            self.log_change(request, token, "Revoked.")
+            messages.success(request, f"Enrolment token rt_{token.prefix}_… is revoked.")
+            return HttpResponseRedirect(back)
+        question = Question(
+            title=f"Revoke enrolment token rt_{token.prefix}_…",
+            lead="No more devices enrol with it, and this cannot be undone. Devices that did keep "
+            "their keys.",
+            submit="Revoke",
+            back=back,
+            about=token,
+            is_danger=True,
+        )
+        return self.ask(request, question)
+
+
+def _token_lead(token: EnrolmentToken) -> str:
+    until = token.expires_at.strftime("%Y-%m-%d %H:%M")
+    devices = "one device" if token.max_uses == 1 else f"up to {token.max_uses} devices"
+    return f"It is good for {devices}, until {until} UTC."

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 import string
+from base64 import b64encode
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from devices.models import Credential, Device, Registration, Tenant
 ALPHABET = string.ascii_letters + string.digits
 PREFIX_LENGTH = 10
 SECRET_LENGTH = 32
+MQTT_SALT_LENGTH = 12
 
 
 class IssuedKey(NamedTuple):
@@ -77,6 +79,16 @@ def speaker_for_key(key: str) -> Speaker | None:
     return speakers_for_keys([key]).get(key)
 
 
+def speaker_for_tenant(slug: str) -> Speaker | None:
+    """One who speaks for all devices of the tenant, as a gateway does; None if the tenant is
+    unknown or inactive."""
+    tenant = Tenant.objects.filter(slug=slug, is_active=True).first()
+    if tenant is None:
+        return None
+    registration = Registration(tenant.registration)
+    return Speaker(tenant.pk, None, None, tenant.default_interval_s, registration, False)
+
+
 def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
     """Those of the keys that speaker_for_key would know, with one query."""
     given = {key: _split(key) for key in keys}
@@ -109,15 +121,17 @@ def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
 
 
 def _issue(*, tenant_id: int, device: Device | None, label: str) -> IssuedKey:
-    prefix, secret = _random_text(PREFIX_LENGTH), _random_text(SECRET_LENGTH)
+    prefix, secret = random_text(PREFIX_LENGTH), random_text(SECRET_LENGTH)
+    key = f"rc_{prefix}_{secret}"
     credential = Credential(
         tenant_id=tenant_id,
         device=device,
         prefix=prefix,
         secret_sha256=secret_hash(secret),
+        mqtt_password_hash=mqtt_password_hash(key),
         label=label,
     )
-    return IssuedKey(credential, f"rc_{prefix}_{secret}")
+    return IssuedKey(credential, key)
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -127,10 +141,21 @@ def _split(key: str) -> tuple[str, str]:
     return (prefix, secret) if well_formed and prefix.isascii() else ("", "")
 
 
-def _random_text(length: int) -> str:
+def random_text(length: int) -> str:
+    """Letters and digits that nobody can guess."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
 def secret_hash(secret: str) -> bytes:
     """The 32 bytes kept of a secret."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def mqtt_password_hash(password: str, *, iterations: int = 1) -> str:
+    """The hash as mosquitto's password file has it: PBKDF2 with SHA-512 and a salt of its own.
+
+    One iteration is enough for a key, for the reason given above.
+    """
+    salt = secrets.token_bytes(MQTT_SALT_LENGTH)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, iterations)
+    return f"$7${iterations}${b64encode(salt).decode()}${b64encode(digest).decode()}"

@@ -182,6 +182,14 @@ class Credential(models.Model):
         max_length=12, unique=True, editable=False, help_text="The public part of the key."
     )
     secret_sha256 = models.BinaryField(max_length=32, editable=False)
+    mqtt_password_hash = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Of the whole key, as mosquitto has it; empty for older keys.",
+    )
     label = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -197,3 +205,48 @@ class Credential(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+
+class EnrolmentToken(models.Model):
+    """Lets devices add themselves to a tenant and get a key each, so many times and so long.
+
+    Only a hash of the token is kept; devices.enrolment issues and takes tokens.
+    """
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
+    label = models.CharField(
+        max_length=120, blank=True, help_text="What the token is for. Only staff see it."
+    )
+    prefix = models.CharField(
+        max_length=12, unique=True, editable=False, help_text="The public part of the token."
+    )
+    secret_sha256 = models.BinaryField(max_length=32, editable=False)
+    max_uses = models.PositiveIntegerField(
+        "devices",
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+        help_text="How many devices may enrol with it.",
+    )
+    uses_left = models.PositiveIntegerField("uses left", editable=False)
+    expires_at = models.DateTimeField("expires", help_text="In UTC.")
+    site = models.ForeignKey(
+        Site,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Where its devices stand. Optional.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = "enrolment token"
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"
+
+    def clean(self) -> None:
+        if self.site is not None and self.site.tenant_id != self.tenant_id:
+            raise ValidationError({"site": "This site belongs to another tenant."})

@@ -35,6 +35,14 @@ def pending_among(*, ids: Collection[int]) -> set[int]:
     return set(Device.objects.filter(id__in=ids, is_pending=True).values_list("id", flat=True))
 
 
+def devices_approve(*, ids: Collection[int]) -> int:
+    """Lets devices that registered themselves take part; returns how many were pending.
+
+    What was held of them is stored some seconds later: see ingest.replay.
+    """
+    return Device.objects.filter(id__in=ids, is_pending=True).update(is_pending=False)
+
+
 def devices_register(*, tenant_id: int, device_ids: Collection[str]) -> Registered:
     """Adds devices that are not there yet, as the tenant's policy and limit allow.
 

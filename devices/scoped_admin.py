@@ -150,7 +150,9 @@ class ScopedAdmin(TenantScoped, ModelAdmin):
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         filters = list(super().get_list_filter(request))
-        return [one for one in filters if one[0] != "tenant" or sees_several_tenants(request)]
+        if sees_several_tenants(request):
+            return filters
+        return [one for one in filters if not isinstance(one, tuple) or one[0] != "tenant"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """What belongs to a tenant stays with it."""

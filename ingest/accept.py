@@ -23,28 +23,20 @@ class Origin(NamedTuple):
     address: str | None
 
 
+class ReadingEntries(NamedTuple):
+    """Readings put to their devices: what to append, how many they are, and who was refused."""
+
+    entries: list[ReadingsEntry]
+    accepted: int
+    refused: list[Refusal]
+
+
 def heartbeat_accept(*, message: HeartbeatMessage, origin: Origin) -> None:
     """Returns once the heartbeat is on disk in the stream.
 
     Raises InvalidMessage (no such device), ForeignDevice, StreamAway and OperationalError.
     """
-    body, speaker = message.body, origin.speaker
-    device = _device_of(body.device_id, speaker)
-    append(
-        HeartbeatEntry(
-            speaker.tenant_id,
-            origin.received_at,
-            origin.address,
-            device.id,
-            message.time,
-            body.battery_pct,
-            body.rssi_dbm,
-            body.uptime_s,
-            body.version,
-            message.vitals or None,
-            device.is_pending,
-        )
-    )
+    append(heartbeat_entry(message=message, origin=origin))
 
 
 def readings_accept(
@@ -54,8 +46,41 @@ def readings_accept(
 
     Raises StreamAway and OperationalError; then nothing was accepted.
     """
+    put = readings_entries(messages=messages, origin=origin)
+    if put.entries:
+        append(*put.entries)
+    return put.accepted, put.refused
+
+
+def heartbeat_entry(*, message: HeartbeatMessage, origin: Origin) -> HeartbeatEntry:
+    """The heartbeat, put to its device.
+
+    Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
+    """
+    body, speaker = message.body, origin.speaker
+    device = _device_of(body.device_id, speaker)
+    return HeartbeatEntry(
+        speaker.tenant_id,
+        origin.received_at,
+        origin.address,
+        device.id,
+        message.time,
+        body.battery_pct,
+        body.rssi_dbm,
+        body.uptime_s,
+        body.version,
+        message.vitals or None,
+        device.is_pending,
+    )
+
+
+def readings_entries(*, messages: Sequence[ReadingMessage], origin: Origin) -> ReadingEntries:
+    """The readings, put to their devices: one entry, and one more for those that are pending.
+
+    Raises OperationalError.
+    """
     if not messages:
-        return 0, []
+        return ReadingEntries([], 0, [])
     devices, refused = _devices_of(messages, origin.speaker)
     held: list[EntryReading] = []
     clear: list[EntryReading] = []
@@ -69,18 +94,13 @@ def readings_accept(
         for one in messages
         if one.device_id in refused
     ]
-    for readings, is_pending in ((clear, False), (held, True)):
-        if readings:
-            append(
-                ReadingsEntry(
-                    origin.speaker.tenant_id,
-                    origin.received_at,
-                    origin.address,
-                    readings,
-                    is_pending,
-                )
-            )
-    return len(clear) + len(held), refusals
+    tenant_id, received_at, address = origin.speaker.tenant_id, origin.received_at, origin.address
+    entries = [
+        ReadingsEntry(tenant_id, received_at, address, readings, is_pending)
+        for readings, is_pending in ((clear, False), (held, True))
+        if readings
+    ]
+    return ReadingEntries(entries, len(clear) + len(held), refusals)
 
 
 def _device_of(name: str | None, speaker: Speaker) -> KnownDevice:

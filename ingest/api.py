@@ -94,7 +94,7 @@ class HeartbeatView(DoorView):
     """`POST /api/v1/heartbeats`: 202 once the heartbeat is on disk in the stream."""
 
     def accept(self, request: Request, origin: Origin) -> HeartbeatAccepted:
-        data = _body(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
+        data = body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
         message = heartbeat_decode(data, received_at=origin.received_at)
         heartbeat_accept(message=message, origin=origin)
         return HeartbeatAccepted(origin.received_at, origin.speaker.interval_s)
@@ -107,7 +107,7 @@ class ReadingsView(DoorView):
     """
 
     def accept(self, request: Request, origin: Origin) -> ReadingsAccepted:
-        data = _body(request, MAX_BYTES, (JSON, NDJSON))
+        data = body_read(request, MAX_BYTES, (JSON, NDJSON))
         try:
             data = unpack(data, encoding=request.META.get("HTTP_CONTENT_ENCODING", "").lower())
         except BodyTooLong:
@@ -160,7 +160,11 @@ def _as_json(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def _body(request: Request, limit: int, content_types: tuple[str, ...]) -> bytes:
+def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> bytes:
+    """The request's body, of one of the types and no longer than `limit` bytes.
+
+    Raises UnsupportedMediaType and BodyTooLarge.
+    """
     if request._request.content_type not in content_types:
         raise UnsupportedMediaType(
             request._request.content_type or "none",

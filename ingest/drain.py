@@ -6,21 +6,21 @@ position is only taken out of the stream.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
-from django.db import DataError, IntegrityError, transaction
+from django.db import transaction
 
 from devices.registration import pending_among
 from ingest import stream
 from ingest.entries import Entry, HeartbeatEntry, decode
 from ingest.ledger import Tally, accepted_collect, position_read, position_write, tally_write
-from ingest.rejected import Reason, Rejection, rejections_write
+from ingest.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
+from ingest.storing import minute_key, rows_store
 from ingest.stream import Finished, Waiting
-from telemetry.batches import StoreOutcome
 from telemetry.heartbeats import heartbeats_store
 from telemetry.locks import AdvisoryLock, session_lock
 from telemetry.readings import readings_store
@@ -31,14 +31,6 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 250
 COLLECT_EVERY_S = 1.0
-# A message is late if it is older than this when it comes.
-LATE_AFTER_S = 300
-
-NOT_APPROVED = "the device registered itself and is not approved yet"
-DELETED = "the device was deleted after its message was accepted"
-
-Message = IncomingHeartbeat | IncomingReading
-Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
 
 
 class _Read(NamedTuple):
@@ -117,10 +109,10 @@ class _Drain:
     def _store_new(self, entries: Sequence[Entry], last_id: bytes) -> None:
         tally = Tally()
         heartbeats, readings, held = _rows(entries)
-        tally.rejected.update(map(_minute, held))
+        tally.rejected.update(map(minute_key, held))
         rejections = [Rejection(row, Reason.PENDING_DEVICE, NOT_APPROVED) for row in held]
-        rejections += _store(heartbeats, lambda rows: heartbeats_store(heartbeats=rows), tally)
-        rejections += _store(readings, lambda rows: readings_store(readings=rows), tally)
+        rejections += rows_store(heartbeats, lambda rows: heartbeats_store(heartbeats=rows), tally)
+        rejections += rows_store(readings, lambda rows: readings_store(readings=rows), tally)
         rejections_write(shard=self.shard, rejections=rejections)
         tally_write(shard=self.shard, tally=tally)
         position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())
@@ -155,59 +147,6 @@ def _pending_devices(entries: Sequence[Entry]) -> Set[int]:
     """Of the devices that were pending when their message came, those that still are."""
     ids = {row.device_id for entry in entries if entry.is_pending for row in entry.rows()}
     return pending_among(ids=ids) if ids else ids
-
-
-def _store(
-    rows: Sequence[Row], store: Callable[[Sequence[Row]], StoreOutcome], tally: Tally
-) -> list[Rejection]:
-    """Stores rows, finding those that the database refuses by halving; returns the rejected."""
-    if not rows:
-        return []
-    try:
-        with transaction.atomic():
-            outcome = store(rows)
-    except (DataError, IntegrityError) as error:
-        if len(rows) == 1:
-            tally.rejected[_minute(rows[0])] += 1
-            return [Rejection(rows[0], Reason.INVALID_DATA, _words(error))]
-        middle = len(rows) // 2
-        return _store(rows[:middle], store, tally) + _store(rows[middle:], store, tally)
-    return _count(rows, outcome, tally)
-
-
-def _words(error: Exception) -> str:
-    """What the database said, in one line."""
-    diagnosis = getattr(error.__cause__, "diag", None)
-    said = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis else (str(error),)
-    return ": ".join(part for part in said if part)
-
-
-def _count(rows: Sequence[Row], outcome: StoreOutcome, tally: Tally) -> list[Rejection]:
-    minutes = [_minute(row) for row in rows]
-    tally.stored.update(minutes)
-    for n in outcome.duplicates:
-        tally.stored[minutes[n]] -= 1
-        tally.duplicate[minutes[n]] += 1
-    for n in outcome.unknown:
-        tally.stored[minutes[n]] -= 1
-        tally.rejected[minutes[n]] += 1
-    missing = set(outcome.duplicates).union(outcome.unknown)
-    tally.late.update(_late(rows, minutes, missing))
-    return [Rejection(rows[n], Reason.UNKNOWN_DEVICE, DELETED) for n in outcome.unknown]
-
-
-def _late(
-    rows: Sequence[Any], minutes: Sequence[tuple[int, int]], missing: set[int]
-) -> Iterable[tuple[int, int]]:
-    return (
-        minutes[n]
-        for n, row in enumerate(rows)
-        if (row.received_at - row.said_at).total_seconds() > LATE_AFTER_S and n not in missing
-    )
-
-
-def _minute(row: Any) -> tuple[int, int]:
-    return row.tenant_id, stream.minute_of(row.received_at)
 
 
 def _entry_order(entry_id: bytes | str) -> tuple[int, int]:

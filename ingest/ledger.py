@@ -5,36 +5,41 @@ drain, in the same transaction that stores. The two meet here.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Sum
 from django.utils import timezone
 
 from ingest import stream
-from ingest.models import DrainPosition, LedgerMinute
+from ingest.in_flight import ShardCounts, counts_read
+from ingest.models import DrainPosition
 
 # A stream counts a minute until nothing can be accepted in it any more.
 FORGET_AFTER = timedelta(minutes=15)
-COUNTED = ("stored", "duplicate", "late", "rejected")
+# Nothing of a minute comes so long after it: clocks that differ, and requests sent slowly.
+SETTLED_AFTER = timedelta(minutes=3)
+COUNTED = ("stored", "duplicate", "late", "rejected", "replayed")
 
 ADD = """
 INSERT INTO ingest_ledgerminute
     (tenant_id, minute, shard, accepted, stored, duplicate, late, rejected, replayed)
-SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, 0, stored, duplicate, late, rejected, 0
+SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, 0, stored, duplicate, late, rejected,
+       replayed
 FROM unnest(%(tenants)s::int[], %(minutes)s::bigint[], %(stored)s::bigint[],
-            %(duplicate)s::bigint[], %(late)s::bigint[], %(rejected)s::bigint[])
-     AS counted (tenant_id, minute, stored, duplicate, late, rejected)
+            %(duplicate)s::bigint[], %(late)s::bigint[], %(rejected)s::bigint[],
+            %(replayed)s::bigint[])
+     AS counted (tenant_id, minute, stored, duplicate, late, rejected, replayed)
 WHERE EXISTS (SELECT FROM devices_tenant WHERE id = tenant_id)
 ORDER BY tenant_id, minute
 ON CONFLICT (tenant_id, minute, shard) DO UPDATE
 SET stored = ingest_ledgerminute.stored + excluded.stored,
     duplicate = ingest_ledgerminute.duplicate + excluded.duplicate,
     late = ingest_ledgerminute.late + excluded.late,
-    rejected = ingest_ledgerminute.rejected + excluded.rejected
+    rejected = ingest_ledgerminute.rejected + excluded.rejected,
+    replayed = ingest_ledgerminute.replayed + excluded.replayed
 """
 
 # Absolute, and only upwards: setting it twice is setting it once.
@@ -50,29 +55,63 @@ ON CONFLICT (tenant_id, minute, shard) DO UPDATE
 SET accepted = greatest(ingest_ledgerminute.accepted, excluded.accepted)
 """
 
+# What the streams have counted beyond the table is added to it.
+BALANCES = """
+SELECT t.id, coalesce(sum(accepted), 0)::bigint, coalesce(sum(stored), 0)::bigint,
+       coalesce(sum(duplicate), 0)::bigint, coalesce(sum(late), 0)::bigint,
+       coalesce(sum(rejected), 0)::bigint, coalesce(sum(replayed), 0)::bigint
+FROM devices_tenant t
+LEFT JOIN (
+    SELECT tenant_id, minute, accepted, stored, duplicate, late, rejected, replayed
+    FROM ingest_ledgerminute
+    UNION ALL
+    SELECT counted.tenant_id, to_timestamp(counted.minute * 60),
+           greatest(0, counted.accepted - coalesce(l.accepted, 0)), 0, 0, 0, 0, 0
+    FROM unnest(%(shards)s::int[], %(tenants)s::int[], %(minutes)s::bigint[],
+                %(accepted)s::bigint[]) AS counted (shard, tenant_id, minute, accepted)
+    LEFT JOIN ingest_ledgerminute l
+        ON l.tenant_id = counted.tenant_id AND l.shard = counted.shard
+        AND l.minute = to_timestamp(counted.minute * 60)
+) m ON m.tenant_id = t.id
+    AND m.minute >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND m.minute < coalesce(%(until)s::timestamptz, 'infinity')
+WHERE %(only)s::int[] IS NULL OR t.id = ANY(%(only)s::int[])
+GROUP BY t.id, t.name
+ORDER BY t.name, t.id
+"""
+
 
 @dataclass
 class Tally:
-    """What became of a batch, by (tenant, minute) of acceptance."""
+    """What became of a batch, by (tenant, minute) of acceptance.
+
+    A replay counts negatively as rejected: so many fewer are.
+    """
 
     stored: Counter[tuple[int, int]] = field(default_factory=Counter)
     duplicate: Counter[tuple[int, int]] = field(default_factory=Counter)
     late: Counter[tuple[int, int]] = field(default_factory=Counter)
     rejected: Counter[tuple[int, int]] = field(default_factory=Counter)
+    replayed: Counter[tuple[int, int]] = field(default_factory=Counter)
 
 
 class Balance(NamedTuple):
-    """The ledger of all tenants at one moment; `residual` is what cannot be accounted for."""
+    """What became of messages; `residual` is what cannot be accounted for."""
 
-    accepted: int
-    stored: int
-    duplicate: int
-    rejected: int
-    in_flight: int
+    accepted: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    late: int = 0
+    rejected: int = 0
+    replayed: int = 0
+    in_flight: int = 0
 
     @property
     def residual(self) -> int:
         return self.accepted - self.stored - self.duplicate - self.rejected - self.in_flight
+
+    def plus(self, other: "Balance") -> "Balance":
+        return Balance(*map(sum, zip(self, other, strict=True)))
 
 
 def tally_write(*, shard: int, tally: Tally) -> None:
@@ -100,14 +139,74 @@ def accepted_collect(*, shard: int) -> None:
 
 
 def balance_read() -> Balance:
-    """The balance of everything, exact only while no drain runs: see ledger_verify."""
-    for shard in stream.shards():
-        accepted_collect(shard=shard)
-    sums = LedgerMinute.objects.aggregate(
-        **{name: Sum(name, default=0) for name in ("accepted", "stored", "duplicate", "rejected")}
-    )
-    in_flight = sum(stream.waiting_counts(shard).get("messages", 0) for shard in stream.shards())
-    return Balance(**sums, in_flight=in_flight)
+    """The balance of all tenants, exact only while no drain runs: see ingest.verification."""
+    shards = [counts_read(shard) for shard in stream.shards()]
+    return balance_sum(balances(shards=shards))
+
+
+def balance_sum(by_tenant: Mapping[int, Balance]) -> Balance:
+    total = Balance()
+    for balance in by_tenant.values():
+        total = total.plus(balance)
+    return total
+
+
+def balances(
+    *,
+    shards: Sequence[ShardCounts],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    tenant_ids: Sequence[int] | None = None,
+) -> dict[int, Balance]:
+    """Balances by tenant, of the minutes from `since` on and before `until`.
+
+    `shards` is what the streams counted; of it comes what the table has not yet of the accepted,
+    and what is in flight, of whichever minute. Tenants that were deleted are left out, for their
+    ledger went with them.
+    """
+    keys = [(shard, *key) for shard, counts in enumerate(shards) for key in counts.accepted]
+    values: dict[str, object] = {
+        "shards": [shard for shard, _, _ in keys],
+        "tenants": [tenant for _, tenant, _ in keys],
+        "minutes": [minute for _, _, minute in keys],
+        "accepted": [shards[shard].accepted[tenant, minute] for shard, tenant, minute in keys],
+        "since": since,
+        "until": until,
+        "only": None if tenant_ids is None else list(tenant_ids),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(BALANCES, values)  # type: ignore[arg-type]
+        rows = cursor.fetchall()
+    return {
+        tenant_id: Balance._make(
+            [*sums, sum(counts.in_flight.get(tenant_id, 0) for counts in shards)]
+        )
+        for tenant_id, *sums in rows
+    }
+
+
+def residuals_settled(
+    *, ts: datetime, over: timedelta, tenant_ids: Sequence[int] | None = None
+) -> dict[int, int]:
+    """Messages that cannot be accounted for, by tenant, of minutes in which nothing is in flight
+    any more. Exact while drains run; without regard to the last minutes."""
+    until = settled_until(ts=ts, oldest_waiting_at=stream.oldest_waiting_at())
+    shards = [counts_read(shard)._replace(in_flight={}) for shard in stream.shards()]
+    settled = balances(shards=shards, since=ts - over, until=until, tenant_ids=tenant_ids)
+    return {tenant_id: balance.residual for tenant_id, balance in settled.items()}
+
+
+def settled_until(*, ts: datetime, oldest_waiting_at: datetime | None) -> datetime:
+    """Minutes before this one are over: whatever was accepted in them has been dealt with."""
+    return min(ts, oldest_waiting_at or ts) - SETTLED_AFTER
+
+
+def residual_now(*, over: timedelta = timedelta(days=1)) -> int:
+    """How many messages of all tenants cannot be accounted for; cheap, for health checks.
+
+    See residuals_settled. What is missing in one tenant is not made up for by another.
+    """
+    return sum(map(abs, residuals_settled(ts=timezone.now(), over=over).values()))
 
 
 def position_read(*, shard: int, identity: str) -> str:

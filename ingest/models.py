@@ -1,6 +1,7 @@
 """What happened at the door: the ledger, rejected messages and limits that were hit."""
 
 from django.db import models
+from django.db.models import Q
 
 from devices.models import Device, Tenant
 
@@ -25,6 +26,7 @@ class LedgerMinute(models.Model):
 
     class Meta:
         db_table = "ingest_ledgerminute"
+        indexes = (models.Index(fields=("minute",), name="ledger_minute"),)
 
     def __str__(self) -> str:
         return f"{self.tenant_id} {self.minute:%Y-%m-%d %H:%M}"
@@ -78,6 +80,13 @@ class RejectedMessage(models.Model):
     class Meta:
         db_table = "ingest_rejectedmessage"
         ordering = ("-id",)
+        indexes = (
+            models.Index(
+                fields=("device",),
+                name="rejected_held",
+                condition=Q(reason="pending_device", replayed_at=None),
+            ),
+        )
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.device_id}, {self.get_reason_display()}"
+        return f"{self.kind} {self.pk}, {self.get_reason_display()}"

@@ -1,16 +1,25 @@
 """Rejected messages: accepted, and not stored; kept until somebody deals with them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from devices.models import Tenant
+from devices.models import Device, Tenant
+from devices.registration import devices_find
+from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry
+from ingest.messages import heartbeat_decode
 from ingest.models import RejectedMessage
+from ingest.readings import readings_decode
+from ingest.refusal import InvalidMessage
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
 Reason = RejectedMessage.Reason
+Kind = RejectedMessage.Kind
+
+NOT_APPROVED = "the device registered itself and is not approved yet"
+DELETED = "the device was deleted after its message was accepted"
 
 
 class Rejection(NamedTuple):
@@ -31,35 +40,119 @@ def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
     tenant_ids = {rejection.row.tenant_id for rejection in rejections}
     tenants = Tenant.objects.select_for_update(no_key=True).filter(id__in=tenant_ids)
     existing = {tenant.pk for tenant in tenants.order_by("id")}
+    names = _names({rejection.row.device_id for rejection in rejections})
     RejectedMessage.objects.bulk_create(
-        (_message(shard, one) for one in rejections if one.row.tenant_id in existing),
+        (
+            _message(shard, one, names.get(one.row.device_id))
+            for one in rejections
+            if one.row.tenant_id in existing
+        ),
         batch_size=1000,
     )
 
 
-def _message(shard: int, rejection: Rejection) -> RejectedMessage:
+def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
+    """Gives the message another payload, and the device that this names, if it names one.
+
+    False if it was replayed meanwhile. Raises InvalidMessage for what the door would not accept.
+    """
+    device_id = payload_check(message, payload)
+    waiting = RejectedMessage.objects.filter(pk=message.pk, replayed_at=None)
+    return waiting.update(payload=payload, device_id=device_id) == 1
+
+
+def payload_check(message: RejectedMessage, payload: str) -> int | None:
+    """Which device the message would be of with this payload; None if that one is gone.
+
+    Raises InvalidMessage for what the door would not accept.
+    """
+    name, _ = _decode(message, payload)
+    if name is None:
+        return message.device_id
+    known = devices_find(tenant_id=message.tenant_id, device_ids=(name,))
+    if name not in known:
+        raise InvalidMessage("$.device_id", f"this tenant has no device {name!r}")
+    return known[name].id
+
+
+def row_of(message: RejectedMessage) -> IncomingHeartbeat | IncomingReading:
+    """The message as the store takes it. Raises InvalidMessage for what the door would refuse.
+
+    Its device is the one that it was rejected for, unless its payload was edited to name another.
+    """
+    _, row = _decode(message, message.payload)
+    return row
+
+
+def _decode(
+    message: RejectedMessage, payload: str
+) -> tuple[str | None, IncomingHeartbeat | IncomingReading]:
+    """The name of the device in the payload, and the row."""
+    if message.kind == Kind.HEARTBEAT:
+        return _heartbeat(message, payload.encode())
+    return _reading(message, payload.encode())
+
+
+def _heartbeat(message: RejectedMessage, data: bytes) -> tuple[str | None, IncomingHeartbeat]:
+    decoded = heartbeat_decode(data, received_at=message.received_at)
+    body = decoded.body
+    entry = HeartbeatEntry(
+        message.tenant_id,
+        message.received_at,
+        None,
+        message.device_id or 0,
+        decoded.time,
+        body.battery_pct,
+        body.rssi_dbm,
+        body.uptime_s,
+        body.version,
+        decoded.vitals or None,
+    )
+    return body.device_id, next(entry.rows())
+
+
+def _reading(message: RejectedMessage, data: bytes) -> tuple[str | None, IncomingReading]:
+    decoded = readings_decode(data, lines=False, received_at=message.received_at)
+    if not decoded.is_single:
+        raise InvalidMessage("$", "this is a list; a rejected message is one object")
+    if decoded.refused:
+        refusal = decoded.refused[0]
+        raise InvalidMessage(refusal.field, refusal.reason)
+    _, name, time, seq, msg_type, site, metrics = decoded.messages[0]
+    reading = EntryReading(message.device_id or 0, time, seq, msg_type, site, metrics)
+    entry = ReadingsEntry(message.tenant_id, message.received_at, None, [reading])
+    return name, next(entry.rows())
+
+
+def _names(device_ids: Collection[int]) -> dict[int, str]:
+    rows = Device.objects.filter(id__in=device_ids).order_by()
+    return dict(rows.values_list("id", "device_id"))
+
+
+def _message(shard: int, rejection: Rejection, name: str | None) -> RejectedMessage:
     row = rejection.row
-    is_heartbeat = isinstance(row, IncomingHeartbeat)
     return RejectedMessage(
         tenant_id=row.tenant_id,
         device_id=row.device_id,
-        kind=RejectedMessage.Kind.HEARTBEAT if is_heartbeat else RejectedMessage.Kind.READING,
+        kind=Kind.HEARTBEAT if isinstance(row, IncomingHeartbeat) else Kind.READING,
         reason=rejection.reason,
         error=rejection.error,
-        payload=_payload(row),
+        payload=_payload(row, name),
         received_at=row.received_at,
         shard=shard,
     )
 
 
-def _payload(row: IncomingHeartbeat | IncomingReading) -> str:
-    """The message as its device sent it, as JSON."""
-    fields: dict[str, Any] = {
+def _payload(row: IncomingHeartbeat | IncomingReading, name: str | None) -> str:
+    """The message as its device would send it, as JSON; it names the device, if that exists."""
+    fields: dict[str, Any] = {"device_id": name} if name else {}
+    fields |= {
         name: value
         for name, value in row._asdict().items()
         if value is not None and name not in ("device_id", "tenant_id", "received_at", "address")
     }
-    for name in ("metrics", "vitals"):
-        if name in fields:
-            fields[name] = msgspec.Raw(fields[name])
+    if "metrics" in fields:
+        fields["metrics"] = msgspec.Raw(fields["metrics"])
+    if vitals := fields.pop("vitals", None):
+        fields |= msgspec.json.decode(vitals, type=dict[str, msgspec.Raw])
     return msgspec.json.encode(fields).decode()

@@ -11,7 +11,7 @@ All keys of a shard have one hash tag, so that shards live on any node of a Valk
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from random import randrange
@@ -32,12 +32,16 @@ FIELD = b"d"
 # Appends and counts as one: what is in the stream is in the ledger, and nothing else is.
 APPEND = """
 local waiting = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
-if waiting >= tonumber(ARGV[5]) then return false end
-redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[1])
-redis.call('HINCRBY', KEYS[2], 'messages', ARGV[2])
-redis.call('HINCRBY', KEYS[2], 't' .. ARGV[3], ARGV[2])
-redis.call('HINCRBY', KEYS[3], ARGV[3] .. ':' .. ARGV[4], ARGV[2])
-return redis.call('XADD', KEYS[1], '*', 'd', ARGV[1])
+if waiting >= tonumber(ARGV[1]) then return false end
+for n = 2, #ARGV, 4 do
+    local data, messages, tenant, minute = ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[n + 3]
+    redis.call('HINCRBY', KEYS[2], 'bytes', #data)
+    redis.call('HINCRBY', KEYS[2], 'messages', messages)
+    redis.call('HINCRBY', KEYS[2], 't' .. tenant, messages)
+    redis.call('HINCRBY', KEYS[3], tenant .. ':' .. minute, messages)
+    redis.call('XADD', KEYS[1], '*', 'd', data)
+end
+return #ARGV
 """
 
 # Takes entries out as one; those that are out already count for nothing.
@@ -112,27 +116,19 @@ def minute_of(ts: datetime) -> int:
     return int(ts.timestamp()) // 60
 
 
-def append(entry: Entry) -> None:
-    """Appends an accepted request; once this returns, it is on Valkey's disk.
+def append(*entries: Entry) -> None:
+    """Appends accepted requests; once this returns, they are on Valkey's disk.
 
-    Raises StreamAway if Valkey is away, out of memory or starting, StreamFull at the mark.
+    Raises StreamAway if Valkey is away, out of memory or starting, StreamFull at the mark; then
+    none was accepted.
     """
     shard = randrange(settings.INGEST_SHARDS)
     keys = (stream_key(shard), waiting_key(shard), accepted_key(shard))
     try:
-        entry_id = _append_script()(
-            keys,
-            (
-                encode(entry),
-                entry.count,
-                entry.tenant_id,
-                minute_of(entry.received_at),
-                settings.INGEST_SHARD_MAX_BYTES,
-            ),
-        )
+        appended = _append_script()(keys, (settings.INGEST_SHARD_MAX_BYTES, *_arguments(entries)))
     except RedisError as error:
         raise StreamAway(str(error)) from error
-    if entry_id is None:
+    if appended is None:
         raise StreamFull(f"shard {shard} is at its mark")
 
 
@@ -231,6 +227,11 @@ def oldest_waiting_at() -> datetime | None:
 def _first_id(shard: int) -> bytes | None:
     entries: Any = connection().xrange(stream_key(shard), count=1)
     return entries[0][0] if entries else None
+
+
+def _arguments(entries: Sequence[Entry]) -> Iterator[bytes | int]:
+    for entry in entries:
+        yield from (encode(entry), entry.count, entry.tenant_id, minute_of(entry.received_at))
 
 
 @cache

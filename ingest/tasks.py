@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from ingest import stream
 from ingest.drain import drain_run
+from ingest.replay import approved_replay
 from telemetry.presence import presence_sweep
 
 
@@ -15,6 +16,12 @@ def drain(shard: int = 0, turn: str | None = None) -> None:
     next_turn = drain_run(shard=shard, run_s=settings.INGEST_DRAIN_RUN_S, turn=turn)
     if next_turn is not None:
         drain.delay(shard=shard, turn=next_turn)
+
+
+@shared_task(name="ingest.replay_approved")
+def replay_approved() -> None:
+    """Approval is only a field of the device, so that it holds whoever sets it and however."""
+    approved_replay(ts=timezone.now())
 
 
 @shared_task(name="ingest.presence_sweep")

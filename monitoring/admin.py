@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import ForeignKey, QuerySet
+from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -22,15 +22,16 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import ChoicesCheckboxFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from devices.admin import CredentialInline
+from devices.admin import ChoosesSite, CredentialInline, KeyForm
 from devices.credentials import credential_issue
-from devices.models import Credential, Device, Site
+from devices.models import Credential, Device
+from devices.registration import devices_approve
 from devices.scoped_admin import (
     KeepsTenant,
     OperatorOnly,
@@ -39,37 +40,24 @@ from devices.scoped_admin import (
     ScopedAdmin,
     access_in,
     action_fields,
-    sees_several_tenants,
 )
 from monitoring.dashboard import fleet_context
 from monitoring.fleet import counts_by_state, urgency
 from monitoring.history import heartbeats_of, transitions_of
-from monitoring.presentation import NOTHING, ago, battery, live, live_state
+from monitoring.presentation import NOTHING, ago, battery, live, live_state, state_badge
 from telemetry.models import PresenceState
 from telemetry.presence import presence_pause, presence_resume
 
 PER_PAGE = 50
+ABOUT_APPROVAL = (
+    "It registered itself. What it has sent so far is stored within seconds of your approval. "
+    "If it does not belong here, delete it instead: what it has sent is then never stored."
+)
 ABOUT_PAUSE = "A paused device is never called late or offline; its heartbeats are kept."
 
 
 class DeviceForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
     pass
-
-
-class SiteField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A site, told apart from those of the same name by its tenant."""
-
-    def label_from_instance(self, obj: Site) -> str:
-        return f"{obj.name} ({obj.tenant})"
-
-
-class KeyForm(forms.Form):
-    label = forms.CharField(
-        max_length=120,
-        required=False,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="What the key is for, so that people know later which one to revoke. Optional.",
-    )
 
 
 class PauseForm(forms.Form):
@@ -82,7 +70,7 @@ class PauseForm(forms.Form):
 
 
 @admin.register(Device)
-class DeviceAdmin(ScopedAdmin):
+class DeviceAdmin(ChoosesSite, ScopedAdmin):
     """Devices, kept up to date in the browser by monitoring/live.js."""
 
     form = DeviceForm
@@ -90,6 +78,7 @@ class DeviceAdmin(ScopedAdmin):
     list_display_links = ("named",)
     list_filter = (
         ("status__state", ChoicesCheckboxFilter),
+        ("is_pending", BooleanRadioFilter),
         ("kind", ChoicesCheckboxFilter),
         ("tenant", OwnFilter),
         ("site", OwnFilter),
@@ -112,8 +101,8 @@ class DeviceAdmin(ScopedAdmin):
     )
     inlines = (CredentialInline,)
     change_form_outer_before_template = "admin/devices/device/presence_panel.html"
-    actions = ("pause_selected", "resume_selected")
-    actions_detail = ("issue_key", "pause", "resume")
+    actions = ("approve_selected", "pause_selected", "resume_selected")
+    actions_detail = ("approve", "issue_key", "pause", "resume")
 
     class Media:
         js = (Script("monitoring/live.js", type="module"),)
@@ -128,7 +117,13 @@ class DeviceAdmin(ScopedAdmin):
     @display(description="device", ordering="device_id")
     def named(self, device: Device) -> SafeString:
         name = format_html('<span class="rc-second">{}</span>', device.name)
-        return format_html("{}{}", device.device_id, name if device.name else "")
+        pending = format_html(' <span class="rc-pending">{}</span>', state_badge("pending"))
+        return format_html(
+            "{}{}{}",
+            device.device_id,
+            pending if device.is_pending else "",
+            name if device.name else "",
+        )
 
     @display(description="site", ordering="site__name", empty_value=NOTHING)
     def place(self, device: Device) -> str | None:
@@ -153,14 +148,6 @@ class DeviceAdmin(ScopedAdmin):
 
     def get_inlines(self, request: HttpRequest, obj: Device | None) -> Any:
         return self.inlines if obj else ()
-
-    def formfield_for_foreignkey(
-        self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
-    ) -> Any:
-        if db_field.name == "site" and sees_several_tenants(request):
-            kwargs["queryset"] = Site.objects.select_related("tenant")
-            kwargs["form_class"] = SiteField
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_form(
         self, request: HttpRequest, obj: Device | None = None, change: bool = False, **kwargs: Any
@@ -215,19 +202,54 @@ class DeviceAdmin(ScopedAdmin):
         return TemplateResponse(request, "admin/devices/device/presence.html", _past(device))
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        """Those that the person may do, and of pausing and resuming the one there is to do."""
+        """Those that the person may do, as far as there is something to do."""
         device = self.get_object(request, object_id)
         if device is None or not self.has_change_permission(request, device):
             return []
         is_paused = device.status.state == PresenceState.PAUSED
-        pointless = f"devices_device_{'pause' if is_paused else 'resume'}"
-        return [one for one in self._get_base_actions_detail() if one.action_name != pointless]
+        pointless = {f"devices_device_{'pause' if is_paused else 'resume'}"}
+        if not device.is_pending:
+            pointless.add("devices_device_approve")
+        return [one for one in self._get_base_actions_detail() if one.action_name not in pointless]
 
     def has_operate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         if object_id is None:
             return self.has_change_permission(request)
         device = self.get_object(request, object_id)
         return device is not None and self.has_change_permission(request, device)
+
+    @action(description="Approve", permissions=["operate"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
+        own = access_in(request).narrow(queryset, self.least_role).filter(is_pending=True)
+        chosen = list(own.order_by("pk"))
+        for device in chosen:
+            self.log_change(request, device, "Approved.")
+        count = devices_approve(ids=[device.pk for device in chosen])
+        messages.success(request, f"Devices approved: {count}.")
+
+    @action(
+        description="Approve",
+        permissions=["operate"],
+        icon="check",
+        variant=ActionVariant.PRIMARY,
+    )
+    def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        device = get_object_or_404(self.get_queryset(request), pk=object_id)
+        if request.method != "POST":
+            return self.ask(
+                request,
+                Question(
+                    title=f"Approve {device}",
+                    lead=ABOUT_APPROVAL,
+                    submit="Approve",
+                    back=_url_of(device),
+                    about=device,
+                ),
+            )
+        if devices_approve(ids=[device.pk]):
+            self.log_change(request, device, "Approved.")
+            messages.success(request, f"{device} is approved.")
+        return HttpResponseRedirect(_url_of(device))
 
     @action(description="Pause…", permissions=["operate"])
     def pause_selected(
@@ -359,6 +381,7 @@ def _counts(request: HttpRequest) -> dict[str, Any]:
 
 def _past(device: Device) -> dict[str, Any]:
     return {
+        "is_pending": device.is_pending,
         "status": device.status,
         "transitions": transitions_of(device.pk),
         "heartbeats": heartbeats_of(device.pk),

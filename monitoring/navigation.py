@@ -13,7 +13,12 @@ FLEET = (
     ("Devices", "sensors", "devices_device_changelist"),
     ("Sites", "location_on", "devices_site_changelist"),
     ("Keys", "key", "devices_credential_changelist"),
+    ("Enrolment", "qr_code_2", "devices_enrolmenttoken_changelist"),
     ("Tenants", "domain", "devices_tenant_changelist"),
+)
+MESSAGES = (
+    ("Ledger", "account_balance", "ingest_ledger"),
+    ("Rejected", "report", "ingest_rejectedmessage_changelist"),
 )
 INSTALLATION = (
     ("Users", "person", "auth_user_changelist"),
@@ -28,9 +33,18 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = [
         {"items": _items(FLEET if access.allows(Role.VIEWER) else FLEET[:1])}
     ]
+    if access.allows(Role.VIEWER):
+        groups.append({"title": "Messages", "separator": True, "items": _messages(request)})
     if access.is_operator:
         groups.append({"title": "Installation", "separator": True, "items": _items(INSTALLATION)})
     return groups
+
+
+def _messages(request: HttpRequest) -> list[dict[str, Any]]:
+    """The ledger stands below the rejected messages' address, and is another entry."""
+    items = _items(MESSAGES)
+    here = next((item for item in items if request.path.startswith(item["link"])), None)
+    return [{**item, "active": item is here} for item in items]
 
 
 def _items(entries: tuple[tuple[str, str, str], ...]) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from scripts.mosquitto import Mosquitto
 from scripts.processes import BIN, ROOT, Addresses, commands, environment
 from scripts.services import ServiceError, Services
 from scripts.services.ports import port_is_free
@@ -93,8 +94,14 @@ def run() -> None:
             database_url=endpoints.database_url,
             valkey_url=endpoints.valkey_url,
         )
+        broker = Mosquitto(STATE) if os.environ.get("ROLLCALL_MQTT", "0") != "0" else None
+        if broker:
+            env["MQTT_URL"] = broker.url
         _prepare(env, addresses)
-        _supervise(env, addresses, began)
+        programs = _programs(addresses)
+        if broker:
+            programs |= _mqtt_programs(env, broker)
+        _supervise(env, addresses, programs, began)
     finally:
         services.down()
 
@@ -106,6 +113,7 @@ def stop(*, erase: bool = False) -> None:
         await_condition(lambda: _supervisor_pid() is None, STOP_TIMEOUT_S, "the processes to stop")
     services = Services(STATE)
     if erase:
+        Mosquitto.erase(STATE)
         services.erase()
     else:
         services.down()
@@ -163,8 +171,25 @@ def _await(process: "subprocess.Popen[str]", name: str) -> None:
         raise RunError(f"manage.py {name} failed:\n{output}")
 
 
-def _supervise(env: dict[str, str], addresses: Addresses, began: float) -> None:
-    _configure(addresses)
+def _programs(addresses: Addresses) -> dict[str, list[str]]:
+    programs = commands(addresses)
+    if os.environ.get("ROLLCALL_SIMULATE", "1") != "0":
+        programs["fleet"] = [str(BIN / "python"), "manage.py", "simulate", f"--demo={DEMO}"]
+    return programs
+
+
+def _mqtt_programs(env: dict[str, str], broker: Mosquitto) -> dict[str, list[str]]:
+    """The broker, with access for the devices that there are now, and its bridge."""
+    mosquitto = broker.command()
+    _await(_manage(env, "mqtt_acl", f"--write={broker.access}"), "mqtt_acl")
+    bridge = [str(BIN / "python"), "manage.py", "mqtt_bridge"]
+    return {"mosquitto": mosquitto, "mqtt_bridge": bridge}
+
+
+def _supervise(
+    env: dict[str, str], addresses: Addresses, programs: dict[str, list[str]], began: float
+) -> None:
+    _configure(programs)
     supervisor = subprocess.Popen(
         [str(BIN / "supervisord"), f"--configuration={CONFIGURATION}"], cwd=ROOT, env=env
     )
@@ -179,7 +204,7 @@ def _supervise(env: dict[str, str], addresses: Addresses, began: float) -> None:
             "the servers; see var/log",
         )
         if supervisor.poll() is None:
-            _greet(addresses, time.monotonic() - began)
+            _greet(addresses, env, time.monotonic() - began)
         supervisor.wait()
     except TimeoutError as error:
         raise RunError(str(error)) from None
@@ -188,16 +213,12 @@ def _supervise(env: dict[str, str], addresses: Addresses, began: float) -> None:
         supervisor.wait()
 
 
-def _configure(addresses: Addresses) -> None:
+def _configure(programs: dict[str, list[str]]) -> None:
     logs = STATE / "log"
     logs.mkdir(parents=True, exist_ok=True)
     parts = [
         SUPERVISOR.format(pidfile=PIDFILE, logs=logs, user="user=root" if os.geteuid() == 0 else "")
     ]
-    programs = commands(addresses)
-    if os.environ.get("ROLLCALL_SIMULATE", "1") != "0":
-        python = str(BIN / "python")
-        programs["fleet"] = [python, "manage.py", "simulate", f"--demo={DEMO}"]
     for name, command in programs.items():
         line = shlex.join(command).replace("%", "%%")
         parts.append(PROGRAM.format(name=name, command=line, root=ROOT, logs=logs))
@@ -208,13 +229,15 @@ def _all_healthy(addresses: Addresses) -> bool:
     return all(healthy(f"{url}/health") for url in (addresses.portal_url, addresses.ingest_url))
 
 
-def _greet(addresses: Addresses, seconds: float) -> None:
+def _greet(addresses: Addresses, env: dict[str, str], seconds: float) -> None:
     demo = json.loads(DEMO.read_text())
+    mqtt = f"  mqtt     {env['MQTT_URL'].rpartition('@')[2]}\n" if "MQTT_URL" in env else ""
     print(
         f"Rollcall is up after {seconds:.1f} s.\n\n"
         f"  portal   {addresses.portal_url}/admin/\n"
         f"  sign in  {demo['admin_user']} / {demo['admin_password']}\n"
         f"  ingest   {addresses.ingest_url}/api/v1/heartbeats\n"
+        f"{mqtt}"
         f"  keys     {DEMO.relative_to(ROOT)}\n"
         f"  logs     var/log\n\n"
         "Ctrl-C, or `make stop` elsewhere, stops it; the data stays.",

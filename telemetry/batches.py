@@ -41,10 +41,13 @@ class StoreOutcome(NamedTuple):
 
 
 @transaction.atomic
-def batch_store(*, rows: Sequence[Row], insert: "Insert[Row]") -> StoreOutcome:
+def batch_store(
+    *, rows: Sequence[Row], insert: "Insert[Row]", backfill: bool = False
+) -> StoreOutcome:
     """Inserts each row once and applies the youngest of each device to its status.
 
-    Devices that come online get a presence event; statuses_changed is sent on commit.
+    Devices that come online get a presence event; statuses_changed is sent on commit. With
+    `backfill` no status is touched: the rows tell nothing of now.
     """
     youngest = _youngest(rows)
     with connection.cursor() as cursor:
@@ -54,7 +57,8 @@ def batch_store(*, rows: Sequence[Row], insert: "Insert[Row]") -> StoreOutcome:
         else:
             known = [n for n, row in enumerate(rows) if row.device_id in existing]
         duplicates = insert(cursor, [rows[n] for n in known]) if known else []
-        signs = [row.sign() for row in youngest.values() if row.device_id in existing]
+        living = () if backfill else youngest.values()
+        signs = [row.sign() for row in living if row.device_id in existing]
         heard = devicestatus.move_forward(cursor, signs=signs) if signs else []
     returned = [_transition(one) for one in heard if one.previous_state != one.change.state]
     steady = [one.change for one in heard if one.previous_state == one.change.state]

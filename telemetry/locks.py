@@ -36,6 +36,25 @@ def session_lock(key: int) -> Iterator[bool]:
             _ask("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
+@contextmanager
+def session_lock_awaited(key: int, *, timeout_s: float) -> Iterator[None]:
+    """As session_lock, but waits in line until the lock is free.
+
+    Raises OperationalError if that takes longer than `timeout_s`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{timeout_s * 1000:.0f}"])
+        try:
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [NAMESPACE, key])
+        finally:
+            cursor.execute("RESET lock_timeout")
+    try:
+        yield
+    finally:
+        if connection.connection is not None and not connection.connection.closed:
+            _ask("SELECT pg_advisory_unlock(%s, %s)", key)
+
+
 def _ask(query: str, key: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(query, [NAMESPACE, key])

@@ -7,10 +7,10 @@ from telemetry.sql import reading
 from telemetry.sql.reading import IncomingReading
 
 
-def readings_store(*, readings: Sequence[IncomingReading]) -> StoreOutcome:
+def readings_store(*, readings: Sequence[IncomingReading], backfill: bool = False) -> StoreOutcome:
     """Stores each reading once a device, time and type, and moves latest status forward.
 
-    A reading that is old by its device's clock is stored and touches no status. Storing a batch
-    again changes nothing.
+    A reading that is old by its device's clock is stored and touches no status; with `backfill`
+    none does. Storing a batch again changes nothing.
     """
-    return batch_store(rows=readings, insert=reading.insert)
+    return batch_store(rows=readings, insert=reading.insert, backfill=backfill)

@@ -9,7 +9,13 @@ from typing import Any
 import psycopg
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-from devices.credentials import ALPHABET, PREFIX_LENGTH, SECRET_LENGTH, secret_hash
+from devices.credentials import (
+    ALPHABET,
+    PREFIX_LENGTH,
+    SECRET_LENGTH,
+    mqtt_password_hash,
+    secret_hash,
+)
 from scripts.stack import Stack
 
 PASSWORD = "correct horse"
@@ -79,17 +85,22 @@ def add_devices(
         )
         cursor.execute("SELECT device_id, id FROM devices_device WHERE tenant_id = %s", [tenant_id])
         ids: dict[str, int] = dict(cursor.fetchall())
+        keys = {name: f"rc_{prefixes[name]}_{secrets_of[name]}" for name in names}
         cursor.executemany(
-            "INSERT INTO devices_credential (tenant_id, device_id, prefix, secret_sha256, label, "
-            "created_at) VALUES (%s, %s, %s, %s, '', now())",
+            "INSERT INTO devices_credential (tenant_id, device_id, prefix, secret_sha256, "
+            "mqtt_password_hash, label, created_at) VALUES (%s, %s, %s, %s, %s, '', now())",
             [
-                (tenant_id, ids[name], prefixes[name], secret_hash(secrets_of[name]))
+                (
+                    tenant_id,
+                    ids[name],
+                    prefixes[name],
+                    secret_hash(secrets_of[name]),
+                    mqtt_password_hash(keys[name]),
+                )
                 for name in names
             ],
         )
-    return [
-        StackDevice(ids[name], name, f"rc_{prefixes[name]}_{secrets_of[name]}") for name in names
-    ]
+    return [StackDevice(ids[name], name, keys[name]) for name in names]
 
 
 def _text(length: int) -> str:

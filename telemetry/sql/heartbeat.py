@@ -73,6 +73,16 @@ def recent(cursor: CursorWrapper, *, device_id: int, limit: int) -> Sequence[tup
     return cursor.fetchall()
 
 
+def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:
+    """How many heartbeats of each tenant we received from `since` on. Reads the whole table."""
+    cursor.execute(
+        "SELECT tenant_id, count(*) FROM telemetry_heartbeat WHERE received_at >= %s "
+        "GROUP BY tenant_id",
+        [since],
+    )
+    return dict(cursor.fetchall())
+
+
 def _line(heartbeat: IncomingHeartbeat) -> str:
     time = heartbeat.said_at
     bucket = time - (time - EPOCH) % BUCKET

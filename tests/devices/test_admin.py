@@ -1,12 +1,19 @@
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
-from devices.credentials import credential_issue, speaker_for_key
-from devices.models import Credential, Device, Site, Tenant
+from devices.credentials import (
+    credential_issue,
+    gateway_credential_issue,
+    speaker_for_key,
+)
+from devices.enrolment import token_issue
+from devices.models import Credential, Device, EnrolmentToken, Site, Tenant
 from devices.tenancy import Role
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet
@@ -27,6 +34,7 @@ def members_form(tenant: Tenant, *added: tuple[str, Role]) -> dict[str, Any]:
     held = list(tenant.memberships.order_by("user__username"))
     form: dict[str, Any] = {
         "name": tenant.name,
+        "registration": tenant.registration,
         "default_interval_s": tenant.default_interval_s,
         "default_grace_s": tenant.default_grace_s,
         "memberships-INITIAL_FORMS": len(held),
@@ -57,6 +65,8 @@ def members_form(tenant: Tenant, *added: tuple[str, Role]) -> dict[str, Any]:
         ("devices_site_changelist", 5),
         ("devices_site_add", 5),
         ("devices_credential_changelist", 4),
+        ("devices_enrolmenttoken_changelist", 4),
+        ("devices_enrolmenttoken_add", 6),
         ("auth_user_changelist", 5),
         ("auth_user_add", 3),
         ("auth_group_changelist", 5),
@@ -317,3 +327,188 @@ def test_a_device_is_deleted_with_its_keys(acme: Fleet) -> None:
     assert client_of(acme.manager).post(url, {"post": "yes"}).status_code == 302
     assert not Device.objects.filter(pk=acme.device.pk).exists()
     assert not Credential.objects.exists()
+
+
+def test_a_gateway_key_is_shown_once_and_speaks_for_its_tenant(acme: Fleet, rival: Fleet) -> None:
+    client = client_of(acme.manager)
+    url = page("devices_tenant_issue_gateway_key", acme.tenant.pk)
+    assert client.get(url).status_code == 200
+    assert not Credential.objects.filter(device=None).exists()
+
+    answer = client.post(url, {"label": "roof"})
+
+    key = answer.context["key"]
+    assert f"Bearer {key}" in answer.content.decode().replace("&#x27;", "'")
+    assert "/api/v1/readings" in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    speaker = speaker_for_key(key)
+    assert speaker is not None
+    assert (speaker.tenant_id, speaker.id) == (acme.tenant.pk, None)
+    assert key not in client.get(page("devices_tenant_change", acme.tenant.pk)).content.decode()
+
+
+def test_gateway_keys_are_issued_by_managers_of_the_tenant(
+    acme: Fleet, rival: Fleet, viewer: User, owner: User
+) -> None:
+    url = page("devices_tenant_issue_gateway_key", acme.tenant.pk)
+
+    for user in (rival.manager, viewer):
+        assert client_of(user).post(url, {"label": "x"}).status_code == 403
+    assert not Credential.objects.filter(device=None).exists()
+    change = page("devices_tenant_change", acme.tenant.pk)
+    assert client_of(viewer).get(change).context["actions_detail"] == []
+    for user in (acme.manager, owner):
+        assert len(client_of(user).get(change).context["actions_detail"]) == 1
+        assert client_of(user).post(url, {"label": "x"}).status_code == 200
+
+
+def test_gateway_keys_are_listed_and_revoked(acme: Fleet, rival: Fleet) -> None:
+    issued = gateway_credential_issue(tenant=acme.tenant, label="roof")
+    client = client_of(acme.manager)
+    changelist = page("devices_credential_changelist")
+
+    assert b">gateway<" in client.get(changelist).content
+    shown = client.get(changelist, {"of": "gateways"}).context["cl"].result_list
+    assert [row.pk for row in shown] == [issued.credential.pk]
+    assert client.get(page("devices_credential_change", issued.credential.pk)).status_code == 200
+    revoke = page("devices_credential_revoke", issued.credential.pk)
+    assert client_of(rival.manager).post(revoke).status_code == 403
+    assert b"every gateway of Acme" in client.get(revoke).content
+
+    answer = client.post(revoke)
+
+    assert answer["Location"] == page("devices_tenant_change", acme.tenant.pk)
+    assert speaker_for_key(issued.key) is None
+
+
+def test_owners_set_the_policy_and_operators_the_limit(acme: Fleet, owner: User) -> None:
+    form = members_form(acme.tenant) | {"registration": "pending", "device_limit": 5}
+
+    client_of(owner).post(page("devices_tenant_change", acme.tenant.pk), form)
+
+    tenant = Tenant.objects.get(pk=acme.tenant.pk)
+    assert (tenant.registration, tenant.device_limit) == ("pending", 10_000)
+
+
+def token_form(fleet: Fleet, **fields: Any) -> dict[str, Any]:
+    in_a_week = timezone.now() + timedelta(days=7)
+    return {
+        "tenant": fleet.tenant.pk,
+        "site": fleet.site.pk,
+        "label": "hall",
+        "max_uses": 3,
+        "expires_at_0": in_a_week.strftime("%Y-%m-%d"),
+        "expires_at_1": "12:00:00",
+    } | fields
+
+
+def token_of(fleet: Fleet) -> EnrolmentToken:
+    expires_at = timezone.now() + timedelta(days=7)
+    token = EnrolmentToken(tenant=fleet.tenant, label=fleet.tenant.slug, expires_at=expires_at)
+    token_issue(token=token)
+    return token
+
+
+def test_a_token_is_shown_once_with_its_code(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+
+    answer = client.post(page("devices_enrolmenttoken_add"), token_form(acme))
+
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    text, content = answer.context["token"], answer.content.decode()
+    assert text in content
+    assert "<svg" in content
+    assert answer.context["code_text"] == (
+        f'{{"url": "http://testserver/api/v1/enrol", "token": "{text}"}}'
+    )
+    token = EnrolmentToken.objects.get()
+    assert (token.tenant, token.site, token.uses_left) == (acme.tenant, acme.site, 3)
+    for url in (
+        page("devices_enrolmenttoken_changelist"),
+        page("devices_enrolmenttoken_change", token.pk),
+    ):
+        again = client.get(url).content.decode()
+        assert text not in again
+        assert token.prefix in again
+        assert "sha256" not in again
+
+
+@pytest.mark.parametrize(
+    "fields", [{"expires_at_0": "2020-01-01"}, {"max_uses": 0}, {"expires_at_0": ""}]
+)
+def test_a_token_that_would_be_good_for_nothing_is_not_made(
+    acme: Fleet, fields: dict[str, Any]
+) -> None:
+    url = page("devices_enrolmenttoken_add")
+    answer = client_of(acme.manager).post(url, token_form(acme, **fields))
+
+    assert answer.context["errors"]
+    assert not EnrolmentToken.objects.exists()
+
+
+def test_a_token_is_of_ones_own_tenant_and_site(acme: Fleet, rival: Fleet, operator: User) -> None:
+    url = page("devices_enrolmenttoken_add")
+
+    for user, form in (
+        (rival.manager, token_form(acme)),
+        (rival.manager, token_form(rival, site=acme.site.pk)),
+        (operator, token_form(rival, site=acme.site.pk)),
+    ):
+        assert client_of(user).post(url, form).context["errors"]
+    assert not EnrolmentToken.objects.exists()
+
+
+def test_tokens_of_another_tenant_are_as_good_as_missing(acme: Fleet, rival: Fleet) -> None:
+    token = token_of(acme)
+    client = client_of(rival.manager)
+
+    assert b"acme" not in client.get(page("devices_enrolmenttoken_changelist")).content.lower()
+    for name in ("change", "revoke", "history"):
+        url = page(f"devices_enrolmenttoken_{name}", token.pk)
+        for answer in (client.get(url), client.post(url, {"label": "taken"})):
+            assert answer.status_code in (302, 403)
+            assert b"acme" not in answer.content.lower()
+    chosen = {"action": "revoke_selected", "_selected_action": [token.pk]}
+    client.post(page("devices_enrolmenttoken_changelist"), chosen)
+
+    token.refresh_from_db()
+    assert (token.label, token.revoked_at) == ("acme", None)
+
+
+def test_a_viewer_makes_and_revokes_no_tokens(acme: Fleet, viewer: User) -> None:
+    token = token_of(acme)
+    client = client_of(viewer)
+
+    assert client.get(page("devices_enrolmenttoken_changelist")).status_code == 200
+    add = page("devices_enrolmenttoken_add")
+    assert client.post(add, token_form(acme)).status_code == 403
+    revoke = page("devices_enrolmenttoken_revoke", token.pk)
+    assert client.post(revoke).status_code == 403
+    assert EnrolmentToken.objects.get().revoked_at is None
+
+
+def test_a_token_is_revoked_only_by_posting(acme: Fleet) -> None:
+    token = token_of(acme)
+    client = client_of(acme.manager)
+    url = page("devices_enrolmenttoken_revoke", token.pk)
+
+    assert client.get(url).status_code == 200
+    assert EnrolmentToken.objects.get().revoked_at is None
+    assert client.post(url).status_code == 302
+
+    assert EnrolmentToken.objects.get().revoked_at is not None
+    assert b"revoked" in client.get(page("devices_enrolmenttoken_changelist")).content
+    change = page("devices_enrolmenttoken_change", token.pk)
+    assert client.get(change).context["actions_detail"] == []
+
+
+def test_of_a_token_only_the_label_changes(acme: Fleet) -> None:
+    token = token_of(acme)
+    form = token_form(acme, label="new", max_uses=50)
+
+    url = page("devices_enrolmenttoken_change", token.pk)
+    assert client_of(acme.manager).post(url, form).status_code == 302
+
+    token.refresh_from_db()
+    assert (token.label, token.max_uses, token.uses_left) == ("new", 1, 1)

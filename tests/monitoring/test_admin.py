@@ -336,3 +336,52 @@ def test_parts_of_pages_are_for_staff_only(acme: Fleet) -> None:
         ("devices_device_fleet", ()),
     ):
         assert Client().get(page(name, *args)).status_code == 302
+
+
+@pytest.fixture
+def pending(acme: Fleet) -> Device:
+    """A device that registered itself."""
+    return Device.objects.create(tenant=acme.tenant, device_id="newcomer", is_pending=True)
+
+
+def test_pending_devices_are_seen_in_the_list_and_on_their_page(
+    pending: Device, acme: Fleet
+) -> None:
+    client = client_of(acme.manager)
+
+    assert client.get(page(LIST)).content.count(b'data-state="pending"') == 1
+    shown = client.get(page(LIST), {"is_pending__exact": 1}).context["cl"].result_list
+    assert [row.device_id for row in shown] == ["newcomer"]
+    detail = client.get(page("devices_device_change", pending.pk))
+    assert b"until somebody approves it" in detail.content
+    assert "Approve" in [one["title"] for one in detail.context["actions_detail"]]
+
+
+def test_a_device_is_approved_only_by_posting(pending: Device, acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    url = page("devices_device_approve", pending.pk)
+
+    assert client.get(url).status_code == 200
+    assert Device.objects.get(pk=pending.pk).is_pending is True
+
+    assert client.post(url).status_code == 302
+    assert Device.objects.get(pk=pending.pk).is_pending is False
+    history = client.get(page("devices_device_history", pending.pk)).content
+    assert b"Approved." in history
+
+
+def test_devices_are_approved_together_where_one_is_a_manager(
+    pending: Device, acme: Fleet, rival: Fleet, consultant: User, viewer: User
+) -> None:
+    foreign = Device.objects.create(tenant=rival.tenant, device_id="other", is_pending=True)
+    act(client_of(viewer), "approve_selected", [pending])
+    act(client_of(rival.manager), "approve_selected", [pending])
+    assert (
+        client_of(rival.manager).post(page("devices_device_approve", pending.pk)).status_code == 403
+    )
+    assert Device.objects.get(pk=pending.pk).is_pending is True
+
+    act(client_of(consultant), "approve_selected", [pending, foreign, acme.device])
+
+    assert Device.objects.get(pk=pending.pk).is_pending is False
+    assert Device.objects.get(pk=foreign.pk).is_pending is True

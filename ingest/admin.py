@@ -1,0 +1,276 @@
+"""The admin of what happened at the door: rejected messages, and the ledger's page."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RadioFilter
+from unfold.dataclasses import UnfoldAction
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from devices.scoped_admin import OwnFilter, Question, ScopedAdmin, access_in
+from ingest.ledger_page import ledger_context
+from ingest.models import RejectedMessage
+from ingest.refusal import InvalidMessage
+from ingest.rejected import payload_check, rejected_edit
+from ingest.replay import ReplayOutcome, rejected_replay
+
+PER_PAGE = 50
+# How many different reasons a message about a replay names.
+REASONS_SHOWN = 3
+ABOUT_REPLAY = (
+    "It is put to the database once more. If it is stored, the ledger counts it as stored and not "
+    "as rejected; if not, it stays here with the new reason."
+)
+
+
+class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The payload, laid out for reading, checked by the rules of the door."""
+
+    payload = forms.CharField(
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, "spellcheck": "false"}),
+        help_text="The message as JSON. It goes to the device that it names.",
+    )
+
+    class Meta:
+        model = RejectedMessage
+        fields = ("payload",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["payload"] = laid_out(self.instance.payload)
+
+    def clean_payload(self) -> str:
+        payload: str = self.cleaned_data["payload"]
+        try:
+            payload_check(self.instance, payload)
+        except InvalidMessage as error:
+            raise forms.ValidationError(str(error)) from None
+        return payload
+
+
+class ReplayedFilter(RadioFilter):
+    title = "dealt with"
+    parameter_name = "replayed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "waiting"), ("yes", "replayed")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(replayed_at__isnull=self.value() == "no")
+
+
+@admin.register(RejectedMessage)
+class RejectedMessageAdmin(ScopedAdmin):
+    """Nobody adds messages here, and nobody deletes them: the ledger counts them."""
+
+    form = RejectedForm
+    list_display = ("refusal", "of_device", "tenant", "kind", "why", "received_at", "replayed")
+    list_display_links = ("of_device",)
+    list_filter = (
+        ReplayedFilter,
+        ("reason", ChoicesCheckboxFilter),
+        ("kind", ChoicesCheckboxFilter),
+        ("tenant", OwnFilter),
+    )
+    list_filter_submit = True
+    list_fullwidth = True
+    list_per_page = PER_PAGE
+    list_max_show_all = PER_PAGE
+    show_full_result_count = False
+    search_fields = ("device__device_id", "device__name", "error")
+    search_help_text = "Device or error"
+    empty_help = "Nothing was rejected: every message that was accepted is stored."
+    actions = ("replay_selected",)
+    actions_detail = ("replay",)
+
+    fields = (
+        ("refusal", "of_device", "tenant"),
+        ("kind", "received_at", "replayed"),
+        "error",
+        "payload",
+    )
+    readonly_fields = ("refusal", "of_device", "tenant", "kind", "received_at", "replayed", "error")
+
+    class Media:
+        js = (Script("monitoring/live.js", type="module"),)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedMessage]:
+        return super().get_queryset(request).select_related("device", "tenant")
+
+    @display(description="reason", ordering="reason")
+    def refusal(self, message: RejectedMessage) -> SafeString:
+        return format_html(
+            '<span class="rc-state" data-state="{}"><span class="rc-state__word">{}</span></span>',
+            "replayed" if message.replayed_at else message.reason,
+            message.get_reason_display(),
+        )
+
+    @display(description="device", ordering="device__device_id")
+    def of_device(self, message: RejectedMessage) -> str:
+        return message.device.device_id if message.device else "deleted device"
+
+    @display(description="error")
+    def why(self, message: RejectedMessage) -> SafeString:
+        return format_html('<span class="rc-why" title="{0}">{0}</span>', message.error)
+
+    @display(description="replayed", ordering="replayed_at")
+    def replayed(self, message: RejectedMessage) -> SafeString:
+        if message.replayed_at is None:
+            return format_html('<span class="key">{}</span>', "waiting")
+        return format_html(
+            '<span class="key key--in-force">{} UTC</span><span class="rc-second">by {}</span>',
+            message.replayed_at.strftime("%Y-%m-%d %H:%M"),
+            message.replayed_by,
+        )
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What is stored is not edited any more."""
+        waiting = obj is None or obj.replayed_at is None
+        return waiting and super().has_change_permission(request, obj)
+
+    def has_replay_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        if object_id is None:
+            return self.has_change_permission(request)
+        message = self.get_object(request, object_id)
+        return message is not None and self.has_change_permission(request, message)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        return list(self.readonly_fields)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        allowed = self.has_replay_permission(request, object_id)
+        return self._get_base_actions_detail() if allowed else []
+
+    def save_model(
+        self, request: HttpRequest, obj: RejectedMessage, form: Any, change: bool
+    ) -> None:
+        if not rejected_edit(message=obj, payload=form.cleaned_data["payload"]):
+            messages.error(request, "It was replayed meanwhile; nothing was changed.")
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> str:
+        """With what the payload was, so that the original is never lost."""
+        return f"Edited the payload, which was: {form.initial['payload']}"
+
+    @action(description="Replay", permissions=["replay"])
+    def replay_selected(self, request: HttpRequest, queryset: QuerySet[RejectedMessage]) -> None:
+        own = access_in(request).narrow(queryset, self.least_role)
+        self._replay(request, list(own.order_by().values_list("pk", flat=True)))
+
+    @action(
+        description="Replay",
+        permissions=["replay"],
+        icon="replay",
+        variant=ActionVariant.PRIMARY,
+    )
+    def replay(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        message = get_object_or_404(self.get_queryset(request), pk=object_id)
+        back = reverse("admin:ingest_rejectedmessage_change", args=(message.pk,))
+        if request.method == "POST":
+            self._replay(request, [message.pk])
+            return HttpResponseRedirect(back)
+        question = Question(
+            title=f"Replay a {message.kind} of {self.of_device(message)}",
+            lead=ABOUT_REPLAY,
+            submit="Replay",
+            back=back,
+            about=message,
+        )
+        return self.ask(request, question)
+
+    def _replay(self, request: HttpRequest, ids: Sequence[int]) -> None:
+        ts = timezone.now()
+        outcome = rejected_replay(ids=ids, by=request.user.get_username(), ts=ts)
+        _log(request, ids, ts)
+        say = messages.warning if outcome.rejected else messages.success
+        say(request, said(outcome))
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the ledger, whose rows have no pages of their own."""
+        view = self.admin_site.admin_view
+        return [
+            path("ledger/", view(self.ledger), name="ingest_ledger"),
+            path("ledger/figures/", view(self.ledger_figures), name="ingest_ledger_figures"),
+            *super().get_urls(),
+        ]
+
+    def ledger(self, request: HttpRequest) -> HttpResponse:
+        """What became of the messages of the last hour and day."""
+        self._check_view(request)
+        context = {
+            **self.admin_site.each_context(request),
+            **ledger_context(request),
+            "title": "Ledger",
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/ingest/ledger.html", context)
+
+    def ledger_figures(self, request: HttpRequest) -> HttpResponse:
+        self._check_view(request)
+        return TemplateResponse(
+            request, "admin/ingest/ledger_figures.html", ledger_context(request)
+        )
+
+    def _check_view(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+
+def laid_out(payload: str) -> str:
+    """JSON over several lines; what is not JSON as it is."""
+    try:
+        return msgspec.json.format(payload, indent=2)
+    except msgspec.DecodeError:
+        return payload
+
+
+def said(outcome: ReplayOutcome) -> str:
+    """`3 stored, 1 duplicate, 1 still rejected: <reason>.`"""
+    if outcome == ReplayOutcome():
+        return "Nothing to replay: it was done before."
+    counts = [f"{outcome.stored} stored"]
+    if outcome.duplicate:
+        counts.append(f"{outcome.duplicate} duplicate")
+    if not outcome.rejected:
+        return ", ".join(counts) + "."
+    shown = "; ".join(outcome.errors[:REASONS_SHOWN])
+    more = "; …" if len(outcome.errors) > REASONS_SHOWN else ""
+    return f"{', '.join(counts)}, {outcome.rejected} still rejected: {shown}{more}."
+
+
+def _log(request: HttpRequest, ids: Sequence[int], ts: datetime) -> None:
+    """Who replayed what stands in the history of each message."""
+    stored = RejectedMessage.objects.filter(pk__in=ids, replayed_at=ts)
+    if stored.exists() and request.user.pk:
+        LogEntry.objects.log_actions(
+            user_id=request.user.pk,
+            queryset=stored,
+            action_flag=CHANGE,
+            change_message="Replayed.",
+        )

@@ -1,0 +1,78 @@
+"""What the ledger's page in the admin shows: the figures of a person's own tenants."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db.models import Sum
+from django.http import HttpRequest
+from django.utils import timezone
+
+from devices.models import Tenant
+from devices.scoped_admin import access_in, sees_several_tenants
+from ingest import stream
+from ingest.in_flight import ShardCounts, counts_read
+from ingest.ledger import Balance, balance_sum, balances, residuals_settled, settled_until
+from ingest.models import LedgerMinute
+from telemetry.reasons import duration
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+COUNTED = ("accepted", "stored", "duplicate", "late", "rejected", "replayed")
+
+
+class Minute(NamedTuple):
+    """A minute of the ledger. What is open is in flight, or, once the minute is over, missing."""
+
+    minute: datetime
+    balance: Balance
+    is_over: bool
+
+    @property
+    def open(self) -> int:
+        return self.balance.residual
+
+
+class TenantLine(NamedTuple):
+    name: str
+    balance: Balance
+    residual: int
+
+
+def ledger_context(request: HttpRequest) -> dict[str, Any]:
+    """Totals of the last hour and day, the tenants, and the last hour minute by minute."""
+    ts = timezone.now()
+    access = access_in(request)
+    tenants = dict(access.narrow(Tenant.objects.all()).values_list("id", "name"))
+    own = None if access.is_operator else list(tenants)
+    oldest = stream.oldest_waiting_at()
+    shards = [counts_read(shard) for shard in stream.shards()]
+    by_tenant = balances(shards=shards, since=ts - DAY, tenant_ids=own)
+    residuals = residuals_settled(ts=ts, over=DAY, tenant_ids=own)
+    return {
+        "hour": _since(ts - HOUR, shards, own),
+        "day": balance_sum(by_tenant),
+        "residual": sum(map(abs, residuals.values())),
+        "waiting_for": duration((ts - oldest).total_seconds()) if oldest else None,
+        "minutes": _minutes(request, ts, settled_until(ts=ts, oldest_waiting_at=oldest)),
+        "several_tenants": sees_several_tenants(request),
+        "tenants": [
+            TenantLine(tenants[tenant_id], balance, residuals.get(tenant_id, 0))
+            for tenant_id, balance in by_tenant.items()
+            if tenant_id in tenants
+        ],
+    }
+
+
+def _since(since: datetime, shards: Sequence[ShardCounts], own: list[int] | None) -> Balance:
+    return balance_sum(balances(shards=shards, since=since, tenant_ids=own))
+
+
+def _minutes(request: HttpRequest, ts: datetime, settled: datetime) -> list[Minute]:
+    """The minutes of the last hour in which anything was accepted, the youngest first."""
+    rows = access_in(request).narrow(LedgerMinute.objects.filter(minute__gte=ts - HOUR))
+    sums = rows.order_by("-minute").values_list("minute")
+    return [
+        Minute(minute, Balance._make([*counts, 0]), minute + timedelta(minutes=1) <= settled)
+        for minute, *counts in sums.annotate(*(Sum(name) for name in COUNTED))
+    ]

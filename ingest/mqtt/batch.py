@@ -1,0 +1,169 @@
+"""What happens to messages from the broker: a batch of them is decoded, put to its devices and
+appended to the stream at once.
+
+The broker lets a device publish under its own name only, so a topic says who speaks.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from devices.credentials import Speaker
+from ingest.accept import Origin, heartbeat_entry, readings_entries
+from ingest.directory import directory
+from ingest.entries import Entry
+from ingest.keys import TenantCache
+from ingest.messages import HeartbeatMessage, heartbeat_decode
+from ingest.readings import DecodedReadings, ReadingMessage, readings_decode
+from ingest.refusal import ForeignDevice, InvalidMessage
+from ingest.stream import append
+
+TELEMETRY = "tenant/+/device/+/telemetry"
+HEARTBEAT = "tenant/+/device/+/heartbeat"
+MAX_BYTES = 256 * 1024
+
+UNKNOWN_TENANT = "there is no active tenant of this name"
+
+_topic = re.compile(r"tenant/([^/]+)/device/([^/]+)/(telemetry|heartbeat)")
+
+
+class Published(NamedTuple):
+    """A message as it came from the broker, and when it reached us."""
+
+    topic: str
+    payload: bytes
+    received_at: datetime
+
+
+class Refused(NamedTuple):
+    """A message, or a reading of it, that cannot be accepted."""
+
+    code: str
+    topic: str
+    reason: str
+
+
+class BatchOutcome(NamedTuple):
+    """How many heartbeats and readings were accepted, and which were refused."""
+
+    accepted: int
+    refused: list[Refused]
+
+
+class _Addressed(NamedTuple):
+    published: Published
+    tenant: str
+    device_id: str
+    decoded: HeartbeatMessage | DecodedReadings
+
+
+def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> BatchOutcome:
+    """Returns once every good message is on disk in the stream.
+
+    Raises StreamAway and OperationalError; then nothing was accepted, and the same messages can
+    be given again.
+    """
+    batch = _Batch(tenants)
+    for tenant, addressed in _by_tenant(batch.read(messages)).items():
+        batch.put(tenant, addressed)
+    if batch.entries:
+        append(*batch.entries)
+    return BatchOutcome(batch.accepted, batch.refused)
+
+
+class _Batch:
+    """What becomes of one batch."""
+
+    def __init__(self, tenants: TenantCache) -> None:
+        self.entries: list[Entry] = []
+        self.accepted = 0
+        self.refused: list[Refused] = []
+        self._tenants = tenants
+
+    def read(self, messages: Iterable[Published]) -> Iterable[_Addressed]:
+        """The messages that can be understood; the others are refused."""
+        for published in messages:
+            found = _topic.fullmatch(published.topic)
+            if found is None:
+                self._refuse(published, "topic", f"expected {TELEMETRY} or {HEARTBEAT}")
+            elif len(published.payload) > MAX_BYTES:
+                self._refuse(published, "too_large", f"more than {MAX_BYTES // 1024} KiB")
+            else:
+                tenant, device_id, kind = found.groups()
+                try:
+                    decoded = _decode(kind, published)
+                except InvalidMessage as error:
+                    self._refuse(published, "invalid", str(error))
+                else:
+                    yield _Addressed(published, tenant, device_id, decoded)
+
+    def put(self, tenant: str, addressed: Sequence[_Addressed]) -> None:
+        """Puts one tenant's messages to its devices."""
+        speaker = self._tenants.speaker(tenant)
+        if speaker is None:
+            for one in addressed:
+                self._refuse(one.published, "unknown_tenant", UNKNOWN_TENANT)
+            return
+        heartbeats = [one for one in addressed if isinstance(one.decoded, HeartbeatMessage)]
+        if heartbeats:
+            self._put_heartbeats(speaker, heartbeats)
+        if len(heartbeats) < len(addressed):
+            self._put_readings(speaker, addressed)
+
+    def _put_heartbeats(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
+        resolved = directory.resolve(speaker, {one.device_id for one in addressed})
+        for published, _, name, decoded in addressed:
+            if (device := resolved.devices.get(name)) is None:
+                self._refuse(published, "unknown_device", resolved.refused[name])
+                continue
+            assert isinstance(decoded, HeartbeatMessage)
+            who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
+            origin = Origin(who, published.received_at, None)
+            try:
+                self.entries.append(heartbeat_entry(message=decoded, origin=origin))
+                self.accepted += 1
+            except ForeignDevice as error:
+                self._refuse(published, "forbidden", str(error))
+
+    def _put_readings(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
+        """All readings of the tenant become one entry."""
+        messages: list[ReadingMessage] = []
+        sources: list[Published] = []
+        for published, _, name, decoded in addressed:
+            if not isinstance(decoded, DecodedReadings):
+                continue
+            for refusal in decoded.refused:
+                self._refuse(published, refusal.code, f"{refusal.field}: {refusal.reason}")
+            for message in decoded.messages:
+                if message.device_id not in (None, name):
+                    self._refuse(published, "forbidden", f"it names {message.device_id}")
+                    continue
+                messages.append(message._replace(position=len(sources), device_id=name))
+                sources.append(published)
+        origin = Origin(speaker, addressed[-1].published.received_at, None)
+        put = readings_entries(messages=messages, origin=origin)
+        self.entries += put.entries
+        self.accepted += put.accepted
+        for refusal in put.refused:
+            self._refuse(sources[refusal.position], refusal.code, refusal.reason)
+
+    def _refuse(self, published: Published, code: str, reason: str) -> None:
+        self.refused.append(Refused(code, published.topic, reason))
+
+
+def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
+    groups: dict[str, list[_Addressed]] = defaultdict(list)
+    for one in addressed:
+        groups[one.tenant].append(one)
+    return groups
+
+
+def _decode(kind: str, published: Published) -> HeartbeatMessage | DecodedReadings:
+    # Each has its own time of receipt: two readings without a time of their own, in one batch,
+    # would otherwise be one.
+    if kind == "heartbeat":
+        return heartbeat_decode(published.payload, received_at=published.received_at)
+    return readings_decode(published.payload, lines=False, received_at=published.received_at)

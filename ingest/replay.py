@@ -1,0 +1,181 @@
+"""Stores rejected messages after all: those that people replay, and those of approved devices."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from devices.registration import pending_among
+from ingest.ledger import Tally, tally_write
+from ingest.models import RejectedMessage
+from ingest.refusal import InvalidMessage
+from ingest.rejected import DELETED, NOT_APPROVED, Reason, Rejection, row_of
+from ingest.storing import rows_store
+from telemetry.batches import StoreOutcome
+from telemetry.heartbeats import heartbeats_store
+from telemetry.models import DeviceStatus
+from telemetry.readings import readings_store
+from telemetry.sql import devicestatus
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+
+# How many messages one transaction replays, and how many of approved devices one run does.
+AT_ONCE = 500
+APPROVED_AT_ONCE = 5000
+BY_APPROVAL = "approval"
+
+Row = IncomingHeartbeat | IncomingReading
+
+
+class ReplayOutcome(NamedTuple):
+    """What became of replayed messages; `errors` are the different reasons of those still
+    rejected, in words."""
+
+    stored: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    errors: tuple[str, ...] = ()
+
+    def plus(self, other: "ReplayOutcome") -> "ReplayOutcome":
+        return ReplayOutcome(
+            self.stored + other.stored,
+            self.duplicate + other.duplicate,
+            self.rejected + other.rejected,
+            tuple(dict.fromkeys((*self.errors, *other.errors))),
+        )
+
+
+def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
+    """Stores those of the messages that can be stored now, each once; `by` is who wanted it.
+
+    The others stay, with the reason why not. Those replayed before count for nothing. What is
+    older than its device may be silent is stored and touches no status.
+    """
+    outcome = ReplayOutcome()
+    in_order = sorted(ids)
+    for start in range(0, len(in_order), AT_ONCE):
+        outcome = outcome.plus(_replay(in_order[start : start + AT_ONCE], by, ts))
+    return outcome
+
+
+def approved_replay(*, ts: datetime) -> ReplayOutcome:
+    """Stores what was held of devices that are approved by now, the oldest first."""
+    held = RejectedMessage.objects.filter(
+        reason=Reason.PENDING_DEVICE, replayed_at=None, device__is_pending=False
+    )
+    ids = held.order_by("id").values_list("id", flat=True)[:APPROVED_AT_ONCE]
+    return rejected_replay(ids=list(ids), by=BY_APPROVAL, ts=ts)
+
+
+@transaction.atomic
+def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
+    waiting = RejectedMessage.objects.select_for_update().filter(id__in=ids, replayed_at=None)
+    messages = list(waiting.order_by("id"))
+    rows, refused = _rows(messages)
+    outcome = ReplayOutcome()
+    # Shard by shard, as the drains lock the rows of the ledger.
+    by_shard = sorted((one.shard, one.pk) for one in messages if one.pk in rows)
+    is_old = _old(rows.values(), ts)
+    for shard, keys in groupby(by_shard, key=lambda pair: pair[0]):
+        own = {pk: rows[pk] for _, pk in keys}
+        tally, rejections = _store(list(own.values()), is_old)
+        refused |= _by_message(own, rejections)
+        tally_write(shard=shard, tally=_moved(tally))
+        stored, duplicate = tally.stored.total(), tally.duplicate.total()
+        outcome = outcome.plus(ReplayOutcome(stored, duplicate))
+    _settle(messages, refused, by, ts)
+    errors = tuple(dict.fromkeys(error for _, error in refused.values()))
+    return outcome.plus(ReplayOutcome(rejected=len(refused), errors=errors))
+
+
+def _rows(
+    messages: Sequence[RejectedMessage],
+) -> tuple[dict[int, Row], dict[int, tuple[Reason, str]]]:
+    """Rows of messages that may be stored, by the messages' ids, and why the others may not."""
+    rows: dict[int, Row] = {}
+    refused: dict[int, tuple[Reason, str]] = {}
+    pending = pending_among(ids={one.device_id for one in messages if one.device_id})
+    for message in messages:
+        if message.device_id is None:
+            refused[message.pk] = (Reason.UNKNOWN_DEVICE, DELETED)
+        elif message.device_id in pending:
+            refused[message.pk] = (Reason.PENDING_DEVICE, NOT_APPROVED)
+        else:
+            try:
+                rows[message.pk] = row_of(message)
+            except InvalidMessage as error:
+                refused[message.pk] = (Reason.INVALID_DATA, str(error))
+    return rows, refused
+
+
+def _old(rows: Iterable[Row], ts: datetime) -> Callable[[Row], bool]:
+    """Says whether a row is older than its device may be silent, so that it tells nothing of now.
+
+    Locks the latest status of all the devices at once, in the order in which everybody does.
+    """
+    ids = {row.device_id for row in rows}
+    with connection.cursor() as cursor:
+        devicestatus.lock_existing(cursor, ids=ids)
+    statuses = DeviceStatus.objects.filter(device_id__in=ids)
+    allowed = {
+        device_id: interval_s + grace_s
+        for device_id, interval_s, grace_s in statuses.values_list(
+            "device_id", "interval_s", "grace_s"
+        )
+    }
+    return lambda row: (ts - row.received_at).total_seconds() > allowed.get(row.device_id, 0)
+
+
+def _store(rows: Sequence[Row], is_old: Callable[[Row], bool]) -> tuple[Tally, list[Rejection]]:
+    tally = Tally()
+    rejections: list[Rejection] = []
+    for backfill in (False, True):
+        some = [row for row in rows if is_old(row) == backfill]
+        heartbeats = [row for row in some if isinstance(row, IncomingHeartbeat)]
+        readings = [row for row in some if isinstance(row, IncomingReading)]
+        rejections += rows_store(heartbeats, partial(_heartbeats, backfill), tally)
+        rejections += rows_store(readings, partial(_readings, backfill), tally)
+    return tally, rejections
+
+
+def _heartbeats(backfill: bool, rows: Sequence[IncomingHeartbeat]) -> StoreOutcome:
+    return heartbeats_store(heartbeats=rows, backfill=backfill)
+
+
+def _readings(backfill: bool, rows: Sequence[IncomingReading]) -> StoreOutcome:
+    return readings_store(readings=rows, backfill=backfill)
+
+
+def _by_message(
+    rows: dict[int, Row], rejections: Sequence[Rejection]
+) -> dict[int, tuple[Reason, str]]:
+    messages = {id(row): pk for pk, row in rows.items()}
+    return {messages[id(one.row)]: (one.reason, one.error) for one in rejections}
+
+
+def _moved(tally: Tally) -> Tally:
+    """What the ledger is to count: so many fewer rejected as were stored or were there already."""
+    replayed: Counter[tuple[int, int]] = Counter()
+    replayed.update(tally.stored)
+    replayed.update(tally.duplicate)
+    rejected = Counter({key: -count for key, count in replayed.items()})
+    return Tally(tally.stored, tally.duplicate, tally.late, rejected, replayed)
+
+
+def _settle(
+    messages: Sequence[RejectedMessage],
+    refused: dict[int, tuple[Reason, str]],
+    by: str,
+    ts: datetime,
+) -> None:
+    for message in messages:
+        if message.pk in refused:
+            message.reason, message.error = refused[message.pk]
+        else:
+            message.replayed_at, message.replayed_by = ts, by
+    fields = ("reason", "error", "replayed_at", "replayed_by")
+    RejectedMessage.objects.bulk_update(messages, fields)

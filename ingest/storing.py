@@ -1,0 +1,75 @@
+"""Puts rows into the store, counts what became of each, and finds those that are refused."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from django.db import DataError, IntegrityError, transaction
+
+from ingest import stream
+from ingest.ledger import Tally
+from ingest.rejected import DELETED, Reason, Rejection
+from telemetry.batches import StoreOutcome
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+
+# A message is late if it is older than this when it comes.
+LATE_AFTER_S = 300
+
+Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
+
+
+def minute_key(row: Any) -> tuple[int, int]:
+    """The tenant and the minute of acceptance, under which the ledger counts the row."""
+    return row.tenant_id, stream.minute_of(row.received_at)
+
+
+def rows_store(
+    rows: Sequence[Row], store: Callable[[Sequence[Row]], StoreOutcome], tally: Tally
+) -> list[Rejection]:
+    """Stores rows, finding those that the database refuses by halving; returns the rejected.
+
+    A rejection holds the very row that was given. What became of each row is added to `tally`.
+    """
+    if not rows:
+        return []
+    try:
+        with transaction.atomic():
+            outcome = store(rows)
+    except (DataError, IntegrityError) as error:
+        if len(rows) == 1:
+            tally.rejected[minute_key(rows[0])] += 1
+            return [Rejection(rows[0], Reason.INVALID_DATA, _words(error))]
+        middle = len(rows) // 2
+        return rows_store(rows[:middle], store, tally) + rows_store(rows[middle:], store, tally)
+    return _count(rows, outcome, tally)
+
+
+def _words(error: Exception) -> str:
+    """What the database said, in one line."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    said = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis else (str(error),)
+    return ": ".join(part for part in said if part)
+
+
+def _count(rows: Sequence[Row], outcome: StoreOutcome, tally: Tally) -> list[Rejection]:
+    minutes = [minute_key(row) for row in rows]
+    tally.stored.update(minutes)
+    for n in outcome.duplicates:
+        tally.stored[minutes[n]] -= 1
+        tally.duplicate[minutes[n]] += 1
+    for n in outcome.unknown:
+        tally.stored[minutes[n]] -= 1
+        tally.rejected[minutes[n]] += 1
+    missing = set(outcome.duplicates).union(outcome.unknown)
+    tally.late.update(_late(rows, minutes, missing))
+    return [Rejection(rows[n], Reason.UNKNOWN_DEVICE, DELETED) for n in outcome.unknown]
+
+
+def _late(
+    rows: Sequence[Any], minutes: Sequence[tuple[int, int]], missing: set[int]
+) -> Iterable[tuple[int, int]]:
+    return (
+        minutes[n]
+        for n, row in enumerate(rows)
+        if (row.received_at - row.said_at).total_seconds() > LATE_AFTER_S and n not in missing
+    )

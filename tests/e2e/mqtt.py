@@ -1,0 +1,234 @@
+"""A broker and bridges beside the stack, and whoever publishes."""
+
+import os
+import secrets
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from devices.credentials import (
+    PREFIX_LENGTH,
+    SECRET_LENGTH,
+    mqtt_password_hash,
+    secret_hash,
+)
+from ingest.mqtt.access import mqtt_username
+from scripts.mosquitto import Mosquitto
+from scripts.processes import BIN, ROOT
+from scripts.stack import Stack
+from scripts.waiting import await_condition
+from tests.stack_data import StackDevice, add_devices, add_tenant, query
+
+TIMEOUT_S = 30
+
+
+class Bridges:
+    """A real mosquitto, and bridges from it into the stack, by their names."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.broker = Mosquitto(stack.state)
+        self._env = {**stack.env, "MQTT_URL": self.broker.url}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: dict[str, Path] = {}
+
+    def up(self) -> None:
+        self.broker.command()
+        self.grant()
+        self.broker.start()
+        self.start("1")
+
+    def down(self) -> None:
+        for name in list(self._running):
+            self.stop(name)
+        self.broker.stop()
+
+    def grant(self, *arguments: str) -> str:
+        """Writes the access files; the broker does not read them yet."""
+        return self._manage("mqtt_acl", f"--write={self.broker.access}", *arguments)
+
+    def grant_now(self) -> None:
+        """Writes the access files and lets the broker read them."""
+        self.grant(f"--reload={self.broker.pid}")
+
+    def start(self, name: str) -> None:
+        """Returns when the bridge is subscribed."""
+        self.launch(name)
+        self.await_subscribed(name)
+
+    def launch(self, name: str) -> None:
+        """Starts a bridge; returns at once."""
+        log = self.stack.state / "log" / f"mqtt_bridge-{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._logs[name] = log
+        with log.open("wb") as output:
+            self._running[name] = subprocess.Popen(
+                [str(BIN / "python"), "manage.py", "mqtt_bridge", f"--name={name}"],
+                cwd=ROOT,
+                env=self._env,
+                stdout=output,
+                stderr=output,
+            )
+
+    def await_subscribed(self, name: str, times: int = 1) -> None:
+        """Returns when the bridge has subscribed so many times since it was started."""
+        await_condition(
+            lambda: self.log(name).count("is subscribed") >= times,
+            TIMEOUT_S,
+            f"bridge {name} to subscribe",
+        )
+
+    def log(self, name: str) -> str:
+        """What the bridge has said since it was started."""
+        return self._logs[name].read_text()
+
+    def stop(self, name: str) -> None:
+        """SIGTERM; returns when it has ended, which it has to do cleanly."""
+        self._end(name, signal.SIGTERM)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; returns when it is dead."""
+        self._end(name, signal.SIGKILL)
+
+    def retire(self, name: str) -> None:
+        """Ends a stopped bridge's session."""
+        self._manage("mqtt_bridge", f"--name={name}", "--retire")
+
+    def _end(self, name: str, number: signal.Signals) -> None:
+        process = self._running.pop(name)
+        process.send_signal(number)
+        code = process.wait(TIMEOUT_S)
+        assert number == signal.SIGKILL or code == 0, self.log(name)
+
+    def _manage(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(BIN / "python"), "manage.py", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self._env},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+class Publisher:
+    """A connection to the broker that publishes with QoS 1 and remembers the answers."""
+
+    def __init__(self, broker: Mosquitto, username: str | None, password: str | None) -> None:
+        self.refused: ReasonCode | None = None
+        self._answers: dict[int, ReasonCode] = {}
+        self._connected = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.username_pw_set(username, password)
+        self._client.on_connect = self._on_connect
+        self._client.on_publish = self._on_publish
+        self._client.connect("127.0.0.1", broker.port)
+        self._client.loop_start()
+        assert self._connected.wait(TIMEOUT_S)
+
+    def publish(self, topic: str, payload: bytes | str) -> int:
+        """Sends a message; returns its number."""
+        return self._client.publish(topic, payload, qos=1).mid
+
+    def acknowledged(self) -> set[int]:
+        """The numbers of the messages that the broker has taken."""
+        return {mid for mid, reason in list(self._answers.items()) if not reason.is_failure}
+
+    def answers(self, mids: Sequence[int]) -> list[str]:
+        """Waits for the answers to these messages; returns them in the same order."""
+        await_condition(
+            lambda: all(mid in self._answers for mid in mids), TIMEOUT_S, "the broker to answer"
+        )
+        return [str(self._answers[mid]) for mid in mids]
+
+    def listen(self, topics: Sequence[str]) -> list[str]:
+        """Asks for these topics; returns the list to which the topic of each message is added."""
+        heard: list[str] = []
+        self._client.on_message = lambda client, data, message: heard.append(message.topic)
+        self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in topics])
+        return heard
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_connect(
+        self, client: object, data: object, flags: object, reason: ReasonCode, properties: object
+    ) -> None:
+        self.refused = reason if reason.is_failure else None
+        self._connected.set()
+
+    def _on_publish(
+        self, client: object, data: object, mid: int, reason: ReasonCode, properties: object
+    ) -> None:
+        self._answers[mid] = reason
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A tenant of the stack whose devices and gateway may publish."""
+
+    tenant_id: int
+    slug: str
+    devices: list[StackDevice]
+    gateway: str
+    gateway_key: str
+
+    def topic(self, device: StackDevice, kind: str = "telemetry") -> str:
+        return f"tenant/{self.slug}/device/{device.device_id}/{kind}"
+
+    def device_publisher(self, broker: Mosquitto, device: StackDevice) -> Publisher:
+        """The device's own connection, once the broker knows its key."""
+        username = mqtt_username(tenant=self.slug, device_id=device.device_id)
+        return publisher_await(broker, username, device.key)
+
+    def gateway_publisher(self, broker: Mosquitto) -> Publisher:
+        """A gateway's connection, once the broker knows its key."""
+        return publisher_await(broker, self.gateway, self.gateway_key)
+
+
+def add_fleet(bridges: Bridges, names: Sequence[str]) -> Fleet:
+    """A tenant with devices and a gateway that the broker knows."""
+    stack = bridges.stack
+    tenant_id = add_tenant(stack)
+    ((slug,),) = query(stack, "SELECT slug FROM devices_tenant WHERE id = %s", tenant_id)
+    devices = add_devices(stack, tenant_id, names)
+    prefix, secret = (secrets.token_hex(n // 2) for n in (PREFIX_LENGTH, SECRET_LENGTH))
+    key = f"rc_{prefix}_{secret}"
+    query(
+        stack,
+        "INSERT INTO devices_credential (tenant_id, prefix, secret_sha256, mqtt_password_hash, "
+        "label, created_at) VALUES (%s, %s, %s, %s, '', now())",
+        tenant_id,
+        prefix,
+        secret_hash(secret),
+        mqtt_password_hash(key),
+    )
+    bridges.grant_now()
+    return Fleet(tenant_id, slug, devices, f"{slug}/gateway/{prefix}", key)
+
+
+def publisher_await(broker: Mosquitto, username: str, key: str) -> Publisher:
+    """A connection, once the broker lets this user in."""
+    let_in: list[Publisher] = []
+
+    def is_let_in() -> bool:
+        publisher = Publisher(broker, username, key)
+        if publisher.refused is None:
+            let_in.append(publisher)
+        else:
+            publisher.close()
+        return bool(let_in)
+
+    await_condition(is_let_in, TIMEOUT_S, f"the broker to let {username} in")
+    return let_in[0]

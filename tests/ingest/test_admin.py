@@ -1,0 +1,318 @@
+"""Rejected messages and the ledger's page, as people see them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from devices.models import Device
+from devices.tenancy import Role
+from ingest.models import LedgerMinute, RejectedMessage
+from ingest.replay import approved_replay
+from telemetry.models import Reading
+from tests.admin import client_of, page, person
+from tests.conftest import Fleet
+from tests.ingest.way import REFUSED, append, drain, ledger, now, reading, seconds_ago
+
+pytestmark = pytest.mark.usefixtures("valkey")
+LIST = "ingest_rejectedmessage_changelist"
+CHANGE = "ingest_rejectedmessage_change"
+REPLAY = "ingest_rejectedmessage_replay"
+MENDED = '{"metrics": {"temp_c": 3}}'
+
+
+@pytest.fixture(autouse=True)
+def one_shard(settings: LazySettings) -> None:
+    settings.INGEST_SHARDS = 1
+
+
+@pytest.fixture
+def viewer(acme: Fleet) -> User:
+    return person("acme-viewer", (acme.tenant, Role.VIEWER))
+
+
+@pytest.fixture
+def consultant(acme: Fleet, rival: Fleet) -> User:
+    """A manager of one tenant who only looks at the other."""
+    return person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
+
+
+def rejected(fleet: Fleet, count: int = 1) -> list[RejectedMessage]:
+    append(fleet, *(reading(fleet.device, seconds_ago(n), REFUSED) for n in range(count)))
+    drain()
+    return list(RejectedMessage.objects.filter(tenant=fleet.tenant).order_by("pk"))
+
+
+def mended(fleet: Fleet, count: int = 1) -> list[RejectedMessage]:
+    messages = rejected(fleet, count)
+    for n, one in enumerate(messages):
+        one.payload = f'{{"seq": {n}, "time": {n + 1767225600}, "metrics": {{"temp_c": 3}}}}'
+        one.save()
+    return messages
+
+
+def act(client: Client, messages: Sequence[RejectedMessage], **fields: str) -> Any:
+    chosen = {"action": "replay_selected", "_selected_action": [one.pk for one in messages]}
+    return client.post(page(LIST), chosen | fields, follow=True)
+
+
+def notices(answer: Any) -> list[str]:
+    return [str(one) for one in answer.context["messages"]]
+
+
+def test_pages_keep_to_their_budget_of_queries(
+    acme: Fleet, rival: Fleet, django_assert_max_num_queries: Callable[..., Any]
+) -> None:
+    (message, *_) = rejected(acme, 30)
+    client = client_of(acme.manager)
+
+    for name, args, budget in (
+        (LIST, (), 5),
+        (CHANGE, (message.pk,), 6),
+        (REPLAY, (message.pk,), 5),
+        ("ingest_ledger", (), 8),
+        ("ingest_ledger_figures", (), 8),
+    ):
+        with django_assert_max_num_queries(budget):
+            assert client.get(page(name, *args)).status_code == 200
+
+
+def test_the_list_is_of_ones_own_tenants(acme: Fleet, rival: Fleet, operator: User) -> None:
+    (foreign,) = rejected(acme)
+    (own,) = rejected(rival)
+
+    answer = client_of(rival.manager).get(page(LIST))
+
+    assert [row.pk for row in answer.context["cl"].result_list] == [own.pk]
+    assert b"acme" not in answer.content.lower()
+    everything = client_of(operator).get(page(LIST)).context["cl"].result_list
+    assert {row.pk for row in everything} == {foreign.pk, own.pk}
+
+
+def test_messages_of_another_tenant_are_as_good_as_missing(acme: Fleet, rival: Fleet) -> None:
+    (foreign,) = mended(acme)
+    client = client_of(rival.manager)
+
+    for url in (
+        page(CHANGE, foreign.pk),
+        page(REPLAY, foreign.pk),
+        page("ingest_rejectedmessage_history", foreign.pk),
+    ):
+        for answer in (client.get(url), client.post(url, {"payload": MENDED})):
+            assert answer.status_code in (302, 403)
+            assert b"acme" not in answer.content.lower()
+    act(client, [foreign])
+
+    assert RejectedMessage.objects.get().payload == foreign.payload
+    assert not Reading.objects.exists()
+
+
+def test_the_list_is_filtered_and_searched(acme: Fleet) -> None:
+    first, second, third = rejected(acme, 3)
+    RejectedMessage.objects.filter(pk=first.pk).update(replayed_at=now(), replayed_by="x")
+    RejectedMessage.objects.filter(pk=second.pk).update(
+        reason="unknown_device", kind="heartbeat", device=None, error="gone for good"
+    )
+    client = client_of(acme.manager)
+
+    def shown(**asked: Any) -> set[int]:
+        return {row.pk for row in client.get(page(LIST), asked).context["cl"].result_list}
+
+    assert shown() == {first.pk, second.pk, third.pk}
+    assert shown(replayed="yes") == {first.pk}
+    assert shown(replayed="no") == {second.pk, third.pk}
+    assert shown(reason__exact="unknown_device") == {second.pk}
+    assert shown(kind__exact="reading") == {first.pk, third.pk}
+    assert shown(q="acme-phone") == {first.pk, third.pk}
+    assert shown(q="for good") == {second.pk}
+
+
+def test_the_list_says_why_in_words(acme: Fleet) -> None:
+    rejected(acme)
+    content = client_of(acme.manager).get(page(LIST)).content.decode()
+
+    assert "the database refused it" in content
+    assert "cannot be converted to text" in content
+    assert "acme-phone" in content
+
+
+def test_messages_of_deleted_devices_have_a_page(acme: Fleet) -> None:
+    """Whether the device went before or after its message was rejected."""
+    (before,) = rejected(acme)
+    append(acme, reading(acme.device, now()))
+    acme.device.delete()
+    drain()
+    client = client_of(acme.manager)
+
+    assert client.get(page(LIST)).content.decode().count("deleted device") >= 2
+    for message in RejectedMessage.objects.all():
+        assert client.get(page(CHANGE, message.pk)).status_code == 200
+    before.refresh_from_db()
+    assert before.device_id is None
+
+
+def test_a_payload_is_mended_checked_and_kept_in_the_history(acme: Fleet) -> None:
+    (message,) = rejected(acme)
+    client = client_of(acme.manager)
+    url = page(CHANGE, message.pk)
+
+    refused = client.post(url, {"payload": '{"metrics": {"temp_c": NaN}}'})
+    assert refused.status_code == 200
+    assert "NaN, Infinity and numbers beyond 1.8e308" in refused.content.decode()
+
+    assert client.post(url, {"payload": MENDED, "device": "", "reason": "x"}).status_code == 302
+    message.refresh_from_db()
+    assert (message.payload, message.reason) == (MENDED, "invalid_data")
+    entry = LogEntry.objects.get()
+    assert "Edited the payload, which was:" in entry.change_message
+    assert "\\u0000" in entry.change_message
+
+
+def test_a_message_is_replayed_only_by_posting(acme: Fleet) -> None:
+    (message,) = mended(acme)
+    client = client_of(acme.manager)
+    url = page(REPLAY, message.pk)
+
+    assert client.get(url).status_code == 200
+    assert not Reading.objects.exists()
+
+    answer = client.post(url, follow=True)
+    assert notices(answer) == ["1 stored."]
+    assert Reading.objects.count() == 1
+    message.refresh_from_db()
+    assert message.replayed_by == "acme-manager"
+    assert LogEntry.objects.get().change_message == "Replayed."
+    assert ledger(acme) == {"accepted": 1, "stored": 1, "late": 1, "replayed": 1}
+
+
+def test_replaying_needs_the_form_of_this_site(acme: Fleet) -> None:
+    (message,) = mended(acme)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(acme.manager)
+
+    assert client.post(page(REPLAY, message.pk)).status_code == 403
+    assert not Reading.objects.exists()
+
+
+def test_what_became_of_each_is_said(acme: Fleet) -> None:
+    first, second, third = mended(acme, 3)
+    RejectedMessage.objects.filter(pk=second.pk).update(payload=first.payload)
+    RejectedMessage.objects.filter(pk=third.pk).update(payload="{}")
+    client = client_of(acme.manager)
+
+    answer = act(client, [first, second, third])
+
+    words = "1 stored, 1 duplicate, 1 still rejected: $: Object missing required field `metrics`."
+    assert notices(answer) == [words]
+    assert LogEntry.objects.filter(change_message="Replayed.").count() == 2
+    assert notices(act(client, [first, second])) == ["Nothing to replay: it was done before."]
+
+
+def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
+    (message,) = mended(acme)
+    client = client_of(acme.manager)
+    client.post(page(REPLAY, message.pk))
+
+    answer = client.get(page(CHANGE, message.pk))
+
+    assert answer.status_code == 200
+    assert answer.context["has_change_permission"] is False
+    assert answer.context["actions_detail"] == []
+    assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
+
+
+def test_a_viewer_reads_and_changes_nothing(acme: Fleet, viewer: User) -> None:
+    (message,) = mended(acme)
+    client = client_of(viewer)
+
+    answer = client.get(page(CHANGE, message.pk))
+    assert answer.status_code == 200
+    assert answer.context["actions_detail"] == []
+    assert client.get(page("ingest_ledger")).status_code == 200
+    assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
+    assert client.post(page(REPLAY, message.pk)).status_code == 403
+    act(client, [message])
+
+    assert not Reading.objects.exists()
+    assert RejectedMessage.objects.get().payload == message.payload
+
+
+def test_bulk_replays_leave_out_what_one_may_only_see(
+    acme: Fleet, rival: Fleet, consultant: User
+) -> None:
+    messages = mended(acme) + mended(rival)
+
+    answer = act(client_of(consultant), messages)
+
+    assert notices(answer) == ["1 stored."]
+    assert Reading.objects.get().tenant_id == acme.tenant.pk
+
+
+def test_nobody_adds_or_deletes_messages(acme: Fleet, operator: User) -> None:
+    (message,) = rejected(acme)
+    client = client_of(operator)
+
+    assert client.get(page("ingest_rejectedmessage_add")).status_code == 403
+    delete = page("ingest_rejectedmessage_delete", message.pk)
+    assert client.post(delete, {"post": "yes"}).status_code == 403
+    gone = {"action": "delete_selected", "_selected_action": [message.pk], "post": "yes"}
+    client.post(page(LIST), gone)
+    assert RejectedMessage.objects.exists()
+
+
+def test_the_ledger_is_of_ones_own_tenants(
+    acme: Fleet, rival: Fleet, operator: User, consultant: User
+) -> None:
+    append(acme, *(reading(acme.device, seconds_ago(n)) for n in range(3)))
+    append(rival, reading(rival.device, now()))
+    drain()
+    append(acme, reading(acme.device, seconds_ago(50)))
+
+    def seen(user: User) -> tuple[int, int, list[str]]:
+        context = client_of(user).get(page("ingest_ledger")).context
+        minutes = sum(one.balance.accepted for one in context["minutes"])
+        return context["day"].accepted, minutes, [one.name for one in context["tenants"]]
+
+    assert seen(acme.manager) == (4, 3, ["Acme"])
+    assert seen(rival.manager) == (1, 1, ["Rival"])
+    assert seen(operator) == seen(consultant) == (5, 4, ["Acme", "Rival"])
+    answer = client_of(rival.manager).get(page("ingest_ledger"))
+    assert b"acme" not in answer.content.lower()
+    assert answer.context["day"].in_flight == 0
+
+
+def test_the_ledger_says_whether_it_balances(acme: Fleet, rival: Fleet) -> None:
+    at = seconds_ago(900)
+    append(acme, reading(acme.device, at), received_at=at)
+    drain()
+    client = client_of(acme.manager)
+    assert "balanced" in client.get(page("ingest_ledger_figures")).content.decode()
+
+    LedgerMinute.objects.filter(tenant=acme.tenant).update(stored=0)
+
+    assert "1 unaccounted for" in client.get(page("ingest_ledger")).content.decode()
+    assert client_of(rival.manager).get(page("ingest_ledger")).context["residual"] == 0
+
+
+def test_the_ledger_is_for_members(acme: Fleet) -> None:
+    newcomer = person("newcomer")
+    for name in ("ingest_ledger", "ingest_ledger_figures"):
+        assert client_of(newcomer).get(page(name)).status_code == 403
+        assert Client().get(page(name)).status_code == 302
+
+
+def test_approval_in_the_list_lets_held_messages_in(acme: Fleet) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
+    append(acme, reading(acme.device, now()), is_pending=True)
+    drain()
+    client = client_of(acme.manager)
+
+    client.post(page("devices_device_approve", acme.device.pk))
+    approved_replay(ts=timezone.now())
+
+    assert Reading.objects.count() == 1

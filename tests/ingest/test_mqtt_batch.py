@@ -1,0 +1,181 @@
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from devices.models import Device, Registration, Tenant
+from ingest import directory as directories
+from ingest import stream
+from ingest.entries import HeartbeatEntry, ReadingsEntry, decode
+from ingest.keys import TenantCache
+from ingest.mqtt import batch as batches
+from ingest.mqtt.batch import MAX_BYTES, BatchOutcome, Published, batch_accept
+from tests.conftest import Fleet
+
+pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def fresh_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that an earlier test has seen are not remembered."""
+    fresh = directories.Directory()
+    monkeypatch.setattr(directories, "directory", fresh)
+    monkeypatch.setattr(batches, "directory", fresh)
+    monkeypatch.setattr("ingest.accept.directory", fresh)
+
+
+def published(
+    topic: str, payload: bytes | dict[str, Any] | list[Any], after_ms: int = 0
+) -> Published:
+    data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return Published(topic, data, NOW + timedelta(milliseconds=after_ms))
+
+
+def telemetry(
+    device_id: str, payload: Any, *, tenant: str = "acme", after_ms: int = 0
+) -> Published:
+    return published(f"tenant/{tenant}/device/{device_id}/telemetry", payload, after_ms)
+
+
+def heartbeat(device_id: str, payload: Any, *, tenant: str = "acme") -> Published:
+    return published(f"tenant/{tenant}/device/{device_id}/heartbeat", payload)
+
+
+def accept(*messages: Published) -> BatchOutcome:
+    return batch_accept(messages=messages, tenants=TenantCache())
+
+
+def waiting() -> list[Any]:
+    entries: Any = stream.connection().xrange(stream.stream_key(0))
+    return [decode(fields[stream.FIELD]) for _, fields in entries]
+
+
+def codes(outcome: BatchOutcome) -> list[str]:
+    return [refused.code for refused in outcome.refused]
+
+
+def test_messages_of_a_tenant_become_one_entry_each_with_its_own_time(
+    acme: Fleet, rival: Fleet
+) -> None:
+    outcome = accept(
+        telemetry("acme-phone", {"site_id": "north", "seq": 1, "metrics": {"temp_c": 1}}),
+        telemetry("rival-phone", {"metrics": {"temp_c": 2}}, tenant="rival", after_ms=1),
+        telemetry("acme-phone", [{"metrics": {"temp_c": 3}}], after_ms=2),
+    )
+
+    assert outcome == BatchOutcome(3, [])
+    ours, theirs = sorted(waiting(), key=lambda entry: entry.tenant_id)
+    assert isinstance(ours, ReadingsEntry) and isinstance(theirs, ReadingsEntry)
+    assert [(one.device_id, one.time, one.seq, one.site) for one in ours.readings] == [
+        (acme.device.pk, NOW, 1, "north"),
+        (acme.device.pk, NOW + timedelta(milliseconds=2), None, None),
+    ]
+    assert (theirs.tenant_id, theirs.count) == (rival.tenant.pk, 1)
+    assert stream.waiting_counts(0)[f"t{acme.tenant.pk}"] == 2
+
+
+def test_heartbeats_and_readings_mix(acme: Fleet) -> None:
+    outcome = accept(
+        heartbeat("acme-phone", {"battery_pct": 71.5}),
+        telemetry("acme-phone", {"metrics": {"temp_c": 1}}),
+        heartbeat("acme-phone", {"device_id": "acme-phone"}),
+    )
+
+    assert outcome == BatchOutcome(3, [])
+    kinds = [type(entry) for entry in waiting()]
+    assert kinds == [HeartbeatEntry, HeartbeatEntry, ReadingsEntry]
+    assert waiting()[0].battery_pct == 71.5
+    assert waiting()[0].device_id == acme.device.pk
+
+
+def test_bad_ones_are_refused_and_good_ones_accepted(acme: Fleet) -> None:
+    Device.objects.create(tenant=acme.tenant, device_id="other")
+    outcome = accept(
+        published("tenant/acme/device/acme-phone/firmware", b"{}"),
+        published("tenant/acme/telemetry", b"{}"),
+        telemetry("acme-phone", b" " * (MAX_BYTES + 1)),
+        telemetry("acme-phone", b"\xff{"),
+        telemetry("acme-phone", {"metrics": {}}),
+        telemetry("acme-phone", {"device_id": "other", "metrics": {"a": 1}}),
+        heartbeat("acme-phone", {"device_id": "other"}),
+        telemetry("nobody", {"metrics": {"a": 1}}),
+        heartbeat("nobody", {}),
+        heartbeat("x", {}, tenant="nowhere"),
+        telemetry("acme-phone", [{"metrics": {"a": 1}}, {"metrics": 7}]),
+    )
+
+    assert outcome.accepted == 1
+    assert Counter(codes(outcome)) == {
+        "topic": 2,
+        "too_large": 1,
+        "invalid": 3,
+        "forbidden": 2,
+        "unknown_device": 2,
+        "unknown_tenant": 1,
+    }
+    assert [entry.count for entry in waiting()] == [1]
+
+
+def test_devices_of_a_tenant_and_of_another_do_not_mix(acme: Fleet, rival: Fleet) -> None:
+    outcome = accept(telemetry("acme-phone", {"metrics": {"a": 1}}, tenant="rival"))
+
+    assert (outcome.accepted, codes(outcome)) == (0, ["unknown_device"])
+    assert waiting() == []
+
+
+def test_nothing_of_an_inactive_tenant_is_accepted(acme: Fleet) -> None:
+    Tenant.objects.update(is_active=False)
+
+    outcome = accept(telemetry("acme-phone", {"metrics": {"a": 1}}), heartbeat("acme-phone", {}))
+
+    assert (outcome.accepted, codes(outcome)) == (0, ["unknown_tenant"] * 2)
+
+
+@pytest.mark.parametrize("policy", [Registration.ON, Registration.PENDING])
+def test_unknown_devices_register_where_their_tenant_wants_it(
+    acme: Fleet, policy: Registration
+) -> None:
+    Tenant.objects.update(registration=policy)
+
+    outcome = accept(
+        heartbeat("new-1", {}),
+        telemetry("new-2", {"metrics": {"a": 1}}),
+        telemetry("new-3", b"not JSON"),
+        telemetry("no device ID", {"metrics": {"a": 1}}),
+    )
+
+    assert (outcome.accepted, sorted(codes(outcome))) == (2, ["invalid", "unknown_device"])
+    new = Device.objects.filter(device_id__startswith="new").order_by("device_id")
+    assert [device.device_id for device in new] == ["new-1", "new-2"]
+    assert {device.is_pending for device in new} == {policy == Registration.PENDING}
+    assert {entry.is_pending for entry in waiting()} == {policy == Registration.PENDING}
+
+
+def test_nothing_is_accepted_of_a_batch_that_cannot_be_resolved(
+    acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_: Any) -> Any:
+        raise OperationalError("away")
+
+    messages = [telemetry("acme-phone", {"metrics": {"a": 1}}), heartbeat("acme-phone", {})]
+    with monkeypatch.context() as patched:
+        patched.setattr(directories, "devices_find", away)
+        with pytest.raises(OperationalError):
+            accept(*messages)
+    assert waiting() == []
+    assert accept(*messages).accepted == 2
+
+
+def test_a_full_stream_takes_nothing_of_a_batch(acme: Fleet, settings: Any) -> None:
+    messages = [telemetry("acme-phone", {"metrics": {"a": 1}}), heartbeat("acme-phone", {})]
+    settings.INGEST_SHARD_MAX_BYTES = 0
+
+    with pytest.raises(stream.StreamFull):
+        accept(*messages)
+
+    assert waiting() == []
+    assert stream.waiting_counts(0) == {}

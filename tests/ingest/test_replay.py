@@ -1,0 +1,253 @@
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+from django.utils import timezone
+
+from devices.models import Device
+from devices.registration import devices_approve
+from ingest.ledger import balance_read
+from ingest.models import RejectedMessage
+from ingest.rejected import rejected_edit
+from ingest.replay import ReplayOutcome, approved_replay, rejected_replay
+from ingest.tasks import replay_approved
+from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
+from tests.conftest import Fleet
+from tests.ingest.way import (
+    REFUSED,
+    append,
+    append_heartbeat,
+    drain,
+    ledger,
+    now,
+    reading,
+    seconds_ago,
+)
+
+pytestmark = pytest.mark.usefixtures("valkey")
+
+
+@pytest.fixture(autouse=True)
+def one_shard(settings: LazySettings) -> None:
+    settings.INGEST_SHARDS = 1
+
+
+def replay(*messages: RejectedMessage) -> ReplayOutcome:
+    return rejected_replay(ids=[one.pk for one in messages], by="tester", ts=timezone.now())
+
+
+def refused(fleet: Fleet, age_s: float = 0) -> RejectedMessage:
+    """A reading that the database refused, as it was kept."""
+    at = seconds_ago(age_s)
+    append(fleet, reading(fleet.device, at, REFUSED), received_at=at)
+    drain()
+    return RejectedMessage.objects.filter(tenant=fleet.tenant).latest("pk")
+
+
+def mended(fleet: Fleet, age_s: float = 0) -> RejectedMessage:
+    message = refused(fleet, age_s)
+    assert rejected_edit(message=message, payload=message.payload.replace("\\u0000", " "))
+    return message
+
+
+def held(fleet: Fleet, *seconds: float) -> list[RejectedMessage]:
+    """Readings of a device that is not approved yet, so many seconds old."""
+    Device.objects.filter(pk=fleet.device.pk).update(is_pending=True)
+    for age_s in seconds:
+        at = seconds_ago(age_s)
+        append(fleet, reading(fleet.device, at), received_at=at, is_pending=True)
+    drain()
+    return list(RejectedMessage.objects.filter(tenant=fleet.tenant).order_by("pk"))
+
+
+def test_a_mended_message_is_stored_and_the_ledger_follows(acme: Fleet, rival: Fleet) -> None:
+    message = mended(acme)
+    assert ledger(acme) == {"accepted": 1, "rejected": 1}
+
+    assert replay(message) == ReplayOutcome(stored=1)
+
+    assert Reading.objects.get(device=acme.device).metrics == {"text": "a b"}
+    assert ledger(acme) == {"accepted": 1, "stored": 1, "replayed": 1}
+    assert balance_read().residual == 0
+    message.refresh_from_db()
+    assert message.replayed_at is not None
+    assert message.replayed_by == "tester"
+    assert ledger(rival) == {}
+
+
+def test_a_message_replayed_twice_counts_once(acme: Fleet) -> None:
+    message = mended(acme)
+    replay(message)
+    before = ledger(acme)
+
+    assert replay(message) == ReplayOutcome()
+
+    assert ledger(acme) == before
+    assert Reading.objects.count() == 1
+
+
+def test_a_message_that_is_there_already_is_a_duplicate(acme: Fleet) -> None:
+    message = mended(acme)
+    append(acme, reading(acme.device, message.received_at))
+    drain()
+
+    assert replay(message) == ReplayOutcome(duplicate=1)
+
+    assert ledger(acme) == {"accepted": 2, "stored": 1, "duplicate": 1, "replayed": 1}
+    assert balance_read().residual == 0
+
+
+def test_a_message_that_is_still_wrong_stays_with_the_new_reason(acme: Fleet) -> None:
+    message = refused(acme)
+
+    outcome = replay(message)
+
+    assert outcome.rejected == 1
+    message.refresh_from_db()
+    assert message.replayed_at is None
+    assert outcome.errors == (message.error,)
+    assert message.error == "$.metrics.text: text with the character U+0000 cannot be stored"
+    assert ledger(acme) == {"accepted": 1, "rejected": 1}
+
+
+def test_one_that_the_database_refuses_does_not_stop_the_others(
+    acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = mended(acme, 1), refused(acme, 2)
+    monkeypatch.setattr("ingest.readings._check_texts", lambda body: None)
+
+    outcome = replay(good, bad)
+
+    assert (outcome.stored, outcome.rejected) == (1, 1)
+    bad.refresh_from_db()
+    assert bad.reason == "invalid_data"
+    assert "\\u0000" in bad.error
+    assert balance_read().residual == 0
+
+
+def test_a_message_of_a_deleted_device_stays_until_it_names_another(
+    acme: Fleet, rival: Fleet
+) -> None:
+    message = mended(acme)
+    acme.device.delete()
+    heir = Device.objects.create(tenant=acme.tenant, device_id="heir")
+    message.refresh_from_db()
+    assert replay(message).rejected == 1
+    message.refresh_from_db()
+    assert message.reason == "unknown_device"
+
+    payload = message.payload.replace('"acme-phone"', '"heir"')
+    assert rejected_edit(message=message, payload=payload)
+
+    assert replay(message).stored == 1
+    assert Reading.objects.get().device_id == heir.pk
+    assert ledger(rival) == {}
+
+
+def test_a_heartbeat_is_replayed_with_its_vitals(acme: Fleet) -> None:
+    at = now()
+    message = RejectedMessage.objects.create(
+        tenant=acme.tenant,
+        device=acme.device,
+        kind="heartbeat",
+        reason="invalid_data",
+        error="",
+        payload='{"battery_pct": 12, "cpu_pct": 3}',
+        received_at=at,
+        shard=0,
+    )
+
+    assert replay(message).stored == 1
+
+    stored = Heartbeat.objects.get(device=acme.device)
+    assert (stored.battery_pct, stored.vitals, stored.received_at) == (12, {"cpu_pct": 3}, at)
+    assert DeviceStatus.objects.get(device=acme.device).state == "online"
+
+
+def test_an_old_message_is_stored_and_touches_no_status(acme: Fleet) -> None:
+    """Although it was not old when it came."""
+    message = mended(acme, age_s=3600)
+
+    assert replay(message).stored == 1
+
+    assert DeviceStatus.objects.get(device=acme.device).state == "new"
+    assert not PresenceEvent.objects.filter(device=acme.device).exists()
+
+
+def test_what_was_held_is_stored_once_its_device_is_approved(acme: Fleet, rival: Fleet) -> None:
+    held(acme, 20, 10)
+    held(rival, 10)
+    append_heartbeat(acme.device, now(), is_pending=True)
+    drain()
+    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
+
+    assert devices_approve(ids=[acme.device.pk]) == 1
+    assert devices_approve(ids=[acme.device.pk]) == 0
+    replay_approved()
+
+    assert Reading.objects.filter(device=acme.device).count() == 2
+    assert Heartbeat.objects.filter(device=acme.device).count() == 1
+    assert DeviceStatus.objects.get(device=acme.device).state == "online"
+    assert set(
+        RejectedMessage.objects.filter(tenant=acme.tenant).values_list("replayed_by", flat=True)
+    ) == {"approval"}
+    assert not Reading.objects.filter(device=rival.device).exists()
+    assert ledger(acme) == {"accepted": 3, "stored": 3, "replayed": 3}
+    assert ledger(rival) == {"accepted": 1, "rejected": 1}
+    assert balance_read().residual == 0
+
+
+def test_nobody_replays_past_the_approval(acme: Fleet) -> None:
+    (message,) = held(acme, 10)
+
+    outcome = replay(message)
+
+    assert outcome.rejected == 1
+    assert outcome.errors == ("the device registered itself and is not approved yet",)
+    assert not Reading.objects.exists()
+
+
+def test_what_a_deleted_pending_device_sent_stays_rejected(acme: Fleet) -> None:
+    (message,) = held(acme, 10)
+    acme.device.delete()
+
+    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
+
+    message.refresh_from_db()
+    assert message.device_id is None
+    assert '"device_id":"acme-phone"' in message.payload
+    assert balance_read().residual == 0
+
+
+@pytest.fixture
+def threads() -> Iterator[list[threading.Thread]]:
+    running: list[threading.Thread] = []
+    yield running
+    for thread in running:
+        thread.join(20)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_replay_the_same_at_once_store_it_once(
+    acme: Fleet, threads: list[threading.Thread]
+) -> None:
+    messages = held(acme, *range(1, 31))
+    devices_approve(ids=[acme.device.pk])
+    outcomes: list[ReplayOutcome] = []
+
+    def run(*ids: Any) -> None:
+        outcomes.append(replay(*messages))
+        connection.close()
+
+    threads += [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert sorted(outcome.stored for outcome in outcomes) == [0, 0, 0, 30]
+    assert ledger(acme) == {"accepted": 30, "stored": 30, "replayed": 30}
+    assert Reading.objects.count() == 30
