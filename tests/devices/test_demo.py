@@ -5,7 +5,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from devices.demo import Addresses, Demo, DemoDevice, demo_prepare, demo_read, demo_write
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.utils import timezone
@@ -13,6 +12,7 @@ from msgspec import structs
 from pytest_django import DjangoAssertNumQueries
 
 from devices.credentials import credentials_revoke, speaker_for_key
+from devices.demo import Addresses, Demo, DemoDevice, demo_prepare, demo_read, demo_write
 from devices.models import Credential, Device, Membership, Site, Tenant
 from tests.conftest import Fleet
 
