@@ -37,8 +37,8 @@ clean:
 
 # Pins requirements.in and requirements-dev.in.
 lock: $(VENV)/uv
-	$(BIN)/uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements.in -o requirements.txt
-	$(BIN)/uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	$(BIN)/uv pip compile --system-certs --quiet --upgrade --no-header --python-version 3.11 requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --system-certs --quiet --upgrade --no-header --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 
 install: $(READY)
 
@@ -51,9 +51,9 @@ $(VENV)/uv:
 	@touch $@
 
 $(READY): requirements.txt $(VENV)/uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.txt
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --requirement requirements.txt
 	@touch $@
 
 $(READY_DEV): requirements-dev.txt $(READY)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --requirement requirements-dev.txt
 	@touch $@

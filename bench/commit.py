@@ -1,16 +1,16 @@
 """From the POST to the committed row.
 
 Every heartbeat carries the moment at which it was due to be posted as its `time`. While the load
-runs, another connection asks the database for its snapshot (pg_current_snapshot()) every few
-milliseconds. A row's transaction (`xmin`) is visible from the first snapshot on that has it in the
-past: that is when anybody could read the row. So nothing is added to the way that is measured,
-and the resolution is the distance of two snapshots. (The storing transaction has no savepoints,
-whose ids snapshots would not list.)
+runs, another connection asks the database every few milliseconds which is the oldest transaction
+that still runs (pg_snapshot_xmin(pg_current_snapshot())). A row is there for everybody to read as
+soon as its transaction (`xmin`) is older than that. So nothing is added to the way that is
+measured, and the delay is never taken too short: too long by the distance of two looks, or by an
+older transaction that ends later.
 """
 
 import asyncio
 import time
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -38,11 +38,11 @@ FROM telemetry_heartbeat WHERE received_at >= to_timestamp(%s)
 """
 
 
-class Seen(NamedTuple):
-    """A snapshot of the database, and the Unix time at which it had been taken."""
+class Look(NamedTuple):
+    """The oldest transaction that still ran at a Unix time."""
 
     at: float
-    snapshot: str
+    oldest_running: int
 
 
 async def measure(subject: Subject) -> list[Figure]:
@@ -54,15 +54,15 @@ async def measure(subject: Subject) -> list[Figure]:
     result = await load_run(job)
     accepted_per_s(result)
     await asyncio.to_thread(subject.await_drained)
-    # One more snapshot, which sees the last commit.
+    # One more look, which sees the last commit.
     await asyncio.sleep(10 * POLL_S)
     stop.set()
-    seen = await watching
+    looks = await watching
     rows = _rows(subject.stack.database_url, result.began_at)
     if len(rows) != DEVICES:
         raise RuntimeError(f"{DEVICES} heartbeats were accepted, {len(rows)} are stored")
-    delays_s = _delays_s(rows, seen)
-    gap_ms = 1000 * percentile([b.at - a.at for a, b in pairwise(seen)], 0.95)
+    delays_s = _delays_s(rows, looks)
+    gap_ms = 1000 * percentile([b.at - a.at for a, b in pairwise(looks)], 0.95)
     return [
         Figure(
             name=f"POST to committed row at {RATE_PER_S}/s, p95",
@@ -80,17 +80,17 @@ async def measure(subject: Subject) -> list[Figure]:
     ]
 
 
-async def _watch(url: str, stop: asyncio.Event) -> list[Seen]:
-    seen = []
+async def _watch(url: str, stop: asyncio.Event) -> list[Look]:
+    looks = []
     connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
     async with connection, connection.cursor() as cursor:
         while not stop.is_set():
-            await cursor.execute("SELECT pg_current_snapshot()::text")
+            await cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             row = await cursor.fetchone()
             assert row is not None
-            seen.append(Seen(time.time(), row[0]))
+            looks.append(Look(time.time(), row[0]))
             await asyncio.sleep(POLL_S)
-    return seen
+    return looks
 
 
 def _rows(url: str, since: float) -> list[tuple[float, int]]:
@@ -98,16 +98,7 @@ def _rows(url: str, since: float) -> list[tuple[float, int]]:
         return connection.execute(ROWS, [since]).fetchall()
 
 
-def _delays_s(rows: Sequence[tuple[float, int]], seen: Sequence[Seen]) -> list[float]:
+def _delays_s(rows: Sequence[tuple[float, int]], looks: Sequence[Look]) -> list[float]:
     """For each row of (due at, transaction), how long after that it could be read."""
-    visible_at = {
-        xid: seen[bisect_left(seen, True, key=lambda one: _sees(one.snapshot, xid))].at
-        for xid in {xid for _, xid in rows}
-    }
-    return [visible_at[xid] - due_at for due_at, xid in rows]
-
-
-def _sees(snapshot: str, xid: int) -> bool:
-    """Whether the transaction is in the past of a snapshot written as `xmin:xmax:running,…`."""
-    oldest, next_, running = snapshot.split(":")
-    return xid < int(oldest) or (xid < int(next_) and str(xid) not in running.split(","))
+    oldest = [look.oldest_running for look in looks]
+    return [looks[bisect_right(oldest, xid)].at - due_at for due_at, xid in rows]

@@ -79,6 +79,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.lane.DeviceLane",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -115,6 +116,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3},
             "connect_timeout": 3,
+            # For cursors that bind parameters on the server; Django's own never prepare.
+            "prepare_threshold": 5,
             "application_name": "rollcall",
         },
         "CONN_HEALTH_CHECKS": True,

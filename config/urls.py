@@ -8,10 +8,15 @@ from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
 from monitoring.health import health
 
-urlpatterns = [
+# Without parameters in their paths; config.lane takes them past what is for people.
+device_urlpatterns = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
     path("api/v1/readings", ReadingsView.as_view(), name="readings"),
     path("api/v1/enrol", EnrolView.as_view(), name="enrol"),
+]
+
+urlpatterns = [
+    *device_urlpatterns,
     path("health", health, name="health"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import F
+import psycopg
+from django.db import connection
 
 from devices.models import Credential, Device, Registration, Tenant
 
@@ -22,6 +23,17 @@ ALPHABET = string.ascii_letters + string.digits
 PREFIX_LENGTH = 10
 SECRET_LENGTH = 32
 MQTT_SALT_LENGTH = 12
+
+
+IN_FORCE = """
+SELECT c.prefix, c.secret_sha256, c.tenant_id, c.device_id, d.device_id,
+       coalesce(d.expected_interval_s, t.default_interval_s), t.registration,
+       coalesce(d.is_pending, false)
+FROM devices_credential c
+JOIN devices_tenant t ON t.id = c.tenant_id
+LEFT JOIN devices_device d ON d.id = c.device_id
+WHERE c.prefix = ANY(%s) AND c.revoked_at IS NULL AND t.is_active
+"""
 
 
 class IssuedKey(NamedTuple):
@@ -94,29 +106,20 @@ def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
     given = {key: _split(key) for key in keys}
     rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
     return {
-        key: Speaker(row[2], row[3], row[4], row[5] or row[6], Registration(row[7]), bool(row[8]))
+        key: Speaker(row[2], row[3], row[4], row[5], Registration(row[6]), row[7])
         for key, (prefix, secret) in given.items()
-        if (row := rows.get(prefix)) and hmac.compare_digest(bytes(row[1]), secret_hash(secret))
+        if (row := rows.get(prefix)) and hmac.compare_digest(row[1], secret_hash(secret))
     }
 
 
 def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
-    rows = (
-        Credential.objects.filter(prefix__in=prefixes, revoked_at=None, tenant__is_active=True)
-        .annotate(device_name=F("device__device_id"))
-        .order_by()
-        .values_list(
-            "prefix",
-            "secret_sha256",
-            "tenant_id",
-            "device_id",
-            "device_name",
-            "device__expected_interval_s",
-            "tenant__default_interval_s",
-            "tenant__registration",
-            "device__is_pending",
-        )
-    )
+    """Asked for at almost every heartbeat, so it is a prepared statement: the ORM takes 6 times
+    as long to write the query, and PostgreSQL would plan the join each time."""
+    if not prefixes:
+        return {}
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        rows = cursor.execute(IN_FORCE, [list(prefixes)], prepare=True).fetchall()
     return {row[0]: row for row in rows}
 
 

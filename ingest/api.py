@@ -1,7 +1,9 @@
 """The door for devices over HTTP."""
 
 import ipaddress
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -9,6 +11,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, PermissionDenied, UnsupportedMediaType
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -68,10 +73,27 @@ class ReadingsAccepted(msgspec.Struct, gc=False):
     refused: list[dict[str, Any]]
 
 
+class JsonAlways(BaseContentNegotiation):
+    """Devices get JSON whatever they accept, so what they accept need not be understood."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type or ""
+
+
 class DoorView(APIView):
     """A way in for devices: errors of the door become problems that say what to do."""
 
     authentication_classes = (DeviceKeyAuthentication,)
+    content_negotiation_class = JsonAlways
     permission_classes = ()
     throttle_classes = ()
 
@@ -135,9 +157,13 @@ def client_address(request: HttpRequest) -> str | None:
     """The address the request came from; X-Forwarded-For counts only from a trusted proxy."""
     peer = request.META.get("REMOTE_ADDR", "")
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    candidate = forwarded.split(",")[-1].strip() if peer in settings.TRUSTED_PROXIES else peer
+    return _address(forwarded.split(",")[-1].strip() if peer in settings.TRUSTED_PROXIES else peer)
+
+
+@lru_cache(maxsize=10_000)
+def _address(text: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(candidate))
+        return str(ipaddress.ip_address(text))
     except ValueError:
         return None
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import OperationalError
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
@@ -81,10 +81,11 @@ class DeviceKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <device key>`; `request.user` is a Speaker."""
 
     def authenticate(self, request: Request) -> tuple[Speaker, None]:
-        scheme, _, key = get_authorization_header(request).partition(b" ")
-        if scheme.lower() != b"bearer" or not key.strip():
+        # Not request.headers, which would first sort out all headers.
+        scheme, _, key = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
             raise AuthenticationFailed("Send a key as `Authorization: Bearer <key>`.")
-        speaker = _cache.speaker(key.strip().decode("latin-1"))
+        speaker = _cache.speaker(key.strip())
         if speaker is None:
             raise AuthenticationFailed("This key is unknown or has been revoked.")
         return speaker, None

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,6 +18,15 @@ Name = Annotated[str, Meta(max_length=64)]
 Scalar = bool | float | str | None
 
 MAX_VITALS = 32
+KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "an array",
+}
+LIMITS = {"<=": "at most", ">=": "at least"}
 MAX_TEXT = 1024
 
 
@@ -26,7 +36,7 @@ class HeartbeatBody(Struct, frozen=True, gc=False):
     device_id: Name | None = None
     time: datetime | float | None = None
     battery_pct: Battery | None = None
-    rssi_dbm: Annotated[float, Meta(ge=-200, le=100)] | None = None
+    rssi_dbm: Annotated[float, Meta(ge=-200, le=20)] | None = None
     uptime_s: Annotated[float, Meta(ge=0)] | None = None
     version: Name | None = None
 
@@ -71,7 +81,7 @@ def _parse(data: bytes) -> dict[str, Any]:
         refuse_number(data)
         if isinstance(error, msgspec.ValidationError):
             raise from_msgspec(error) from None
-        raise InvalidMessage("$", f"this is not JSON: {error}") from None
+        raise InvalidMessage("$", not_json(error)) from None
 
 
 def refuse_number(data: bytes) -> None:
@@ -121,10 +131,34 @@ def check_text(path: str, text: str | None) -> None:
         raise InvalidMessage(path, f"text of {len(text)} characters; at most {MAX_TEXT}")
 
 
+def not_json(error: Exception) -> str:
+    return f"this is not JSON: {str(error).removeprefix('JSON is malformed: ')}"
+
+
 def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
     """The same in our words, with the JSON path apart."""
     reason, _, path = str(error).partition(" - at `")
     path = path.removeprefix("key` in `").rstrip("`") or "$"
     if path == "$.time":
         reason = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
-    return InvalidMessage(path, reason)
+    if found := re.fullmatch("Object (?:contains unknown|missing required) field `(.*)`", reason):
+        known = "missing" in reason
+        return InvalidMessage(
+            f"{path}.{found[1]}", "this field is missing" if known else "unknown field"
+        )
+    return InvalidMessage(path, _in_words(reason))
+
+
+def _in_words(reason: str) -> str:
+    """`Expected `float | null`, got `str`` becomes `expected a number, got a text`."""
+    if found := re.fullmatch("Expected `(.*)`, got `(.*)`", reason):
+        kinds = [kind for kind in found[1].split(" | ") if kind != "null"]
+        if "float" in kinds and "int" in kinds:
+            kinds.remove("int")
+        wanted = " or ".join(KINDS.get(kind, kind) for kind in kinds)
+        return f"expected {wanted}, got {KINDS.get(found[2], found[2])}"
+    if found := re.fullmatch("Expected `(?:str|array|object)` of length (<=|>=) (.*)", reason):
+        return f"expected a length of {LIMITS[found[1]]} {found[2]}"
+    if found := re.fullmatch("Expected `(?:int|float)` (<=|>=) (.*)", reason):
+        return f"expected {LIMITS[found[1]]} {found[2].removesuffix('.0')}"
+    return reason

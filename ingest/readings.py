@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from ingest.messages import check_text, from_msgspec, refuse_number
+from ingest.messages import check_text, from_msgspec, not_json, refuse_number
 from ingest.refusal import InvalidMessage
 from ingest.times import device_time
 
@@ -141,7 +141,7 @@ def _split_array(data: bytes) -> list[bytes]:
     try:
         return [bytes(part) for part in _raw.decode(data)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessage("$", f"this is not JSON: {error}") from None
+        raise InvalidMessage("$", not_json(error)) from None
 
 
 def _decode_one(part: bytes) -> ReadingBody:
@@ -151,7 +151,7 @@ def _decode_one(part: bytes) -> ReadingBody:
         refuse_number(part)
         if isinstance(error, msgspec.ValidationError):
             raise _named(from_msgspec(error), part) from None
-        raise InvalidMessage("$", f"this is not JSON: {error}") from None
+        raise InvalidMessage("$", not_json(error)) from None
 
 
 def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
@@ -161,7 +161,7 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
     try:
         metrics = msgspec.json.decode(part)["metrics"]
     except msgspec.DecodeError as broken:  # further on than the wrong value
-        return InvalidMessage("$", f"this is not JSON: {broken}")
+        return InvalidMessage("$", not_json(broken))
     for name, value in metrics.items():
         try:
             msgspec.convert({name: value}, dict[Name, Value])

@@ -1,6 +1,6 @@
 """`/ws/live`: the devices of one's tenants, as they change.
 
-From the server: `{"type": "hello", "server_time": …}` once, then
+From the server: `{"type": "hello", "server_time": …}` once changes arrive, then
 `{"type": "devices", "server_time": …, "devices": [{"id", "state", "state_since", "reason",
 "last_seen", "battery_pct"}, …]}`. From the client: `{"type": "watch", "ids": […]}`, at most 500
 ids of the portal's own; it is answered with the latest of those devices, and from then on only
@@ -39,6 +39,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         for group in groups:
             await self.channel_layer.group_add(group, self.channel_name)
             self.joined.append(group)
+        # Comes back through the layer: who is greeted really hears what is sent to the groups.
+        await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
+
+    async def subscribed(self, message: dict[str, Any]) -> None:
         await self.send_json({"type": "hello", "server_time": _now()})
 
     async def disconnect(self, code: int) -> None:

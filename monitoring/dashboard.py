@@ -6,6 +6,7 @@ from django.http import HttpRequest
 
 from devices.scoped_admin import access_in, sees_several_tenants
 from monitoring.fleet import SILENT, counts_by_state, silent_now
+from monitoring.health import worker_works
 
 SHOWN = 25
 
@@ -20,6 +21,7 @@ def fleet_context(request: HttpRequest) -> dict[str, Any]:
         "silent": silent_now(access, limit=SHOWN),
         "has_tenants": access.is_operator or bool(access.roles),
         "several_tenants": sees_several_tenants(request),
+        "worker_works": worker_works(),
     }
 
 

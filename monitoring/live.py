@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 OPERATORS = "live.operators"
 DEVICES_PER_MESSAGE = 500
+ATTEMPTS = 5
+RETRY_AFTER_S = 1.0
 
 
 def tenant_group(tenant_id: int) -> str:
@@ -72,12 +74,20 @@ class Publisher:
     async def _send_until_quiet(self, tenant_id: int) -> None:
         try:
             while changes := self._gathered.pop(tenant_id, None):
-                await _send(tenant_id, list(changes.values()))
+                await _send_at_last(tenant_id, list(changes.values()))
                 await asyncio.sleep(settings.LIVE_COALESCE_S)
-        except (RedisError, OSError) as error:
-            log.warning("live changes of tenant %d are not sent: %s", tenant_id, error)
         finally:
             self._sending.discard(tenant_id)
+
+
+async def _send_at_last(tenant_id: int, changes: Sequence[StatusChange]) -> None:
+    """Sends, and tries again for a while if Valkey is just starting; then gives up in the log."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await _send(tenant_id, changes)
+        except (RedisError, OSError) as error:
+            log.warning("live changes of tenant %d, attempt %d: %s", tenant_id, attempt, error)
+            await asyncio.sleep(RETRY_AFTER_S)
 
 
 async def _send(tenant_id: int, changes: Sequence[StatusChange]) -> None:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from scripts.mosquitto import Mosquitto
@@ -56,6 +57,16 @@ stdout_logfile_backups=1
 """
 
 
+CHECK = """
+import sys
+from django.core.exceptions import ImproperlyConfigured
+try:
+    import config.settings
+except ImproperlyConfigured as error:
+    sys.exit(str(error))
+"""
+
+
 class RunError(Exception):
     """Something that the person who runs Rollcall has to put right; its text says what."""
 
@@ -84,6 +95,7 @@ def run() -> None:
     if _supervisor_pid():
         raise RunError("it runs already; `make stop` stops it.")
     addresses = _addresses()
+    _check_settings()
     services = Services(STATE)
     print("Rollcall is starting …")
     try:
@@ -123,6 +135,8 @@ def _addresses() -> Addresses:
     addresses = Addresses(
         os.environ.get("HOST", "127.0.0.1"), _port("PORT", 8000), _port("INGEST_PORT", 8001)
     )
+    if addresses.portal_port == addresses.ingest_port:
+        raise RunError(f"PORT and INGEST_PORT are both {addresses.portal_port}; they must differ.")
     for variable, port in (("PORT", addresses.portal_port), ("INGEST_PORT", addresses.ingest_port)):
         if not port_is_free(port):
             raise RunError(
@@ -136,6 +150,17 @@ def _port(variable: str, default: int) -> int:
     if not raw.isdecimal() or not 1 <= int(raw) <= 65535:
         raise RunError(f"{variable} is {raw!r}; it should be a port number from 1 to 65535.")
     return int(raw)
+
+
+def _check_settings() -> None:
+    """Refuses wrong settings before anything starts; the addresses are ours to fill in."""
+    given = {"SECRET_KEY": "checked later", "DATABASE_URL": "postgres://", "VALKEY_URL": "redis://"}
+    env = {**given, **os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", CHECK], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise RunError(done.stderr.strip())
 
 
 def _prepare(env: dict[str, str], addresses: Addresses) -> None:
@@ -168,7 +193,8 @@ def _manage(env: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
 def _await(process: "subprocess.Popen[str]", name: str) -> None:
     output, _ = process.communicate()
     if process.returncode != 0:
-        raise RunError(f"manage.py {name} failed:\n{output}")
+        known = output.startswith("Rollcall cannot start")
+        raise RunError(output.strip() if known else f"manage.py {name} failed:\n{output}")
 
 
 def _programs(addresses: Addresses) -> dict[str, list[str]]:
@@ -203,6 +229,11 @@ def _supervise(
             START_TIMEOUT_S,
             "the servers; see var/log",
         )
+        await_condition(
+            lambda: supervisor.poll() is not None or _worker_works(addresses),
+            START_TIMEOUT_S,
+            "the worker and beat; see var/log/worker.log and var/log/beat.log",
+        )
         if supervisor.poll() is None:
             _greet(addresses, env, time.monotonic() - began)
         supervisor.wait()
@@ -227,6 +258,12 @@ def _configure(programs: dict[str, list[str]]) -> None:
 
 def _all_healthy(addresses: Addresses) -> bool:
     return all(healthy(f"{url}/health") for url in (addresses.portal_url, addresses.ingest_url))
+
+
+def _worker_works(addresses: Addresses) -> bool:
+    """Whether the drain and the sweeps run: nothing is seen alive before that."""
+    with urllib.request.urlopen(f"{addresses.portal_url}/health", timeout=5) as answer:
+        return bool(json.load(answer)["status"] == "ok")
 
 
 def _greet(addresses: Addresses, env: dict[str, str], seconds: float) -> None:

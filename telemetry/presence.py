@@ -17,7 +17,7 @@ from telemetry.locks import AdvisoryLock, try_lock_in_transaction
 from telemetry.models import PresenceState, PresenceSweep
 from telemetry.signals import statuses_changed
 from telemetry.sql import devicestatus, presenceevent
-from telemetry.sql.devicestatus import Due
+from telemetry.sql.devicestatus import Chosen, Due
 from telemetry.sql.presenceevent import PresenceTransition
 from telemetry.statuses import StatusChange
 
@@ -82,26 +82,39 @@ def presence_pause(*, device_ids: Sequence[int], by: str, why: str, ts: datetime
 def presence_resume(*, device_ids: Sequence[int], by: str, ts: datetime) -> int:
     """Judges paused devices again. Returns how many it resumed.
 
-    One that was never heard is `new`, any other is `late` until it is heard, and offline if that
-    does not happen in time, counted from `ts`.
+    One that was never heard is `new`, one that was heard within its time is `online`. Any other is
+    `late` until it is heard, and offline if that does not happen in time, counted from `ts`.
     """
     with connection.cursor() as cursor:
         chosen = devicestatus.lock_chosen(cursor, ids=device_ids)
         paused = [one for one in chosen if one.state == PresenceState.PAUSED]
-        devicestatus.excuse_silence(cursor, ids=[one.device_id for one in paused], ts=ts)
+        silent = [one.device_id for one in paused if _resumed_state(one, ts) == PresenceState.LATE]
+        devicestatus.excuse_silence(cursor, ids=silent, ts=ts)
     transitions = [
         PresenceTransition(
             one.device_id,
             ts,
             one.tenant_id,
             one.state,
-            PresenceState.LATE if one.last_seen else PresenceState.NEW,
-            reasons.resumed(by=by, interval_s=one.interval_s, grace_s=one.grace_s),
+            _resumed_state(one, ts),
+            reasons.resumed(
+                by=by,
+                ts=ts,
+                last_seen=one.last_seen,
+                interval_s=one.interval_s,
+                grace_s=one.grace_s,
+            ),
         )
         for one in paused
     ]
     statuses_announce(changes=transitions_write(transitions=transitions))
     return len(transitions)
+
+
+def last_sweep_at() -> datetime | None:
+    """When presence was last swept; None if it never was."""
+    sweep = PresenceSweep.objects.order_by("id").first()
+    return sweep.swept_at if sweep else None
 
 
 def transitions_write(*, transitions: Sequence[PresenceTransition]) -> list[StatusChange]:
@@ -150,7 +163,14 @@ def _sweep_batch(*, ts: datetime) -> tuple[int, list[PresenceTransition]]:
     return len(due), transitions
 
 
-def _allowed(due: Due) -> timedelta:
+def _resumed_state(chosen: Chosen, ts: datetime) -> PresenceState:
+    if chosen.last_seen is None:
+        return PresenceState.NEW
+    is_heard = ts - chosen.last_seen < _allowed(chosen)
+    return PresenceState.ONLINE if is_heard else PresenceState.LATE
+
+
+def _allowed(due: Due | Chosen) -> timedelta:
     return timedelta(seconds=due.interval_s + due.grace_s)
 
 

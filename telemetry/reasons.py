@@ -68,7 +68,15 @@ def paused(*, by: str, why: str) -> str:
     return f"paused by {by}: {why}" if why else f"paused by {by}"
 
 
-def resumed(*, by: str, interval_s: int, grace_s: int) -> str:
+def resumed(
+    *, by: str, ts: datetime, last_seen: datetime | None, interval_s: int, grace_s: int
+) -> str:
+    """Why a device is in the state that it was resumed to."""
+    if last_seen is None:
+        return f"resumed by {by}; never heard of"
+    silence_s = (ts - last_seen).total_seconds()
+    if silence_s < interval_s + grace_s:
+        return f"resumed by {by}; heard {duration(silence_s)} before"
     return f"resumed by {by}; waiting for a heartbeat, due within {duration(interval_s + grace_s)}"
 
 

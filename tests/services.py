@@ -25,7 +25,6 @@ except BlockingIOError:
     )
 for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
     os.environ.pop(variable, None)
-logging.getLogger("scripts.services").setLevel(logging.WARNING)
 services = Services(STATE)
 _endpoints = services.up()
 os.environ["DATABASE_URL"] = _endpoints.database_url
@@ -35,4 +34,6 @@ os.environ["SECRET_KEY"] = "only for tests, long enough for every signer in the 
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    # Pytest has closed what the handlers write to.
+    logging.getLogger("scripts.services").setLevel(logging.WARNING)
     services.down()

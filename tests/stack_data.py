@@ -103,5 +103,19 @@ def add_devices(
     return [StackDevice(ids[name], name, keys[name]) for name in names]
 
 
+def add_gateway(stack: Stack, tenant_id: int) -> str:
+    """A key that speaks for all devices of the tenant."""
+    prefix, secret = _text(PREFIX_LENGTH), _text(SECRET_LENGTH)
+    query(
+        stack,
+        "INSERT INTO devices_credential (tenant_id, prefix, secret_sha256, label, created_at) "
+        "VALUES (%s, %s, %s, '', now())",
+        tenant_id,
+        prefix,
+        secret_hash(secret),
+    )
+    return f"rc_{prefix}_{secret}"
+
+
 def _text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

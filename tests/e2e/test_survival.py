@@ -11,22 +11,13 @@ import pytest
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.device import post
+from tests.e2e.killing import kill_valkey, kill_worker
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
 
 HEARTBEATS = 10_000
 DEVICES = 500
 KILLS = 5
 CLIENTS = 32
-
-
-def kill_worker(stack: Stack) -> None:
-    stack.kill("worker")
-    stack.start("worker")
-
-
-def kill_valkey(stack: Stack) -> None:
-    stack.kill_service("valkey")
-    stack.start_service("valkey")
 
 
 @pytest.mark.parametrize("kill", [kill_worker, kill_valkey])

@@ -51,11 +51,11 @@ def test_time_is_read_as_utc(time: str, expected: datetime | None) -> None:
         ("nonsense", "$", "not JSON"),
         (b"\xff\xfe{}", "$", "not JSON"),
         ("[]", "$", "array"),
-        ("3", "$", "int"),
-        ('{"battery_pct": "12"}', "$.battery_pct", "Expected"),
+        ("3", "$", "got a whole number"),
+        ('{"battery_pct": "12"}', "$.battery_pct", "expected a number, got a text"),
         ('{"battery_pct": 100.1}', "$.battery_pct", "100"),
         ('{"battery_pct": -1}', "$.battery_pct", "0"),
-        ('{"battery_pct": true}', "$.battery_pct", "bool"),
+        ('{"battery_pct": true}', "$.battery_pct", "got a boolean"),
         ('{"battery_pct": NaN}', "$.battery_pct", "NaN"),
         ('{"cpu_pct": Infinity}', "$.cpu_pct", "Infinity"),
         ('{"cpu_pct": 1e999}', "$.cpu_pct", "1.8e308"),
@@ -81,7 +81,7 @@ def test_time_is_read_as_utc(time: str, expected: datetime | None) -> None:
         ('{"time": -1}', "$.time", "before 2000"),
         ('{"time": -1e300}', "$.time", "seconds"),
         ('{"time": true}', "$.time", "ISO 8601"),
-        ('{"device_id": 7}', "$.device_id", "Expected"),
+        ('{"device_id": 7}', "$.device_id", "expected a text, got a whole number"),
     ],
 )
 def test_field_and_reason_are_named_when_a_message_is_invalid(

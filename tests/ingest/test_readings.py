@@ -50,11 +50,11 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ('{"metrics": {}}', "$.metrics", "length >= 1"),
-        ("{}", "$", "metrics"),
-        ('{"metrics": {"a": null}}', "$.metrics.a", "got `null`"),
-        ('{"metrics": {"a": {"b": 1}}}', "$.metrics.a", "got `object`"),
-        ('{"metrics": {"a": [1]}}', "$.metrics.a", "got `array`"),
+        ('{"metrics": {}}', "$.metrics", "at least 1"),
+        ("{}", "$.metrics", "missing"),
+        ('{"metrics": {"a": null}}', "$.metrics.a", "got null"),
+        ('{"metrics": {"a": {"b": 1}}}', "$.metrics.a", "got an object"),
+        ('{"metrics": {"a": [1]}}', "$.metrics.a", "got an array"),
         ('{"metrics": {"a": NaN}}', "$.metrics.a", "NaN"),
         ('{"metrics": {"a": 1e999}}', "$.metrics.a", "1.8e308"),
         (
@@ -64,15 +64,15 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
         ),
         ('{"metrics": {"a": "x\\u0000"}}', "$.metrics.a", "U+0000"),
         ('{"metrics": {"a\\u0000": 1}}', "$.metrics.a\x00", "U+0000"),
-        ('{"metrics": {"": 1}}', "$.metrics", "length >= 1"),
-        ('{"metrics": {"a": 1}, "temp": 3}', "$", "unknown field `temp`"),
-        ('{"metrics": {"a": 1}, "seq": 1.5}', "$.seq", "float"),
-        ('{"metrics": {"a": 1}, "msg_type": ""}', "$.msg_type", "length >= 1"),
+        ('{"metrics": {"": 1}}', "$.metrics", "at least 1"),
+        ('{"metrics": {"a": 1}, "temp": 3}', "$.temp", "unknown field"),
+        ('{"metrics": {"a": 1}, "seq": 1.5}', "$.seq", "expected a whole number, got a number"),
+        ('{"metrics": {"a": 1}, "msg_type": ""}', "$.msg_type", "at least 1"),
         ('{"metrics": {"a": 1}, "time": "1999-01-01T00:00:00Z"}', "$.time", "before 2000"),
         ('{"metrics": {"a": 1}, "time": 1780315200000}', "$.time", "milliseconds"),
         ("{bad", "$", "not JSON"),
-        (json.dumps({"metrics": {f"m{n}": n for n in range(65)}}), "$.metrics", "length <= 64"),
-        (json.dumps({"metrics": {f"m{n}": n for n in range(10_000)}}), "$.metrics", "<= 64"),
+        (json.dumps({"metrics": {f"m{n}": n for n in range(65)}}), "$.metrics", "at most 64"),
+        (json.dumps({"metrics": {f"m{n}": n for n in range(10_000)}}), "$.metrics", "at most 64"),
     ],
 )
 def test_the_field_and_the_reason_are_named_when_a_reading_is_wrong(

@@ -88,7 +88,7 @@ def test_device_pages_keep_to_their_budget_of_queries(
         ("devices_device_issue_key", (silent.pk,), 5),
         ("devices_device_pause", (silent.pk,), 5),
         ("devices_device_counts", (), 4),
-        ("devices_device_fleet", (), 5),
+        ("devices_device_fleet", (), 6),
     ):
         with django_assert_max_num_queries(budget):
             assert client.get(page(name, *args)).status_code == 200

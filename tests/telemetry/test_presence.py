@@ -126,6 +126,19 @@ def test_a_paused_device_is_not_judged_until_it_is_resumed(heard: Device) -> Non
     assert [state for _, state in transitions(heard)] == ["online", "paused", "late", "offline"]
 
 
+def test_a_resumed_device_that_was_heard_meanwhile_is_online(heard: Device) -> None:
+    presence_pause(device_ids=[heard.pk], by="ann", why="", ts=after(10))
+    heartbeats_store(heartbeats=[heartbeat(heard, after(300))])
+
+    presence_resume(device_ids=[heard.pk], by="bob", ts=after(301))
+
+    assert status(heard).state == "online"
+    assert status(heard).reason == "resumed by bob; heard 1 s before"
+    for moment in range(310, 401, 10):
+        sweep(moment)
+    assert status(heard).state == "late"
+
+
 def test_pausing_and_resuming_again_change_nothing(heard: Device) -> None:
     assert presence_resume(device_ids=[heard.pk], by="ann", ts=after(1)) == 0
     assert presence_pause(device_ids=[heard.pk], by="ann", why="", ts=after(2)) == 1
