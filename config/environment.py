@@ -54,6 +54,12 @@ class Environment:
             name, default, str, shape, lambda v: v.startswith(tuple(f"{s}://" for s in schemes))
         )
 
+    def valkey_url(self, name: str, default: str | None) -> str:
+        """Valkey's address with the scheme that every client knows, `redis` or `rediss`."""
+        url = self.url(name, default, ("redis", "rediss", "valkey", "valkeys"))
+        scheme, separator, rest = url.partition("://")
+        return f"{scheme.replace('valkey', 'redis')}{separator}{rest}"
+
     def check(self) -> None:
         if self._problems:
             raise ImproperlyConfigured(

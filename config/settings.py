@@ -9,6 +9,8 @@ from typing import Any
 import environ
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from config.environment import Environment
 
@@ -22,11 +24,11 @@ CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", "")
 BEHIND_TLS = env.flag("BEHIND_TLS", False)
 TRUSTED_PROXIES = env.names("TRUSTED_PROXIES", "")
 
+INGEST_URL = env.text("INGEST_URL", "")
+
 DATABASE_URL = env.url("DATABASE_URL", None, ("postgres", "postgresql"))
-VALKEY_URL = env.url("VALKEY_URL", None, ("redis", "rediss", "valkey", "valkeys"))
-INGEST_STREAM_URL = env.url(
-    "INGEST_STREAM_URL", VALKEY_URL, ("redis", "rediss", "valkey", "valkeys")
-)
+VALKEY_URL = env.valkey_url("VALKEY_URL", None)
+INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 
@@ -128,7 +130,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [VALKEY_URL], "prefix": "live"},
+        "CONFIG": {
+            # The layer itself tries again each second. The client's own patience would come on
+            # top: some ten seconds deaf after a restart of Valkey.
+            "hosts": [{"address": VALKEY_URL, "retry": Retry(NoBackoff(), 0)}],
+            "prefix": "live",
+        },
     }
 }
 
@@ -171,9 +178,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 
 # Celery. Names of tasks are "<app>.<what it does>"; results are not kept, the database holds them.
-CELERY_BROKER_URL = (
-    VALKEY_URL.replace("valkey", "redis", 1) if VALKEY_URL.startswith("valkey") else VALKEY_URL
-)
+CELERY_BROKER_URL = VALKEY_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3}
 CELERY_TASK_IGNORE_RESULT = True

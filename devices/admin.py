@@ -29,6 +29,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from devices.addresses import device_url
 from devices.credentials import credentials_revoke, gateway_credential_issue
 from devices.enrolment import token_issue, token_state, tokens_revoke
 from devices.models import (
@@ -122,6 +123,11 @@ class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
         return self.inlines if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Everybody who is added here may sign in here."""
+        obj.is_staff = obj.is_staff or not change
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(Group)
@@ -252,7 +258,7 @@ class TenantAdmin(ScopedAdmin):
             "title": f"New gateway key for {tenant}",
             "original": tenant,
             "key": issued.key,
-            "readings_url": request.build_absolute_uri(reverse("readings")),
+            "readings_url": device_url(request, "readings"),
             "about_unknown": UNKNOWN_DEVICES[Registration(tenant.registration)],
             "keys": reverse("admin:devices_credential_changelist"),
             "back": back,
@@ -536,7 +542,7 @@ class EnrolmentTokenAdmin(ChoosesSite, ScopedAdmin):
     ) -> HttpResponse:
         """The page that shows the token, once."""
         token: str = request.issued_token  # type: ignore[attr-defined]
-        enrol_url = request.build_absolute_uri(reverse("enrol"))
+        enrol_url = device_url(request, "enrol")
         code_text = json.dumps({"url": enrol_url, "token": token})
         context = {
             **self.admin_site.each_context(request),

@@ -5,15 +5,18 @@ from typing import NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models.functions import Coalesce
 
 from devices.models import Device, Registration, Tenant, device_id_validator
 
 
 class KnownDevice(NamedTuple):
-    """A device by our id; messages of a pending one wait until it is approved."""
+    """A device by our id; messages of a pending one wait until it is approved. `interval_s` is its
+    effective heartbeat interval in seconds."""
 
     id: int
     is_pending: bool
+    interval_s: int
 
 
 class Registered(NamedTuple):
@@ -26,8 +29,13 @@ class Registered(NamedTuple):
 def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, KnownDevice]:
     """Those of the devices that the tenant has, by their own names."""
     rows = Device.objects.filter(tenant_id=tenant_id, device_id__in=device_ids)
-    values = rows.order_by().values_list("device_id", "id", "is_pending")
-    return {name: KnownDevice(id_, pending) for name, id_, pending in values}
+    values = rows.order_by().values_list(
+        "device_id",
+        "id",
+        "is_pending",
+        Coalesce("expected_interval_s", "tenant__default_interval_s"),
+    )
+    return {name: KnownDevice(*rest) for name, *rest in values}
 
 
 def pending_among(*, ids: Collection[int]) -> set[int]:
@@ -49,7 +57,7 @@ def devices_register(*, tenant_id: int, device_ids: Collection[str]) -> Register
     Two that register the same devices at once get the same devices.
     """
     with transaction.atomic():
-        tenant = Tenant.objects.select_for_update().get(pk=tenant_id)
+        tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
         known = devices_find(tenant_id=tenant_id, device_ids=device_ids)
         refused = _refused(tenant, [name for name in device_ids if name not in known])
         wanted = [name for name in device_ids if name not in known and name not in refused]

@@ -31,12 +31,14 @@ class ReadingEntries(NamedTuple):
     refused: list[Refusal]
 
 
-def heartbeat_accept(*, message: HeartbeatMessage, origin: Origin) -> None:
-    """Returns once the heartbeat is on disk in the stream.
+def heartbeat_accept(*, message: HeartbeatMessage, origin: Origin) -> int:
+    """The device's interval in seconds, once the heartbeat is on disk in the stream.
 
     Raises InvalidMessage (no such device), ForeignDevice, StreamAway and OperationalError.
     """
-    append(heartbeat_entry(message=message, origin=origin))
+    device = device_of(message.body.device_id, origin.speaker)
+    append(heartbeat_entry(message=message, device=device, origin=origin))
+    return device.interval_s
 
 
 def readings_accept(
@@ -52,15 +54,13 @@ def readings_accept(
     return put.accepted, put.refused
 
 
-def heartbeat_entry(*, message: HeartbeatMessage, origin: Origin) -> HeartbeatEntry:
-    """The heartbeat, put to its device.
-
-    Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
-    """
-    body, speaker = message.body, origin.speaker
-    device = _device_of(body.device_id, speaker)
+def heartbeat_entry(
+    *, message: HeartbeatMessage, device: KnownDevice, origin: Origin
+) -> HeartbeatEntry:
+    """The heartbeat as it stands in the stream."""
+    body = message.body
     return HeartbeatEntry(
-        speaker.tenant_id,
+        origin.speaker.tenant_id,
         origin.received_at,
         origin.address,
         device.id,
@@ -103,11 +103,15 @@ def readings_entries(*, messages: Sequence[ReadingMessage], origin: Origin) -> R
     return ReadingEntries(entries, len(clear) + len(held), refusals)
 
 
-def _device_of(name: str | None, speaker: Speaker) -> KnownDevice:
+def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
+    """The device that a message is of, by the name in it.
+
+    Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
+    """
     if speaker.id is not None:
         if name not in (None, speaker.device_id):
             raise ForeignDevice(_foreign(speaker, name))
-        return KnownDevice(speaker.id, speaker.is_pending)
+        return KnownDevice(speaker.id, speaker.is_pending, speaker.interval_s)
     if name is None:
         raise InvalidMessage("$.device_id", "a gateway's message must name its device")
     resolved = directory.resolve(speaker, (name,))
@@ -124,7 +128,7 @@ def _devices_of(
     devices: dict[str | None, KnownDevice] = {}
     refused: dict[str | None, tuple[str, str, str]] = {}
     if speaker.id is not None:
-        own = KnownDevice(speaker.id, speaker.is_pending)
+        own = KnownDevice(speaker.id, speaker.is_pending, speaker.interval_s)
         for name in names:
             if name in (None, speaker.device_id):
                 devices[name] = own

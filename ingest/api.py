@@ -118,8 +118,8 @@ class HeartbeatView(DoorView):
     def accept(self, request: Request, origin: Origin) -> HeartbeatAccepted:
         data = body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
         message = heartbeat_decode(data, received_at=origin.received_at)
-        heartbeat_accept(message=message, origin=origin)
-        return HeartbeatAccepted(origin.received_at, origin.speaker.interval_s)
+        interval_s = heartbeat_accept(message=message, origin=origin)
+        return HeartbeatAccepted(origin.received_at, interval_s)
 
 
 class ReadingsView(DoorView):

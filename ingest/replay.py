@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from devices.registration import pending_among
 from ingest.ledger import Tally, tally_write
@@ -15,11 +15,10 @@ from ingest.models import RejectedMessage
 from ingest.refusal import InvalidMessage
 from ingest.rejected import DELETED, NOT_APPROVED, Reason, Rejection, row_of
 from ingest.storing import rows_store
-from telemetry.batches import StoreOutcome
+from telemetry.batches import StoreOutcome, devices_lock
 from telemetry.heartbeats import heartbeats_store
 from telemetry.models import DeviceStatus
 from telemetry.readings import readings_store
-from telemetry.sql import devicestatus
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
@@ -118,8 +117,7 @@ def _old(rows: Iterable[Row], ts: datetime) -> Callable[[Row], bool]:
     Locks the latest status of all the devices at once, in the order in which everybody does.
     """
     ids = {row.device_id for row in rows}
-    with connection.cursor() as cursor:
-        devicestatus.lock_existing(cursor, ids=ids)
+    devices_lock(ids=ids)
     statuses = DeviceStatus.objects.filter(device_id__in=ids)
     allowed = {
         device_id: interval_s + grace_s

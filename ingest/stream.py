@@ -96,7 +96,7 @@ def connection() -> redis.Redis:
     """The process's connections to the stream. A call that fails is not tried again here: the
     device or the drain tries again, knowing what it may repeat."""
     return redis.Redis.from_url(
-        settings.INGEST_STREAM_URL.replace("valkey", "redis", 1),
+        settings.INGEST_STREAM_URL,
         socket_timeout=5,
         socket_connect_timeout=1,
         retry=Retry(NoBackoff(), 0),

@@ -28,6 +28,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from devices.addresses import device_url
 from devices.admin import ChoosesSite, CredentialInline, KeyForm
 from devices.credentials import credential_issue
 from devices.models import Credential, Device
@@ -365,7 +366,7 @@ class DeviceAdmin(ChoosesSite, ScopedAdmin):
             "title": f"New key for {device}",
             "original": device,
             "key": key,
-            "heartbeat_url": request.build_absolute_uri(reverse("heartbeats")),
+            "heartbeat_url": device_url(request, "heartbeats"),
             "back": _url_of(device),
             "media": self.media,
         }

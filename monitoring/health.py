@@ -64,7 +64,7 @@ def _valkey_answers() -> bool:
 @cache
 def _valkey() -> redis.Redis:
     return redis.Redis.from_url(
-        settings.VALKEY_URL.replace("valkey", "redis", 1),
+        settings.VALKEY_URL,
         socket_timeout=2,
         socket_connect_timeout=1,
         retry=Retry(NoBackoff(), 0),

@@ -106,6 +106,7 @@ def run() -> None:
             database_url=endpoints.database_url,
             valkey_url=endpoints.valkey_url,
         )
+        env.setdefault("INGEST_URL", addresses.ingest_url)
         broker = Mosquitto(STATE) if os.environ.get("ROLLCALL_MQTT", "0") != "0" else None
         if broker:
             env["MQTT_URL"] = broker.url

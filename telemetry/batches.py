@@ -1,6 +1,6 @@
 """Stores a batch of messages of one kind, and moves the latest status of their devices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -38,6 +38,16 @@ class StoreOutcome(NamedTuple):
     stored: int
     duplicates: Sequence[int]
     unknown: Sequence[int]
+
+
+def devices_lock(*, ids: Collection[int]) -> None:
+    """Locks the latest status of devices until the transaction ends.
+
+    For those who store several batches in one transaction: to lock batch by batch would be to
+    lock in another order than others do, and they would wait for each other for ever.
+    """
+    with connection.cursor() as cursor:
+        devicestatus.lock_existing(cursor, ids=ids)
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from devices.credentials import Speaker
-from ingest.accept import Origin, heartbeat_entry, readings_entries
+from ingest.accept import Origin, device_of, heartbeat_entry, readings_entries
 from ingest.directory import directory
 from ingest.entries import Entry
 from ingest.keys import TenantCache
@@ -123,7 +123,8 @@ class _Batch:
             who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
             origin = Origin(who, published.received_at, None)
             try:
-                self.entries.append(heartbeat_entry(message=decoded, origin=origin))
+                own = device_of(decoded.body.device_id, who)
+                self.entries.append(heartbeat_entry(message=decoded, device=own, origin=origin))
                 self.accepted += 1
             except ForeignDevice as error:
                 self._refuse(published, "forbidden", str(error))

@@ -59,7 +59,7 @@ def members_form(tenant: Tenant, *added: tuple[str, Role]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "budget"),
     [
-        ("index", 4),
+        ("index", 5),
         ("devices_tenant_changelist", 5),
         ("devices_tenant_add", 4),
         ("devices_site_changelist", 5),

@@ -207,7 +207,7 @@ def test_what_became_of_each_is_said(acme: Fleet) -> None:
 
     answer = act(client, [first, second, third])
 
-    words = "1 stored, 1 duplicate, 1 still rejected: $: Object missing required field `metrics`."
+    words = "1 stored, 1 duplicate, 1 still rejected: $.metrics: this field is missing."
     assert notices(answer) == [words]
     assert LogEntry.objects.filter(change_message="Replayed.").count() == 2
     assert notices(act(client, [first, second])) == ["Nothing to replay: it was done before."]

@@ -137,7 +137,7 @@ def test_the_tenants_limit_holds(client: Client, acme: Fleet) -> None:
         ({"name": "x" * 121}, "$.name"),
         ({"name": "a\u0000b"}, "$.name"),
         ({"kind": "toaster"}, "$.kind"),
-        ({"site": "hall"}, "$"),
+        ({"site": "hall"}, "$.site"),
         ({"token": None}, "$.token"),
         ({"token": "x" * 129}, "$.token"),
     ],
