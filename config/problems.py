@@ -1,5 +1,6 @@
 """Every error of the API in one JSON shape: problem details (RFC 9457)."""
 
+import json
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -32,9 +33,7 @@ def problem(
     }
     if errors:
         body["errors"] = errors
-    return HttpResponse(
-        msgspec.json.encode(body), status=status, content_type="application/problem+json"
-    )
+    return HttpResponse(_encode(body), status=status, content_type="application/problem+json")
 
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
@@ -71,6 +70,14 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     if _wants_json(request):
         return problem(500, "Something went wrong on our side; it has been logged.")
     return defaults.server_error(request)
+
+
+def _encode(body: dict[str, Any]) -> bytes:
+    """As JSON; half a character, which a message's own words may hold, becomes a question mark."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _from_drf(exception: APIException) -> HttpResponse:

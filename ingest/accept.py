@@ -146,4 +146,4 @@ def _devices_of(
 
 
 def _foreign(speaker: Speaker, name: str | None) -> str:
-    return f"this key belongs to {speaker.device_id}, the message names {name}"
+    return f"This key belongs to {speaker.device_id}, the message names {name}"

@@ -96,27 +96,35 @@ class DoorView(APIView):
     content_negotiation_class = JsonAlways
     permission_classes = ()
     throttle_classes = ()
+    http_method_names = ("post",)
 
     def post(self, request: Request) -> HttpResponse:
         try:
-            answer = self.accept(request, origin_of(request))
+            data = self.read(request)
+            answer = self.accept(data, request, origin_of(request))
         except InvalidMessage as error:
             raise InvalidBody([{"field": error.field, "reason": error.reason}]) from None
         except ForeignDevice as error:
-            raise PermissionDenied(f"{error}.".capitalize()) from None
+            raise PermissionDenied(f"{error}.") from None
         except StreamAway as error:
             raise StreamUnavailable from error
         return HttpResponse(msgspec.json.encode(answer), status=202, content_type=JSON)
 
-    def accept(self, request: Request, origin: Origin) -> msgspec.Struct:
+    def read(self, request: Request) -> bytes:
+        """The body, before the time of receipt is taken."""
+        raise NotImplementedError
+
+    def accept(self, data: bytes, request: Request, origin: Origin) -> msgspec.Struct:
         raise NotImplementedError
 
 
 class HeartbeatView(DoorView):
     """`POST /api/v1/heartbeats`: 202 once the heartbeat is on disk in the stream."""
 
-    def accept(self, request: Request, origin: Origin) -> HeartbeatAccepted:
-        data = body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
+    def read(self, request: Request) -> bytes:
+        return body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
+
+    def accept(self, data: bytes, request: Request, origin: Origin) -> HeartbeatAccepted:
         message = heartbeat_decode(data, received_at=origin.received_at)
         interval_s = heartbeat_accept(message=message, origin=origin)
         return HeartbeatAccepted(origin.received_at, interval_s)
@@ -128,14 +136,16 @@ class ReadingsView(DoorView):
     Where none is good the answer is 400, or 403 if all are for another device.
     """
 
-    def accept(self, request: Request, origin: Origin) -> ReadingsAccepted:
-        data = body_read(request, MAX_BYTES, (JSON, NDJSON))
+    def read(self, request: Request) -> bytes:
+        body = body_read(request, MAX_BYTES, (JSON, NDJSON))
         try:
-            data = unpack(data, encoding=request.META.get("HTTP_CONTENT_ENCODING", "").lower())
+            return unpack(body, encoding=request.META.get("HTTP_CONTENT_ENCODING", "").lower())
         except BodyTooLong:
             raise BodyTooLarge(MAX_BYTES) from None
         except UnknownEncoding as error:
             raise UnsupportedMediaType(str(error), "Send it plain or with gzip.") from None
+
+    def accept(self, data: bytes, request: Request, origin: Origin) -> ReadingsAccepted:
         lines = request._request.content_type == NDJSON
         decoded = readings_decode(data, lines=lines, received_at=origin.received_at)
         accepted, refused = readings_accept(messages=decoded.messages, origin=origin)
@@ -163,14 +173,14 @@ def client_address(request: HttpRequest) -> str | None:
 @lru_cache(maxsize=10_000)
 def _address(text: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ipaddress.ip_address(text.partition("%")[0]))
     except ValueError:
         return None
 
 
 def _raise_refused(refusals: list[Refusal], *, is_single: bool) -> None:
     if all(refusal.code == "forbidden" for refusal in refusals):
-        raise PermissionDenied(f"{refusals[0].reason}.".capitalize())
+        raise PermissionDenied(f"{refusals[0].reason}.")
     errors = [_as_json(refusal) for refusal in refusals]
     if is_single:
         del errors[0]["index"]

@@ -6,7 +6,8 @@ position is only taken out of the stream.
 """
 
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from datetime import date
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 250
 COLLECT_EVERY_S = 1.0
+# How many entries a run begins with, before it knows how large they are.
+FIRST_ENTRIES = 100
+BYTES_AT_ONCE = 16 * 1024 * 1024
+DAYS_AT_ONCE = 200
 # A transaction costs as much as storing some hundred entries, so after a small batch the next one
 # is given time to grow: 20 transactions a second instead of 100, for 50 ms that nobody notices.
 GATHER_BELOW = 500
@@ -76,9 +81,22 @@ class _Drain:
     def __init__(self, shard: int) -> None:
         self.shard = shard
         self.identity = stream.identity_ensure(shard)
-        self.position = _entry_order(position_read(shard=shard, identity=self.identity))
-        self.entries_at_once = settings.INGEST_DRAIN_BATCH
+        self.position = self._position()
+        self.entries_at_once = FIRST_ENTRIES
         self._collected_at = 0.0
+
+    def _position(self) -> tuple[int, int]:
+        """Up to which entry this stream is stored.
+
+        A stream that has not come so far is not the one that was stored, but an older state of
+        it: it gets an identity of its own, and what it holds is stored, once more if need be.
+        """
+        position = _entry_order(position_read(shard=self.shard, identity=self.identity))
+        if position <= _entry_order(stream.last_id(self.shard)):
+            return position
+        log.error("shard %d has fallen back behind what is stored of it", self.shard)
+        self.identity = stream.identity_renew(self.shard)
+        return (0, 0)
 
     def finish_left(self) -> None:
         """Stores or takes out what an earlier run was given and did not finish."""
@@ -91,9 +109,9 @@ class _Drain:
             return
         read = self._read(batch)
         new = [one for one in read if _entry_order(one.waiting.entry_id) > self.position]
-        if new:
-            self._store_new([one.entry for one in new], new[-1].waiting.entry_id)
-            self.position = _entry_order(new[-1].waiting.entry_id)
+        for part in _parts(new):
+            self._store_new([one.entry for one in part], part[-1].waiting.entry_id)
+            self.position = _entry_order(part[-1].waiting.entry_id)
         stream.finish(self.shard, [one.finished() for one in read])
         self._adapt(read)
 
@@ -129,10 +147,28 @@ class _Drain:
         position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())
 
     def _adapt(self, read: Sequence[_Read]) -> None:
-        """Entries hold one message or thousands: reads about INGEST_DRAIN_BATCH messages."""
+        """Entries hold one message or thousands: reads about INGEST_DRAIN_BATCH messages, and no
+        more than BYTES_AT_ONCE."""
         if read:
-            mean = sum(one.entry.count for one in read) / len(read)
-            self.entries_at_once = max(1, round(settings.INGEST_DRAIN_BATCH / max(1.0, mean)))
+            messages = sum(one.entry.count for one in read) / len(read)
+            size = sum(len(one.waiting.data) for one in read) / len(read)
+            fitting = min(settings.INGEST_DRAIN_BATCH / max(1, messages), BYTES_AT_ONCE / size)
+            self.entries_at_once = max(1, min(round(fitting), 2 * self.entries_at_once))
+
+
+def _parts(read: Sequence[_Read]) -> Iterator[list[_Read]]:
+    """The entries in runs that span at most about DAYS_AT_ONCE different days: a transaction
+    locks each chunk that it writes to, and has not locks without end."""
+    part: list[_Read] = []
+    days: set[date] = set()
+    for one in read:
+        part.append(one)
+        days.update(one.entry.days)
+        if len(days) >= DAYS_AT_ONCE:
+            yield part
+            part, days = [], set()
+    if part:
+        yield part
 
 
 def _rows(

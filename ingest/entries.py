@@ -6,7 +6,7 @@ defaults.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -34,6 +34,11 @@ class HeartbeatEntry(Struct, frozen=True, gc=False, array_like=True, tag="hb"):
     @property
     def count(self) -> int:
         return 1
+
+    @property
+    def days(self) -> set[date]:
+        """The days, in UTC, on which its messages were said."""
+        return {(self.time or self.received_at).date()}
 
     def rows(self) -> Iterator[IncomingHeartbeat]:
         yield IncomingHeartbeat(
@@ -73,6 +78,11 @@ class ReadingsEntry(Struct, frozen=True, gc=False, array_like=True, tag="rd"):
     @property
     def count(self) -> int:
         return len(self.readings)
+
+    @property
+    def days(self) -> set[date]:
+        """The days, in UTC, on which its messages were said."""
+        return {one.time.date() for one in self.readings}
 
     def rows(self) -> Iterator[IncomingReading]:
         tenant_id, received_at = self.tenant_id, self.received_at

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -162,7 +162,7 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
         metrics = msgspec.json.decode(part)["metrics"]
     except msgspec.DecodeError as broken:  # further on than the wrong value
         return InvalidMessage("$", not_json(broken))
-    for name, value in metrics.items():
+    for name, value in metrics.items() if isinstance(metrics, dict) else ():
         try:
             msgspec.convert({name: value}, dict[Name, Value])
         except msgspec.ValidationError:
@@ -178,7 +178,10 @@ def _message(
     return ReadingMessage(
         position,
         body.device_id,
-        received_at if body.time is None else device_time(body.time, received_at=received_at),
+        # Messages of one request without a time are told apart by where they stand in it.
+        received_at + timedelta(microseconds=position)
+        if body.time is None
+        else device_time(body.time, received_at=received_at),
         body.seq,
         body.msg_type,
         body.site or body.site_id,

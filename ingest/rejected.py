@@ -38,8 +38,7 @@ def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
     if not rejections:
         return
     tenant_ids = {rejection.row.tenant_id for rejection in rejections}
-    tenants = Tenant.objects.select_for_update(no_key=True).filter(id__in=tenant_ids)
-    existing = {tenant.pk for tenant in tenants.order_by("id")}
+    existing = set(Tenant.objects.filter(id__in=tenant_ids).values_list("id", flat=True))
     names = _names({rejection.row.device_id for rejection in rejections})
     RejectedMessage.objects.bulk_create(
         (

@@ -169,6 +169,20 @@ def identity_ensure(shard: int) -> str:
     return str(identity.decode())
 
 
+def identity_renew(shard: int) -> str:
+    """Another identity for the shard's stream, which is not what it was."""
+    identity = secrets.token_hex(16)
+    connection().set(f"{stream_key(shard)}:identity", identity)
+    return identity
+
+
+def last_id(shard: int) -> bytes:
+    """The id of the newest entry that the stream ever had."""
+    information: Any = connection().xinfo_stream(stream_key(shard))
+    last: bytes = information["last-generated-id"]
+    return last
+
+
 def read_left(shard: int, *, after: bytes, count: int) -> list[Waiting]:
     """Entries that a drain was given and did not finish, from `after` on."""
     answer = connection().xreadgroup(GROUP, CONSUMER, {stream_key(shard): after}, count=count)

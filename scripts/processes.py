@@ -49,7 +49,7 @@ def commands(addresses: Addresses) -> dict[str, list[str]]:
             f"--host={addresses.host}",
             f"--port={addresses.ingest_port}",
             "--workers=1",
-            "--blocking-threads=8",
+            "--blocking-threads=64",
             "--no-ws",
             "--log-level=warning",
         ],

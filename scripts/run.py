@@ -5,6 +5,7 @@ var/.
 """
 
 import argparse
+import fcntl
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import IO
 
 from scripts.mosquitto import Mosquitto
 from scripts.processes import BIN, ROOT, Addresses, commands, environment
@@ -83,7 +85,7 @@ def main() -> int:
             stop(erase=options.erase)
         else:
             run()
-    except (RunError, ServiceError) as error:
+    except (RunError, ServiceError, TimeoutError) as error:
         print(f"rollcall: {error}", file=sys.stderr)
         return 1
     return 0
@@ -92,7 +94,8 @@ def main() -> int:
 def run() -> None:
     """Brings everything up, says where it is, and stays until it is told to stop."""
     began = time.monotonic()
-    if _supervisor_pid():
+    lock = _lock()
+    if lock is None or _supervisor_pid():
         raise RunError("it runs already; `make stop` stops it.")
     addresses = _addresses()
     _check_settings()
@@ -130,6 +133,20 @@ def stop(*, erase: bool = False) -> None:
         services.erase()
     else:
         services.down()
+
+
+def _lock() -> IO[str] | None:
+    """Held by this process until it ends, so that two never start at once; None if it is taken."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    file = (STATE / "run.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    # The processes that are started must not hold it on.
+    os.set_inheritable(file.fileno(), False)
+    return file
 
 
 def _addresses() -> Addresses:

@@ -21,6 +21,8 @@ class Incoming(Protocol):
     def device_id(self) -> int: ...
     @property
     def said_at(self) -> datetime: ...
+    @property
+    def received_at(self) -> datetime: ...
     def sign(self) -> SignOfLife: ...
 
 
@@ -84,9 +86,14 @@ def _youngest(rows: Sequence[Row]) -> dict[int, Row]:
     youngest: dict[int, Row] = {}
     for row in rows:
         best = youngest.get(row.device_id)
-        if best is None or row.said_at >= best.said_at:
+        if best is None or _told_at(row) >= _told_at(best):
             youngest[row.device_id] = row
     return youngest
+
+
+def _told_at(row: Incoming) -> datetime:
+    """A time ahead of ours is a wrong clock's, and says nothing of the order."""
+    return min(row.said_at, row.received_at)
 
 
 def _transition(heard: Heard) -> PresenceTransition:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from telemetry import reasons
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_BATCH = 5000
 # A sweep that comes this much later than the one before means that nobody was listening.
-DEAF_AFTER = timedelta(seconds=60)
+DEAF_AFTER = timedelta(seconds=max(60.0, 3 * settings.PRESENCE_SWEEP_S))
 
 
 class SweepResult(NamedTuple):

@@ -86,6 +86,9 @@ FROM judged n
 WHERE s.device_id = n.device_id
   AND NOT n.live
   AND n.received_at > coalesce(s.last_seen, '-infinity')
+  -- The first of those that are old by the same amount stays, or a device that speaks often would
+  -- never have two that are 5 s apart.
+  AND coalesce(abs(n.skew_s - s.skew_candidate_s) > 3, true)
 """
 
 # Deadlines are computed here: late_at only says when to look.

@@ -185,5 +185,29 @@ def test_the_socket_is_closed_when_it_sends_what_nobody_understands(stack: Stack
             await socket.receive(timeout=10)
             return socket.close_code
 
-    for text in ("{", "[]", '{"type": "watch"}', '{"type": "watch", "ids": ["1"]}'):
+    for text in ("{", "[]", "[" * 50_000, '{"type": "watch"}', '{"type": "watch", "ids": ["1"]}'):
         assert asyncio.run(close_code(text)) == 4400
+
+
+@pytest.mark.parametrize(
+    "lock_out",
+    [
+        "UPDATE auth_user SET is_active = false WHERE username = %s",
+        "DELETE FROM devices_membership WHERE user_id = "
+        "(SELECT id FROM auth_user WHERE username = %s)",
+    ],
+)
+def test_who_is_locked_out_hears_nothing_more(stack: Stack, lock_out: str) -> None:
+    tenant_id = add_tenant(stack)
+    (device,) = add_devices(stack, tenant_id, ["phone"])
+    member = add_staff(stack, tenant_id)
+
+    async def close_code() -> int | None:
+        async with live_socket(stack, await session_cookie(stack, member)) as socket:
+            query(stack, lock_out, member)
+            await socket.send_json({"type": "watch", "ids": [device.id]})
+            message = await socket.receive(timeout=10)
+            assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+            return socket.close_code
+
+    assert asyncio.run(close_code()) == 4401

@@ -11,7 +11,7 @@ from ingest import stream
 from ingest.drain import drain_run
 from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
 from ingest.ledger import balance_read
-from ingest.models import LedgerMinute, RejectedMessage
+from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
@@ -217,6 +217,29 @@ def test_a_shard_has_one_line_of_drains(acme: Fleet) -> None:
 
     assert drain(turn=first) is None
     assert drain(turn=started_by_beat) is not None
+
+
+def test_messages_of_thousands_of_days_are_stored_in_several_transactions(acme: Fleet) -> None:
+    day = 86_400
+    append(acme, *(reading(acme.device, -day * n) for n in range(300)))
+    append(acme, *(reading(acme.device, -day * n) for n in range(300, 600)))
+
+    drain()
+
+    assert Reading.objects.count() == 600
+    assert balance_read().residual == 0
+
+
+def test_a_stream_that_fell_back_loses_nothing(acme: Fleet) -> None:
+    append(acme, reading(acme.device, 1))
+    drain()
+    later = stream.last_id(0).split(b"-")[0]
+    DrainPosition.objects.update(entry_id=f"{int(later) + 60_000}-0")
+    append(acme, reading(acme.device, 2))
+
+    drain()
+
+    assert Reading.objects.count() == 2
 
 
 def _encoded(fleet: Fleet, *readings: EntryReading) -> bytes:

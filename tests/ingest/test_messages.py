@@ -112,3 +112,9 @@ def test_any_body_is_accepted_or_refused_in_words(body: str | bytes) -> None:
     except InvalidMessage as refused:
         assert refused.field.startswith("$")
         assert refused.reason
+
+
+@pytest.mark.parametrize("body", [b'{"\\ud800": NaN}', b'{"a": 1, "\\ud800": 1e999}'])
+def test_half_a_character_is_refused_in_words(body: bytes) -> None:
+    with pytest.raises(InvalidMessage):
+        decode(body)

@@ -172,3 +172,29 @@ def test_too_large_bodies_and_other_types_are_refused(client: Client, acme: Flee
     assert_problem(
         post(client, acme.key, gzip.compress(b"[]")[:-3], HTTP_CONTENT_ENCODING="gzip"), 400
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"metrics": {"\\ud800": NaN}}',
+        '{"metrics": {"a": {}}, "metrics": 5}',
+        '[{"metrics": {"a": []}, "metrics": [1]}]',
+        '{"\\ud800": NaN}',
+    ],
+)
+def test_odd_bodies_are_refused_with_400(client: Client, acme: Fleet, body: str) -> None:
+    assert_problem(post(client, acme.key, body), 400)
+
+
+def test_options_are_refused_as_any_other_method(client: Client, acme: Fleet) -> None:
+    answer = client.options(PATH, headers={"Authorization": f"Bearer {acme.key}"})
+
+    assert_problem(answer, 405)
+
+
+def test_readings_without_a_time_are_told_apart(client: Client, acme: Fleet) -> None:
+    post(client, acme.key, [reading(a=1), reading(b=2), reading(c=3)])
+
+    (entry,) = entries()
+    assert len({one.time for one in entry.readings}) == 3

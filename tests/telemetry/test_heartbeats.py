@@ -222,3 +222,23 @@ def test_hypertables_keep_their_keys_and_have_the_intervals_of_the_settings(db: 
         "telemetry_reading": timedelta(days=1),
     }
     assert key == "PRIMARY KEY (device_id, bucket)"
+
+
+def test_a_wrong_clock_is_recognised_though_its_device_speaks_often(acme: Fleet) -> None:
+    behind = timedelta(hours=3)
+    for n in range(5):
+        seen = after(2 * n)
+        heartbeats_store(heartbeats=[heartbeat(acme.device, seen, time=seen - behind)])
+
+    assert status(acme.device).state == "online"
+
+
+def test_a_time_ahead_does_not_hide_a_later_heartbeat_of_the_batch(acme: Fleet) -> None:
+    heartbeats_store(
+        heartbeats=[
+            heartbeat(acme.device, T0, time=after(3600)),
+            heartbeat(acme.device, after(60)),
+        ]
+    )
+
+    assert status(acme.device).last_seen == after(60)
