@@ -8,21 +8,27 @@ they are sent. Without it every change of one's tenants is sent.
 """
 
 import asyncio
+import logging
+from contextlib import suppress
 from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import User
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from devices.tenancy import is_operator, tenants_visible_to
 from monitoring.live import OPERATORS, change_as_json, status_as_change, tenant_group
 from telemetry.models import DeviceStatus
 
+log = logging.getLogger(__name__)
+
 MAX_WATCHED = 500
 NOT_SIGNED_IN = 4401
 NOT_UNDERSTOOD = 4400
 TOO_SLOW = 4408
+TRY_AGAIN_LATER = 1013
 RECHECK_S = 15
 SLOW_AFTER_S = 10
 
@@ -43,10 +49,15 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.accept()
-        if not await self._join():
+        try:
+            if not await self._join():
+                return
+            # Comes back through the layer: who is greeted really hears what is sent to the groups.
+            await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
+        except (RedisError, OSError) as error:
+            log.warning("a socket is sent away, Valkey does not answer: %s", error)
+            await self.close(code=TRY_AGAIN_LATER)
             return
-        # Comes back through the layer: who is greeted really hears what is sent to the groups.
-        await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
         self.rechecks = asyncio.create_task(self._recheck())
 
     async def subscribed(self, message: dict[str, Any]) -> None:
@@ -55,7 +66,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         if self.rechecks is not None:
             self.rechecks.cancel()
-        await self._leave(self.joined)
+        with suppress(RedisError, OSError):  # what is not heard need not be left
+            await self._leave(self.joined)
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
@@ -99,8 +111,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_S)
-            if not await self._join():
-                return
+            try:
+                if not await self._join():
+                    return
+            except (RedisError, OSError) as error:
+                log.warning("access is asked again later, Valkey does not answer: %s", error)
 
     async def _send_devices(self, devices: list[dict[str, Any]]) -> None:
         await self._send({"type": "devices", "server_time": _now(), "devices": devices})

@@ -1,5 +1,6 @@
 """A person who signs in and watches /ws/live."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ import aiohttp
 
 from scripts.stack import Stack
 from tests.stack_data import PASSWORD
+
+TRY_AGAIN_LATER = 1013
 
 
 async def session_cookie(stack: Stack, user: str) -> str:
@@ -30,15 +33,41 @@ async def session_cookie(stack: Stack, user: str) -> str:
 async def live_socket(
     stack: Stack, cookie: str | None, *, hello: bool = True
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """An open socket; with `hello` it has said hello, and is in its groups."""
+    """An open socket; with `hello` it has said hello, and is in its groups.
+
+    One that is told to try again later does, as the pages do.
+    """
     cookies = {"sessionid": cookie} if cookie else {}
-    async with (
-        aiohttp.ClientSession(cookies=cookies) as session,
-        session.ws_connect(f"{stack.portal_url}/ws/live", origin=stack.portal_url) as socket,
-    ):
-        if hello:
-            assert (await socket.receive_json(timeout=10))["type"] == "hello"
-        yield socket
+    async with aiohttp.ClientSession(cookies=cookies) as session:
+        socket = await _connected(session, stack)
+        async with asyncio.timeout(15):
+            while hello and not await _greeted(socket):
+                await asyncio.sleep(0.1)
+                socket = await _connected(session, stack)
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+
+async def _connected(
+    session: aiohttp.ClientSession, stack: Stack
+) -> aiohttp.ClientWebSocketResponse:
+    while True:
+        try:
+            return await session.ws_connect(f"{stack.portal_url}/ws/live", origin=stack.portal_url)
+        except aiohttp.WSServerHandshakeError as error:
+            assert error.status in (500, 503), error
+            await asyncio.sleep(0.1)
+
+
+async def _greeted(socket: aiohttp.ClientWebSocketResponse) -> bool:
+    message = await socket.receive(timeout=10)
+    if message.type is aiohttp.WSMsgType.TEXT:
+        assert message.json()["type"] == "hello"
+        return True
+    assert socket.close_code == TRY_AGAIN_LATER, socket.close_code
+    return False
 
 
 async def next_devices(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
