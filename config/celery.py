@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from celery import Celery
-from celery.signals import beat_init, setup_logging
+from celery.signals import beat_init, setup_logging, task_prerun
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -18,6 +18,16 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_django_logging(**kwargs: Any) -> None:
     """A receiver here makes Celery leave the LOGGING setting alone."""
+
+
+@task_prerun.connect
+def drop_broken_connections(**kwargs: Any) -> None:
+    """Since tasks share connections (CELERY_DB_REUSE_MAX), one that broke would stay for many."""
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred:
+            connection.close_if_unusable_or_obsolete()
 
 
 @beat_init.connect

@@ -90,7 +90,16 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "devices.middleware.ScopeMiddleware",
 ]
+# Who somebody is has to be known before there is a scope; the API opens its own.
+UNSCOPED_PATHS = (
+    "/accounts/",
+    "/api/",
+    "/admin/login/",
+    "/admin/logout/",
+    "/admin/password_change/",
+)
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -203,6 +212,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ingest.replay_approved",
         "schedule": 3.0,
         "options": {"expires": 3},
+    },
+    "ingest.replay_requested": {
+        "task": "ingest.replay_requested",
+        "schedule": 2.0,
+        "options": {"expires": 2},
     },
     "ingest.presence_sweep": {
         "task": "ingest.presence_sweep",

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 
 from devices.credentials import (
@@ -20,6 +20,7 @@ from devices.credentials import (
     secret_hash,
 )
 from devices.models import Device, EnrolmentToken, Tenant, device_id_validator
+from devices.scope import tenant_scope
 
 KEY_LABEL = "enrolled"
 
@@ -63,7 +64,6 @@ def tokens_revoke(*, ids: Sequence[int], ts: datetime) -> int:
     return EnrolmentToken.objects.filter(id__in=ids, revoked_at=None).update(revoked_at=ts)
 
 
-@transaction.atomic
 def device_enrol(
     *, token: str, device_id: str, name: str, kind: Device.Kind, ts: datetime
 ) -> Enrolled:
@@ -72,7 +72,14 @@ def device_enrol(
     Raises TokenRefused, DeviceIdRefused, DeviceExists and DeviceLimitReached; then nothing
     changed, and the token may be used as often as before.
     """
-    found = _token(token, ts)
+    prefix, secret = _split(token)
+    with tenant_scope(tenant_ids=_tenants_of(prefix)):
+        return _enrol(_token(prefix, secret, ts), device_id, name, kind, ts)
+
+
+def _enrol(
+    found: EnrolmentToken, device_id: str, name: str, kind: Device.Kind, ts: datetime
+) -> Enrolled:
     _use(found, ts)
     # From here on no other enrolment or registration adds a device to this tenant.
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=found.tenant_id)
@@ -95,11 +102,22 @@ def token_state(token: EnrolmentToken, *, ts: datetime) -> str:
     return "" if token.uses_left else "used up"
 
 
-def _token(text: str, ts: datetime) -> EnrolmentToken:
+def _split(text: str) -> tuple[str, str]:
     marker, _, rest = text.partition("_")
     prefix, _, secret = rest.partition("_")
-    tokens = EnrolmentToken.objects.select_related("tenant")
-    found = tokens.filter(prefix=prefix).first() if marker == "rt" and prefix.isalnum() else None
+    return (prefix, secret) if marker == "rt" and prefix.isalnum() else ("", "")
+
+
+def _tenants_of(prefix: str) -> list[int]:
+    """The tenant whose token this is, which has to be known before there is a scope; or none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT devices_enrolmenttoken_tenant(%s)", [prefix])
+        (tenant_id,) = cursor.fetchone()
+    return [] if tenant_id is None else [tenant_id]
+
+
+def _token(prefix: str, secret: str, ts: datetime) -> EnrolmentToken:
+    found = EnrolmentToken.objects.select_related("tenant").filter(prefix=prefix).first()
     if found is None or not hmac.compare_digest(bytes(found.secret_sha256), secret_hash(secret)):
         raise TokenRefused("this enrolment token is unknown")
     if state := token_state(found, ts=ts):

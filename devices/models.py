@@ -250,3 +250,22 @@ class EnrolmentToken(models.Model):
     def clean(self) -> None:
         if self.site is not None and self.site.tenant_id != self.tenant_id:
             raise ValidationError({"site": "This site belongs to another tenant."})
+
+
+class OperatorAccess(models.Model):
+    """A request of somebody who sees all tenants: who, when and what."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    username = models.CharField(max_length=150)
+    method = models.CharField(max_length=8)
+    path = models.CharField(max_length=500)
+    address = models.GenericIPAddressField(null=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "operator access"
+        ordering = ("-id",)
+        indexes = (models.Index(fields=("at",), name="operator_access_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.username} {self.method} {self.path}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import connection
 from django.db.models import Model, QuerySet
 
 from devices.models import Membership, Tenant
@@ -14,13 +15,20 @@ Role = Membership.Role
 
 RANKS = (Role.VIEWER, Role.MANAGER, Role.OWNER)
 
+# A function of the database's, for this has to be known before there is a scope to read it in.
+ROLES_OF = "SELECT tenant_id, role FROM devices_roles_of(%s)"
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a person may do: the role in each tenant by its id; an operator may do everything."""
+    """What a person may do: the role in each tenant by its id; an operator may do everything.
+
+    `user_id` is the person's; None if nobody is signed in.
+    """
 
     is_operator: bool
     roles: Mapping[int, Role]
+    user_id: int | None = None
 
     def allows(self, role: Role, tenant_id: int | None = None) -> bool:
         """True if the person has this role or a higher one there; without a tenant: anywhere."""
@@ -49,20 +57,13 @@ def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
     if not user.is_active or user.pk is None:
         return Access(False, {})
     if is_operator(user):
-        return Access(True, {})
-    held = Membership.objects.filter(user_id=user.pk).values_list("tenant_id", "role")
-    return Access(False, {tenant_id: Role(role) for tenant_id, role in held})
+        return Access(True, {}, user.pk)
+    with connection.cursor() as cursor:
+        cursor.execute(ROLES_OF, [user.pk])
+        roles = {tenant_id: Role(role) for tenant_id, role in cursor.fetchall()}
+    return Access(False, roles, user.pk)
 
 
 def is_operator(user: AbstractBaseUser | AnonymousUser) -> bool:
     """Operators run the installation and see every tenant."""
     return bool(user.is_active and getattr(user, "is_superuser", False))
-
-
-def tenants_visible_to(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Tenant]:
-    """The tenants that the person is a member of; all of them for an operator; else none."""
-    if not user.is_active or user.pk is None:
-        return Tenant.objects.none()
-    if is_operator(user):
-        return Tenant.objects.all()
-    return Tenant.objects.filter(memberships__user_id=user.pk)

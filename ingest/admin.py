@@ -1,7 +1,6 @@
 """The admin of what happened at the door: rejected messages, and the ledger's page."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RadioFilter
@@ -29,14 +27,12 @@ from ingest.ledger_page import ledger_context
 from ingest.models import RejectedMessage
 from ingest.refusal import InvalidMessage
 from ingest.rejected import payload_check, rejected_edit
-from ingest.replay import ReplayOutcome, rejected_replay
+from ingest.replay import replay_request
 
 PER_PAGE = 50
-# How many different reasons a message about a replay names.
-REASONS_SHOWN = 3
 ABOUT_REPLAY = (
-    "It is put to the database once more. If it is stored, the ledger counts it as stored and not "
-    "as rejected; if not, it stays here with the new reason."
+    "Within seconds it is put to the database once more. If it is stored, the ledger counts it as "
+    "stored and not as rejected; if not, it stays here with the new reason."
 )
 
 
@@ -135,7 +131,9 @@ class RejectedMessageAdmin(ScopedAdmin):
     @display(description="replayed", ordering="replayed_at")
     def replayed(self, message: RejectedMessage) -> SafeString:
         if message.replayed_at is None:
-            return format_html('<span class="key">{}</span>', "waiting")
+            asked = message.replay_requested_by
+            words = f"replay asked for by {asked}" if asked else "waiting"
+            return format_html('<span class="key">{}</span>', words)
         return format_html(
             '<span class="key key--in-force">{} UTC</span><span class="rc-second">by {}</span>',
             message.replayed_at.strftime("%Y-%m-%d %H:%M"),
@@ -205,11 +203,12 @@ class RejectedMessageAdmin(ScopedAdmin):
         return self.ask(request, question)
 
     def _replay(self, request: HttpRequest, ids: Sequence[int]) -> None:
-        ts = timezone.now()
-        outcome = rejected_replay(ids=ids, by=request.user.get_username(), ts=ts)
-        _log(request, ids, ts)
-        say = messages.warning if outcome.rejected else messages.success
-        say(request, said(outcome))
+        waiting = RejectedMessage.objects.filter(pk__in=ids, replayed_at=None)
+        _log(request, waiting)
+        if count := replay_request(ids=ids, by=request.user.get_username()):
+            messages.success(request, f"Messages that are being replayed: {count}.")
+        else:
+            messages.warning(request, "Nothing to replay: it was done before, or is under way.")
 
     def get_urls(self) -> list[URLPattern]:
         """With the ledger, whose rows have no pages of their own."""
@@ -250,27 +249,12 @@ def laid_out(payload: str) -> str:
         return payload
 
 
-def said(outcome: ReplayOutcome) -> str:
-    """`3 stored, 1 duplicate, 1 still rejected: <reason>.`"""
-    if outcome == ReplayOutcome():
-        return "Nothing to replay: it was done before."
-    counts = [f"{outcome.stored} stored"]
-    if outcome.duplicate:
-        counts.append(f"{outcome.duplicate} duplicate")
-    if not outcome.rejected:
-        return ", ".join(counts) + "."
-    shown = "; ".join(outcome.errors[:REASONS_SHOWN])
-    more = "; …" if len(outcome.errors) > REASONS_SHOWN else ""
-    return f"{', '.join(counts)}, {outcome.rejected} still rejected: {shown}{more}."
-
-
-def _log(request: HttpRequest, ids: Sequence[int], ts: datetime) -> None:
-    """Who replayed what stands in the history of each message."""
-    stored = RejectedMessage.objects.filter(pk__in=ids, replayed_at=ts)
-    if stored.exists() and request.user.pk:
+def _log(request: HttpRequest, asked: QuerySet[RejectedMessage]) -> None:
+    """Who had what replayed stands in the history of each message."""
+    if asked.exists() and request.user.pk:
         LogEntry.objects.log_actions(
             user_id=request.user.pk,
-            queryset=stored,
+            queryset=asked,
             action_flag=CHANGE,
-            change_message="Replayed.",
+            change_message="Had it replayed.",
         )

@@ -10,6 +10,7 @@ from django.db import OperationalError
 from devices.credentials import Speaker
 from devices.models import Registration
 from devices.registration import KnownDevice, devices_find, devices_register
+from devices.scope import tenant_scope
 
 REMEMBER_S = 30
 # One that waits for approval is asked for again soon.
@@ -53,7 +54,8 @@ class Directory:
         if not missing:
             return Resolved(found, {})
         try:
-            asked = _ask(speaker, missing)
+            with tenant_scope(tenant_ids=[tenant_id]):
+                asked = _ask(speaker, missing)
         except OperationalError:
             if len(stale) < len(missing):
                 raise

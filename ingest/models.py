@@ -76,11 +76,19 @@ class RejectedMessage(models.Model):
     shard = models.PositiveSmallIntegerField()
     replayed_at = models.DateTimeField(null=True)
     replayed_by = models.CharField(max_length=150, blank=True)
+    replay_requested_by = models.CharField(
+        max_length=150, blank=True, default="", db_default="", help_text="Empty: nobody waits."
+    )
 
     class Meta:
         db_table = "ingest_rejectedmessage"
         ordering = ("-id",)
         indexes = (
+            models.Index(
+                fields=("replay_requested_by",),
+                name="rejected_requested",
+                condition=~Q(replay_requested_by=""),
+            ),
             models.Index(
                 fields=("device",),
                 name="rejected_held",

@@ -1,6 +1,9 @@
-"""Stores rejected messages after all: those that people replay, and those of approved devices."""
+"""Stores rejected messages after all: those that people replay, and those of approved devices.
 
-from collections import Counter
+People ask for a replay in their tenant's scope, where nobody writes history; the worker does it.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -24,7 +27,7 @@ from telemetry.sql.reading import IncomingReading
 
 # How many messages one transaction replays, and how many of approved devices one run does.
 AT_ONCE = 500
-APPROVED_AT_ONCE = 5000
+APPROVED_AT_ONCE = REQUESTED_AT_ONCE = 5000
 BY_APPROVAL = "approval"
 
 Row = IncomingHeartbeat | IncomingReading
@@ -46,6 +49,27 @@ class ReplayOutcome(NamedTuple):
             self.rejected + other.rejected,
             tuple(dict.fromkeys((*self.errors, *other.errors))),
         )
+
+
+def replay_request(*, ids: Sequence[int], by: str) -> int:
+    """Has the messages replayed within seconds, for whom `by` names; returns how many.
+
+    Those that were replayed, or wait for it already, count for nothing.
+    """
+    waiting = RejectedMessage.objects.filter(id__in=ids, replayed_at=None, replay_requested_by="")
+    return waiting.update(replay_requested_by=by)
+
+
+def requested_replay(*, ts: datetime) -> ReplayOutcome:
+    """Replays what people have asked for, the oldest first."""
+    requested = RejectedMessage.objects.exclude(replay_requested_by="").order_by("id")
+    ids_by_person: dict[str, list[int]] = defaultdict(list)
+    for pk, person in requested.values_list("id", "replay_requested_by")[:REQUESTED_AT_ONCE]:
+        ids_by_person[person].append(pk)
+    outcome = ReplayOutcome()
+    for person, ids in ids_by_person.items():
+        outcome = outcome.plus(rejected_replay(ids=ids, by=person, ts=ts))
+    return outcome
 
 
 def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
@@ -171,9 +195,10 @@ def _settle(
     ts: datetime,
 ) -> None:
     for message in messages:
+        message.replay_requested_by = ""
         if message.pk in refused:
             message.reason, message.error = refused[message.pk]
         else:
             message.replayed_at, message.replayed_by = ts, by
-    fields = ("reason", "error", "replayed_at", "replayed_by")
+    fields = ("reason", "error", "replayed_at", "replayed_by", "replay_requested_by")
     RejectedMessage.objects.bulk_update(messages, fields)

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from ingest import stream
 from ingest.drain import drain_run
-from ingest.replay import approved_replay
+from ingest.replay import approved_replay, requested_replay
 from telemetry.presence import presence_sweep
 
 
@@ -22,6 +22,11 @@ def drain(shard: int = 0, turn: str | None = None) -> None:
 def replay_approved() -> None:
     """Approval is only a field of the device, so that it holds whoever sets it and however."""
     approved_replay(ts=timezone.now())
+
+
+@shared_task(name="ingest.replay_requested")
+def replay_requested() -> None:
+    requested_replay(ts=timezone.now())
 
 
 @shared_task(name="ingest.presence_sweep")

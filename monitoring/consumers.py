@@ -18,7 +18,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from devices.tenancy import is_operator, tenants_visible_to
+from devices.scope import access_scope
+from devices.tenancy import access_of
 from monitoring.live import OPERATORS, change_as_json, status_as_change, tenant_group
 from telemetry.models import DeviceStatus
 
@@ -151,16 +152,15 @@ def _groups_of(scope: Any) -> set[str]:
     user = User.objects.filter(pk=scope["user"].pk, is_active=True).first()
     if user is None or not scope["session"].exists(scope["session"].session_key or ""):
         return set()
-    if is_operator(user):
-        return {OPERATORS}
-    return {tenant_group(id_) for id_ in tenants_visible_to(user).values_list("id", flat=True)}
+    access = access_of(user)
+    return {OPERATORS} if access.is_operator else set(map(tenant_group, access.roles))
 
 
 @database_sync_to_async
 def _latest(scope: Any, ids: frozenset[int]) -> list[dict[str, Any]]:
-    visible = tenants_visible_to(User.objects.get(pk=scope["user"].pk))
-    statuses = DeviceStatus.objects.filter(device_id__in=ids, tenant__in=visible)
-    return [change_as_json(status_as_change(status)) for status in statuses]
+    with access_scope(access_of(User.objects.get(pk=scope["user"].pk))):
+        statuses = DeviceStatus.objects.filter(device_id__in=ids)
+        return [change_as_json(status_as_change(status)) for status in statuses]
 
 
 def _now() -> str:

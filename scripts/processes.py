@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.services import Endpoints
 from scripts.services.state import private_write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,16 +80,34 @@ def secret_key(state: Path) -> str:
     return file.read_text()
 
 
-def environment(
-    base: Mapping[str, str], *, state: Path, database_url: str, valkey_url: str
-) -> dict[str, str]:
-    """The variables of every process, on top of `base`; what `base` sets stays."""
+# What a process logs in as at the database. All others, and `manage.py`, are the owner.
+WEB, WORKER = "DATABASE_WEB_URL", "DATABASE_WORKER_URL"
+LOGINS = {
+    **{"portal": WEB, "ingest": WEB, "fleet": WEB},
+    **{"worker": WORKER, "beat": WORKER, "mqtt_bridge": WORKER},
+}
+
+
+def environment(base: Mapping[str, str], *, state: Path, endpoints: Endpoints) -> dict[str, str]:
+    """The variables that all processes' own are made of, on top of `base`."""
     given = {
-        "DATABASE_URL": database_url,
-        "VALKEY_URL": valkey_url,
+        "DATABASE_URL": endpoints.database_url,
+        WEB: endpoints.web_url,
+        WORKER: endpoints.worker_url,
+        "VALKEY_URL": endpoints.valkey_url,
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "PYTHONUNBUFFERED": "1",
     }
     if "SECRET_KEY" not in base:
         given["SECRET_KEY"] = secret_key(state)
     return {**base, **given}
+
+
+def process_environment(name: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of one process, which knows only the address that it logs in with."""
+    return {**without_database(env), "DATABASE_URL": env[LOGINS[name]]}
+
+
+def without_database(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables without any address of the database."""
+    return {key: value for key, value in env.items() if key not in ("DATABASE_URL", WEB, WORKER)}

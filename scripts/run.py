@@ -19,9 +19,18 @@ from pathlib import Path
 from typing import IO
 
 from scripts.mosquitto import Mosquitto
-from scripts.processes import BIN, ROOT, Addresses, commands, environment
+from scripts.processes import (
+    BIN,
+    LOGINS,
+    ROOT,
+    Addresses,
+    commands,
+    environment,
+    without_database,
+)
 from scripts.services import ServiceError, Services
 from scripts.services.ports import port_is_free
+from scripts.services.state import private_write
 from scripts.waiting import await_condition, healthy
 
 STATE = ROOT / "var"
@@ -57,6 +66,9 @@ stdout_logfile={logs}/{name}.log
 stdout_logfile_maxbytes=20MB
 stdout_logfile_backups=1
 """
+
+# Each program is given its own address of the database, and knows no other.
+LOGIN = 'environment=DATABASE_URL="{database_url}"\n'
 
 
 CHECK = """
@@ -103,12 +115,7 @@ def run() -> None:
     print("Rollcall is starting …")
     try:
         endpoints = services.up()
-        env = environment(
-            os.environ,
-            state=STATE,
-            database_url=endpoints.database_url,
-            valkey_url=endpoints.valkey_url,
-        )
+        env = environment(os.environ, state=STATE, endpoints=endpoints)
         env.setdefault("INGEST_URL", addresses.ingest_url)
         broker = Mosquitto(STATE) if os.environ.get("ROLLCALL_MQTT", "0") != "0" else None
         if broker:
@@ -233,9 +240,11 @@ def _mqtt_programs(env: dict[str, str], broker: Mosquitto) -> dict[str, list[str
 def _supervise(
     env: dict[str, str], addresses: Addresses, programs: dict[str, list[str]], began: float
 ) -> None:
-    _configure(programs)
+    _configure(programs, env)
     supervisor = subprocess.Popen(
-        [str(BIN / "supervisord"), f"--configuration={CONFIGURATION}"], cwd=ROOT, env=env
+        [str(BIN / "supervisord"), f"--configuration={CONFIGURATION}"],
+        cwd=ROOT,
+        env=without_database(env),
     )
     # Ctrl-C reaches the supervisor too, as it is in the same terminal: it stops, and we with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -262,7 +271,7 @@ def _supervise(
         supervisor.wait()
 
 
-def _configure(programs: dict[str, list[str]]) -> None:
+def _configure(programs: dict[str, list[str]], env: dict[str, str]) -> None:
     logs = STATE / "log"
     logs.mkdir(parents=True, exist_ok=True)
     parts = [
@@ -271,7 +280,9 @@ def _configure(programs: dict[str, list[str]]) -> None:
     for name, command in programs.items():
         line = shlex.join(command).replace("%", "%%")
         parts.append(PROGRAM.format(name=name, command=line, root=ROOT, logs=logs))
-    CONFIGURATION.write_text("".join(parts))
+        if name in LOGINS:
+            parts.append(LOGIN.format(database_url=env[LOGINS[name]].replace("%", "%%")))
+    private_write(CONFIGURATION, "".join(parts))
 
 
 def _all_healthy(addresses: Addresses) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import redis
 
-from scripts.processes import BIN, ROOT, Addresses, commands, environment
-from scripts.services import Name, Services
+from scripts.processes import BIN, ROOT, Addresses, commands, environment, process_environment
+from scripts.services import Endpoints, Name, Services
 from scripts.services.ports import port_choose
 from scripts.waiting import await_condition, healthy
 
@@ -46,14 +46,17 @@ class Stack:
     def up(self) -> None:
         """A fresh database, migrated, and every process answering."""
         endpoints = self.services.up()
-        base, _, _ = endpoints.database_url.rpartition("/")
         _recreate_database(endpoints.database_url)
         redis.Redis.from_url(endpoints.valkey_url).flushdb()
         self.env = environment(
             {**os.environ, **self._overrides},
             state=self.state,
-            database_url=f"{base}/{DATABASE}",
-            valkey_url=endpoints.valkey_url,
+            endpoints=Endpoints(
+                _in_database(endpoints.database_url),
+                _in_database(endpoints.web_url),
+                _in_database(endpoints.worker_url),
+                endpoints.valkey_url,
+            ),
         )
         self.manage("migrate", "--verbosity=0")
         self.manage("collectstatic", "--noinput", "--verbosity=0")
@@ -79,7 +82,7 @@ class Stack:
             self._running[name] = subprocess.Popen(
                 commands(self.addresses)[name],
                 cwd=ROOT,
-                env=self.env,
+                env=process_environment(name, self.env),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -130,6 +133,10 @@ class Stack:
         if done.returncode != 0:
             raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{done.stderr}")
         return done.stdout
+
+
+def _in_database(url: str) -> str:
+    return f"{url.rpartition('/')[0]}/{DATABASE}"
 
 
 def _recreate_database(url: str) -> None:

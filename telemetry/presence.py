@@ -124,7 +124,7 @@ def transitions_write(*, transitions: Sequence[PresenceTransition]) -> list[Stat
         return []
     with connection.cursor() as cursor:
         changes = devicestatus.set_states(cursor, transitions=transitions)
-        presenceevent.copy_transitions(cursor, transitions)
+        presenceevent.insert(cursor, transitions)
     return changes
 
 

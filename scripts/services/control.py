@@ -10,7 +10,7 @@ from scripts.services.account import Account
 from scripts.services.errors import ServiceError
 from scripts.services.packages import Programs, programs_install
 from scripts.services.ports import port_choose, port_is_free
-from scripts.services.postgres import Postgres
+from scripts.services.postgres import WEB_ROLE, WORKER_ROLE, Postgres
 from scripts.services.service import Service
 from scripts.services.state import Record, State
 from scripts.services.valkey import Valkey
@@ -24,9 +24,15 @@ LAUNCH_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where clients connect to: `postgres://…` and `redis://…`, passwords included."""
+    """Where clients connect to: `postgres://…` and `redis://…`, passwords included.
+
+    `database_url` is for the owner of the tables, `web_url` and `worker_url` are for the processes
+    that serve and those that store.
+    """
 
     database_url: str
+    web_url: str
+    worker_url: str
     valkey_url: str
 
 
@@ -68,7 +74,15 @@ class Services:
 
     def endpoints(self) -> Endpoints:
         """The addresses of both. ServiceError if a service has never been started."""
-        return Endpoints(self._url("postgres"), self._url("valkey"))
+        owner = self._url("postgres")
+        if self._external_url("postgres"):
+            web = os.environ.get("DATABASE_WEB_URL") or owner
+            worker = os.environ.get("DATABASE_WORKER_URL") or owner
+        else:
+            record = self.state.record("postgres")
+            web = _with_login(owner, WEB_ROLE, record.web_password)
+            worker = _with_login(owner, WORKER_ROLE, record.worker_password)
+        return Endpoints(owner, web, worker, self._url("valkey"))
 
     def status(self) -> list[Status]:
         """How each service is; changes nothing."""
@@ -85,6 +99,8 @@ class Services:
             service = KINDS[name](home, account=account, record=record)
             if service.pid is not None and record.port is not None:
                 logger.info("%s: already running on port %d", name, record.port)
+                # Stored first: a role may be given its password now.
+                self.state.remember(name, record)
                 service.await_ready(programs, record.port)
             else:
                 service.stop()
@@ -163,6 +179,12 @@ class Services:
 
     def _external_url(self, name: Name) -> str | None:
         return os.environ.get(KINDS[name].variable) or None
+
+
+def _with_login(url: str, role: str, password: str) -> str:
+    """The same address for another login."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{role}:{password}@{rest.rpartition('@')[2]}"
 
 
 def _check_reach(account: Account, programs: Programs) -> None:

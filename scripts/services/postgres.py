@@ -12,7 +12,9 @@ from scripts.services.service import Service
 from scripts.services.state import private_write
 
 DATABASE = "rollcall"
-ROLE = "rollcall"
+ROLE = "rollcall_owner"
+WEB_ROLE = "rollcall_web"
+WORKER_ROLE = "rollcall_worker"
 SUPERUSER = "postgres"
 START_TIMEOUT_S = 300
 SETTINGS_FILE = "rollcall.conf"
@@ -67,7 +69,13 @@ log_checkpoints = off
 
 # `\\gexec` runs what the query returns: nothing if the thing is there already.
 PROVISION = """\
-select 'create role {role}' where not exists (select from pg_roles where rolname = '{role}') \\gexec
+select 'alter role rollcall rename to {role}'
+ where exists (select from pg_roles where rolname = 'rollcall') \\gexec
+select format('create role %I', name) from unnest(array['{role}', '{web}', '{worker}']) name
+ where not exists (select from pg_roles where rolname = name) \\gexec
+alter role {web} login noinherit password '{web_password}';
+alter role {web} set search_path = scoped, public;
+alter role {worker} login noinherit password '{worker_password}';
 alter role {role} login nosuperuser createdb createrole password '{password}';
 grant pg_monitor to {role};
 \\connect template1
@@ -79,8 +87,9 @@ select 'create database {database} owner {role}'
 
 
 class Postgres(Service):
-    """The database. Its role `rollcall` may create databases and roles, and is no superuser:
-    TimescaleDB is in template1, and so in every database made from it."""
+    """The database. Its role `rollcall_owner` may create databases and roles, and is no superuser:
+    TimescaleDB is in template1, and so in every database made from it. Processes log in as
+    `rollcall_web` and `rollcall_worker`, whose rights the migrations give them."""
 
     name = "postgres"
     program = "postgres"
@@ -165,13 +174,22 @@ class Postgres(Service):
             raise self.failure("did not take its new password")
 
     def _answers(self, programs: Programs, port: int) -> bool:
-        done = self._psql(programs, port, "select 1", role=ROLE, database=DATABASE)
-        return done.returncode == 0
+        return all(
+            self._psql(programs, port, "select 1", role=role, database=DATABASE).returncode == 0
+            for role in (ROLE, WEB_ROLE, WORKER_ROLE)
+        )
 
     def _provision(self, programs: Programs, port: int) -> None:
         self._extension_upgrade(programs, port)
         script = PROVISION.format(
-            role=ROLE, database=DATABASE, superuser=SUPERUSER, password=self.record.password
+            role=ROLE,
+            web=WEB_ROLE,
+            worker=WORKER_ROLE,
+            database=DATABASE,
+            superuser=SUPERUSER,
+            password=self.record.password,
+            web_password=self.record.web_password,
+            worker_password=self.record.worker_password,
         )
         done = self._psql(programs, port, script, role=SUPERUSER, database=SUPERUSER)
         if done.returncode != 0:
@@ -190,7 +208,12 @@ class Postgres(Service):
     def _psql(
         self, programs: Programs, port: int, script: str, *, role: str, database: str
     ) -> subprocess.CompletedProcess[str]:
-        secret = self.record.password if role == ROLE else self.record.superuser_password
+        secret = {
+            ROLE: self.record.password,
+            WEB_ROLE: self.record.web_password,
+            WORKER_ROLE: self.record.worker_password,
+            SUPERUSER: self.record.superuser_password,
+        }[role]
         return self._run(
             [
                 programs.postgres("psql"),

@@ -27,6 +27,9 @@ class Record:
 
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     superuser_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    # Of the roles that processes log in as.
+    web_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    worker_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     # False until the service has taken the superuser's password over.
     password_applied: bool = False
     port: int | None = None

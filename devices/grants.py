@@ -1,0 +1,38 @@
+"""What the roles may do to tables that belong to no tenant and that other packages bring along.
+
+Tables of tenants and our own others are granted by their migrations. A table that nobody granted
+is closed to everybody but its owner.
+"""
+
+from typing import Any
+
+from django.apps import apps
+from django.db import connections
+
+READ, WRITE = "SELECT", "SELECT, INSERT, UPDATE, DELETE"
+
+# By Django's app labels. auth_user and django_admin_log have policies besides: see the migrations.
+GRANTS: dict[str, dict[str, str]] = {
+    "auth": {"rollcall_web": WRITE, "rollcall_operator": WRITE, "rollcall_tenant": READ},
+    "contenttypes": {"rollcall_web": READ, "rollcall_operator": READ, "rollcall_tenant": READ},
+    "sessions": {"rollcall_web": WRITE, "rollcall_worker": WRITE},
+    "django_celery_beat": {"rollcall_worker": WRITE, "rollcall_operator": WRITE},
+}
+
+
+def grants_apply(*, using: str = "default", **kwargs: Any) -> None:
+    """Gives the roles what GRANTS says, on the tables that there are. A receiver of post_migrate,
+    since a package's upgrade may bring new tables and no migration of ours."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = 'rollcall_web'")
+        if not cursor.fetchone()[0]:
+            return
+        existing = set(connection.introspection.table_names(cursor))
+        for label, rights in GRANTS.items():
+            for model in apps.get_app_config(label).get_models(include_auto_created=True):
+                table = model._meta.db_table
+                if table not in existing:
+                    continue
+                for role, what in rights.items():
+                    cursor.execute(f"GRANT {what} ON {connection.ops.quote_name(table)} TO {role}")

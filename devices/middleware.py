@@ -1,0 +1,43 @@
+"""The scope of requests that people make."""
+
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from devices.operators import operator_access_record
+from devices.scope import access_scope
+from devices.scoped_admin import access_in
+
+View = Callable[..., HttpResponseBase]
+
+
+class ScopeMiddleware:
+    """Runs views for signed-in people in the transaction and the scope of what they may see.
+
+    Left out are the paths of settings.UNSCOPED_PATHS, which are about who somebody is or open
+    their own scope, and async views, which open their own. What a view returns to be rendered is
+    rendered inside; what it streams is not. To be the last middleware, so that the others have had
+    their say, CSRF's among them.
+    """
+
+    def __init__(self, get_response: View) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        unscoped = request.path_info.startswith(settings.UNSCOPED_PATHS)
+        if unscoped or iscoroutinefunction(view) or not request.user.is_authenticated:
+            return None
+        access = access_in(request)
+        if access.is_operator:
+            operator_access_record(request)
+        with access_scope(access):
+            response: Any = view(request, *args, **kwargs)
+            return response.render() if callable(getattr(response, "render", None)) else response

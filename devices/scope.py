@@ -1,0 +1,109 @@
+"""Whose rows the database shows: the scope of a transaction.
+
+Processes that serve people log in as a role that sees no tenant's rows. A scope opens a
+transaction in which the role is `rollcall_tenant`, which sees the rows of the tenants in
+`app.tenant_ids` and no others: by policies on ordinary tables, by views of the same names in the
+schema `scoped` on hypertables. Operators have a scope of their own, `rollcall_operator`. All of it
+ends with the transaction, so that nothing is left behind on a pooled connection.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from devices.tenancy import Access
+
+# Tells what was set before, and sets.
+ENTER = """
+WITH before AS MATERIALIZED (
+    SELECT current_setting('role') AS role, current_setting('search_path') AS search_path,
+           coalesce(current_setting('app.tenant_ids', true), '') AS tenant_ids,
+           coalesce(current_setting('app.user_id', true), '') AS user_id
+)
+SELECT role, search_path, tenant_ids, user_id,
+       set_config('role', %s, true), set_config('search_path', %s, true),
+       set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true)
+FROM before
+"""
+TENANT, OPERATOR = "rollcall_tenant", "rollcall_operator"
+SCOPED_PATH, PUBLIC_PATH = "scoped,public", "public"
+
+# The tenants of the scope that is open; None if none is, or an operator's.
+_open: ContextVar[frozenset[int] | None] = ContextVar("open_scope", default=None)
+
+
+class ScopeError(RuntimeError):
+    """A scope was asked for that is wider than the one that is open."""
+
+
+@contextmanager
+def tenant_scope(*, tenant_ids: Collection[int], user_id: int | None = None) -> Iterator[None]:
+    """A transaction that sees and changes rows of these tenants only; of none if there are none.
+
+    `user_id` is the person for whom it is opened. Inside another scope only a narrower one can be
+    opened: else ScopeError. What is done inside is rolled back if it raises.
+    """
+    wanted = frozenset(tenant_ids)
+    around = _open.get()
+    if around is not None and not wanted <= around:
+        raise ScopeError("a scope cannot be widened from inside")
+    ids = "{" + ",".join(map(str, sorted(wanted))) + "}"
+    token = _open.set(wanted)
+    try:
+        with _entered(_Settings(TENANT, SCOPED_PATH, ids, _text(user_id))):
+            yield
+    finally:
+        _open.reset(token)
+
+
+@contextmanager
+def operator_scope(*, user_id: int) -> Iterator[None]:
+    """A transaction that sees and changes the rows of all tenants, for an operator."""
+    if _open.get() is not None:
+        raise ScopeError("a scope cannot be widened from inside")
+    with _entered(_Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id))):
+        yield
+
+
+@contextmanager
+def access_scope(access: Access) -> Iterator[None]:
+    """The scope that belongs to what a person may see."""
+    if access.is_operator and access.user_id is not None:
+        with operator_scope(user_id=access.user_id):
+            yield
+    else:
+        with tenant_scope(tenant_ids=access.roles.keys(), user_id=access.user_id):
+            yield
+
+
+class _Settings(NamedTuple):
+    role: str
+    search_path: str
+    tenant_ids: str
+    user_id: str
+
+
+@contextmanager
+def _entered(wanted: _Settings) -> Iterator[None]:
+    is_inner = connection.in_atomic_block
+    with transaction.atomic():
+        before = _set(wanted)
+        yield
+        # A commit takes the settings away, and so does a rollback, be it to a savepoint; a
+        # savepoint that is released leaves them.
+        if is_inner and not connection.needs_rollback:
+            _set(before)
+
+
+def _set(wanted: _Settings) -> _Settings:
+    """Applies the settings to this transaction; returns what they were."""
+    with connection.cursor() as cursor:
+        cursor.execute(ENTER, wanted)
+        return _Settings(*cursor.fetchone()[:4])
+
+
+def _text(user_id: int | None) -> str:
+    return "" if user_id is None else str(user_id)
