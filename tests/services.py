@@ -26,10 +26,10 @@ except BlockingIOError:
 for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
     os.environ.pop(variable, None)
 services = Services(STATE)
-_endpoints = services.up()
-os.environ["DATABASE_URL"] = _endpoints.database_url
+endpoints = services.up()
+os.environ["DATABASE_URL"] = endpoints.database_url
 # The stack under test has Valkey's database 0, tests inside this process have 1.
-os.environ["VALKEY_URL"] = _endpoints.valkey_url.removesuffix("/0") + "/1"
+os.environ["VALKEY_URL"] = endpoints.valkey_url.removesuffix("/0") + "/1"
 os.environ["SECRET_KEY"] = "only for tests, long enough for every signer in the project"
 
 

@@ -1,0 +1,183 @@
+"""The database shows and gives a tenant nothing of another's, in any table, however it is asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from django.db import IntegrityError, ProgrammingError, connection, transaction
+
+from devices.scope import ScopeError, operator_scope, tenant_scope
+from tests.conftest import Fleet
+from tests.services import endpoints
+from tests.tenant_tables import (
+    count,
+    row_ensure,
+    row_for,
+    row_insert,
+    state,
+    tenant_column,
+    tenant_models,
+    tenant_tables,
+)
+
+TABLES = sorted(model._meta.db_table for model in tenant_models())
+HYPERTABLES = "SELECT hypertable_name FROM timescaledb_information.hypertables ORDER BY 1"
+
+
+@pytest.fixture
+def full(acme: Fleet, rival: Fleet) -> None:
+    """Two tenants with rows in every table."""
+    for fleet in (acme, rival):
+        for table in TABLES:
+            row_ensure(table, fleet)
+
+
+@contextmanager
+def scope_of(fleet: Fleet) -> Iterator[None]:
+    with tenant_scope(tenant_ids=[fleet.tenant.pk], user_id=fleet.manager.pk):
+        yield
+
+
+def change(statement: str, *values: object) -> int:
+    """How many rows a statement changed; 0 if the database refused it."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return int(cursor.rowcount)
+    except (ProgrammingError, IntegrityError) as error:
+        words = ("permission denied", "row-level security", "check option", "cannot")
+        assert any(one in str(error) for one in words), error
+        return 0
+
+
+@pytest.mark.django_db
+def test_no_table_with_a_tenant_is_forgotten() -> None:
+    assert tenant_tables() == TABLES
+    with connection.cursor() as cursor:
+        cursor.execute(HYPERTABLES)
+        hypertables = {name for (name,) in cursor.fetchall()}
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity AND "
+            "relnamespace = 'public'::regnamespace"
+        )
+        by_policy = {name for (name,) in cursor.fetchall()}
+        cursor.execute("SELECT viewname FROM pg_views WHERE schemaname = 'scoped'")
+        by_view = {name for (name,) in cursor.fetchall()}
+    assert set(TABLES) - hypertables <= by_policy
+    assert set(TABLES) & hypertables == by_view
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("table", TABLES)
+class TestEachTable:
+    def test_a_member_sees_the_rows_of_their_own_tenant_only(
+        self, table: str, acme: Fleet, rival: Fleet
+    ) -> None:
+        with scope_of(rival):
+            assert count(table, acme) == 0
+        with scope_of(acme):
+            assert count(table, acme) > 0
+            assert count(table, rival) == 0
+        with tenant_scope(tenant_ids=[acme.tenant.pk, rival.tenant.pk]):
+            assert count(table, acme) and count(table, rival)
+        with operator_scope(user_id=acme.manager.pk):
+            assert count(table, acme) and count(table, rival)
+
+    def test_without_a_tenant_nobody_sees_a_row(self, table: str) -> None:
+        with tenant_scope(tenant_ids=[]), connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            assert cursor.fetchone() == (0,)
+
+    def test_an_outsider_changes_and_deletes_nothing(
+        self, table: str, acme: Fleet, rival: Fleet
+    ) -> None:
+        before = state([table], acme)
+        column = tenant_column(table)
+        with scope_of(rival):
+            change(f"UPDATE {table} SET {column} = {column} WHERE {column} = %s", acme.tenant.pk)
+            change(f"DELETE FROM {table} WHERE {column} = %s", acme.tenant.pk)
+        assert state([table], acme) == before
+
+    def test_an_outsider_adds_nothing_and_moves_nothing_in_or_out(
+        self, table: str, acme: Fleet, rival: Fleet
+    ) -> None:
+        row = row_for(table, acme)
+        before = state([table], acme)
+        own = state([table], rival)
+        column = tenant_column(table)
+        with scope_of(rival):
+            names, places = ", ".join(row), ", ".join(["%s"] * len(row))
+            inserted = f"INSERT INTO {table} ({names}) VALUES ({places})"
+            if table != "devices_tenant":  # its row has no tenant to be foreign to
+                assert change(inserted, *row.values()) == 0
+            assert change(f"UPDATE {table} SET {column} = %s", acme.tenant.pk) == 0
+        assert state([table], acme) == before
+        assert state([table], rival) == own
+
+
+@pytest.mark.usefixtures("full")
+def test_chunks_are_refused_by_their_own_names(acme: Fleet) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format('%I.%I', chunk_schema, chunk_name) FROM timescaledb_information.chunks"
+        )
+        chunks = [name for (name,) in cursor.fetchall()]
+        assert len(chunks) >= 3
+        with scope_of(acme):
+            for name in (*chunks, "public.telemetry_reading"):
+                refused = pytest.raises(ProgrammingError, match="permission denied")
+                with refused, transaction.atomic():
+                    cursor.execute(f"SELECT count(*) FROM {name}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_role_that_serves_sees_nothing_without_a_scope(acme: Fleet, rival: Fleet) -> None:
+    for fleet in (acme, rival):
+        for table in TABLES:
+            row_ensure(table, fleet)
+    web = endpoints.web_url.rpartition("/")[0]
+    url = f"{web}/{connection.settings_dict['NAME']}"
+    with psycopg.connect(url, autocommit=True) as served:
+        assert served.execute("SELECT current_user").fetchone() == ("rollcall_web",)
+        for table in TABLES:
+            assert served.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT show_chunks('telemetry_reading')::text")
+            (chunk,) = cursor.fetchone()
+        for name in (chunk, "public.telemetry_reading"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                served.execute(f"SELECT count(*) FROM {name}")
+        for role in ("rollcall_worker", "rollcall_owner"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                served.execute(f"SET ROLE {role}")
+        with served.transaction():
+            served.execute(
+                "SELECT set_config('role', 'rollcall_tenant', true), "
+                "set_config('app.tenant_ids', %s, true)",
+                [f"{{{acme.tenant.pk}}}"],
+            )
+            ids = served.execute("SELECT id FROM devices_tenant").fetchall()
+            assert ids == [(acme.tenant.pk,)]
+        # Nothing stays behind on the connection.
+        assert served.execute("SELECT count(*) FROM devices_tenant").fetchone() == (0,)
+
+
+def test_a_scope_ends_where_it_ends(acme: Fleet, rival: Fleet) -> None:
+    with tenant_scope(tenant_ids=[acme.tenant.pk, rival.tenant.pk]):
+        with scope_of(rival):
+            assert count("devices_device", acme) == 0
+        assert count("devices_device", acme) == 1
+        with pytest.raises(ZeroDivisionError), scope_of(rival):
+            raise ZeroDivisionError
+        assert count("devices_device", acme) == 1
+    assert count("devices_device", rival) == 1
+    row_insert("devices_site", {**row_for("devices_site", acme), "name": "elsewhere"})
+
+
+def test_a_scope_is_not_widened_from_inside(acme: Fleet, rival: Fleet) -> None:
+    with scope_of(rival):
+        with pytest.raises(ScopeError), scope_of(acme):
+            pytest.fail("it was widened")
+        with pytest.raises(ScopeError), operator_scope(user_id=rival.manager.pk):
+            pytest.fail("it was widened")

@@ -1,0 +1,123 @@
+"""Tables that hold rows of tenants, found from the catalog, and rows for each of them."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.db import connection
+from django.db.models import Model
+
+from devices.models import Tenant
+from tests.conftest import Fleet
+
+# Every table with a tenant column, partitions and chunks aside, and the tenants' own.
+TABLES = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND c.relkind = 'r' AND (
+    c.relname = 'devices_tenant' OR EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+    )
+)
+ORDER BY 1
+"""
+# Columns that a row cannot do without.
+NEEDED = """
+SELECT column_name, data_type, character_maximum_length FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name = %s AND is_nullable = 'NO'
+  AND column_default IS NULL AND is_identity = 'NO'
+"""
+BY_TYPE: dict[str, str] = {
+    "timestamp with time zone": "2026-06-01T12:00:00Z",
+    "boolean": "false",
+    "jsonb": "{}",
+}
+
+
+class Column(NamedTuple):
+    name: str
+    type: str
+    length: int | None
+
+
+def tenant_models() -> list[type[Model]]:
+    """Every model whose rows belong to a tenant."""
+    return [
+        model
+        for model in apps.get_models(include_auto_created=True)
+        if model is Tenant or any(one.column == "tenant_id" for one in model._meta.local_fields)
+    ]
+
+
+def tenant_tables() -> list[str]:
+    """The same, as the database knows them."""
+    with connection.cursor() as cursor:
+        cursor.execute(TABLES)
+        return [name for (name,) in cursor.fetchall()]
+
+
+def tenant_column(table: str) -> str:
+    return "id" if table == "devices_tenant" else "tenant_id"
+
+
+def row_for(table: str, fleet: Fleet) -> dict[str, Any]:
+    """A row of the fleet's tenant that the table would take."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEEDED, [table])
+        columns = [Column(*one) for one in cursor.fetchall()]
+    return {one.name: _value(one, fleet) for one in columns}
+
+
+def row_ensure(table: str, fleet: Fleet) -> None:
+    """A row of the fleet's tenant, unless the table has one."""
+    if not count(table, fleet):
+        row_insert(table, row_for(table, fleet))
+
+
+def row_insert(table: str, row: dict[str, Any]) -> None:
+    names = ", ".join(row)
+    places = ", ".join(["%s"] * len(row))
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", list(row.values()))
+
+
+def count(table: str, fleet: Fleet) -> int:
+    """How many rows of the fleet's tenant the connection's role sees at this moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM {table} WHERE {tenant_column(table)} = %s", [fleet.tenant.pk]
+        )
+        return int(cursor.fetchone()[0])
+
+
+def state(tables: Sequence[str], fleet: Fleet) -> dict[str, str | None]:
+    """What the fleet's tenant has in each table, as a digest."""
+    digests = {}
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(
+                f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t "
+                f"WHERE {tenant_column(table)} = %s",
+                [fleet.tenant.pk],
+            )
+            digests[table] = cursor.fetchone()[0]
+    return digests
+
+
+def _value(column: Column, fleet: Fleet) -> Any:
+    known = {
+        "tenant_id": fleet.tenant.pk,
+        "device_id": fleet.device.pk,
+        "site_id": fleet.site.pk,
+        "user_id": fleet.manager.pk,
+    }
+    if column.name in known and column.type == "integer":
+        return known[column.name]
+    if column.type in BY_TYPE:
+        return BY_TYPE[column.type]
+    if column.type in ("integer", "smallint", "bigint", "double precision"):
+        return 1
+    if column.type == "bytea":
+        return secrets.token_bytes(32)
+    return secrets.token_hex(16)[: column.length or 32]
