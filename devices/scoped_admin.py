@@ -175,6 +175,11 @@ class ScopedInline(TenantScoped, TabularInline):
 class OperatorOnly(DjangoModelAdmin):  # type: ignore[type-arg]
     """For what belongs to the installation and not to a tenant."""
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Nothing for others, whose scope may not even read the table."""
+        rows = super().get_queryset(request)
+        return rows if access_in(request).is_operator else rows.none()
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return access_in(request).is_operator
 

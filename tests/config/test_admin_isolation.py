@@ -1,0 +1,207 @@
+"""Every address of the admin, asked by the owner of another tenant: nothing shown, nothing changed.
+
+Addresses are found from the URL table, so that a new page cannot be forgotten.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model
+from django.http import HttpResponseBase
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from devices.credentials import gateway_credential_issue
+from devices.models import Device, Tenant
+from devices.tenancy import Role
+from tests.admin import client_of, person
+from tests.conftest import Fleet
+from tests.ingest.way import REFUSED, append, append_heartbeat, drain, now, reading
+from tests.tenant_tables import row_ensure, state, tenant_models
+
+TABLES = sorted(model._meta.db_table for model in tenant_models())
+# About who somebody is, or without any row.
+NOT_ABOUT_ROWS = {"login", "logout", "password_change", "password_change_done", "jsi18n"}
+MARK = b"acme"
+
+pytestmark = pytest.mark.usefixtures("valkey")
+
+
+class Address(NamedTuple):
+    """A named address of the admin, with the names of its parameters."""
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+def addresses() -> Iterator[Address]:
+    resolvers = get_resolver().url_patterns
+    (site,) = (
+        one for one in resolvers if isinstance(one, URLResolver) and one.namespace == "admin"
+    )
+    seen = set()
+    for pattern in _patterns(site):
+        if pattern.name and pattern.name not in seen | NOT_ABOUT_ROWS:
+            seen.add(pattern.name)
+            yield Address(pattern.name, tuple(pattern.pattern.regex.groupindex))
+
+
+def _patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+    for one in resolver.url_patterns:
+        if isinstance(one, URLResolver):
+            yield from _patterns(one)
+        else:
+            yield one
+
+
+ADDRESSES = sorted(addresses())
+ACTIONS = [
+    (model, action)
+    for model, model_admin in admin.site._registry.items()
+    for action in (model_admin.actions or ())
+    if isinstance(action, str)
+] + [(model, "delete_selected") for model in admin.site._registry]
+
+
+@pytest.fixture
+def full(acme: Fleet, rival: Fleet, settings: Any) -> None:
+    """Two tenants with rows of everything, some of them come the way of messages."""
+    settings.INGEST_SHARDS = 1
+    for fleet in (acme, rival):
+        append(fleet, reading(fleet.device, now()), reading(fleet.device, now(), REFUSED))
+        append_heartbeat(fleet.device, now())
+        gateway_credential_issue(tenant=fleet.tenant, label=f"{fleet.tenant.slug} gateway")
+    drain()
+    for fleet in (acme, rival):
+        for table in TABLES:
+            row_ensure(table, fleet)
+
+
+@pytest.fixture
+def outsider(rival: Fleet) -> User:
+    """Who may do everything in the other tenant."""
+    return person("rival-owner", (rival.tenant, Role.OWNER))
+
+
+def model_of(name: str) -> type[Model] | None:
+    """The model whose page an address is, by Django's naming: app_model_page."""
+    for model in admin.site._registry:
+        if name.startswith(f"{model._meta.app_label}_{model._meta.model_name}_"):
+            return model
+    return None
+
+
+def row_of(model: type[Model] | None, fleet: Fleet) -> Any:
+    """The key of a row of the fleet's tenant; of somebody of it, or of what has no tenant."""
+    if model is None:
+        return fleet.device.pk
+    if model is Tenant:
+        return fleet.tenant.pk
+    if model is User:
+        return fleet.manager.pk
+    rows = model._default_manager.all()
+    if any(one.name == "tenant" for one in model._meta.get_fields()):
+        rows = rows.filter(tenant=fleet.tenant)
+    row = rows.first()
+    return row.pk if row else 1
+
+
+def url_of(address: Address, fleet: Fleet) -> str:
+    row = row_of(model_of(address.name), fleet)
+    known = {
+        "app_label": "devices",
+        "content_type_id": ContentType.objects.get_for_model(Device).pk,
+        "url": "",
+    }
+    values = {name: known.get(name, row) for name in address.parameters}
+    return reverse(f"admin:{address.name}", kwargs=values)
+
+
+def body_of(response: HttpResponseBase) -> bytes:
+    streamed = getattr(response, "streaming_content", None)
+    return b"".join(streamed) if streamed else getattr(response, "content", b"")
+
+
+def assert_nothing_is_told(response: Any) -> None:
+    assert response.status_code in (200, 302, 400, 403, 404, 405), response.status_code
+    assert MARK not in body_of(response).lower()
+    assert MARK.decode() not in response.headers.get("Location", "").lower()
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("address", ADDRESSES, ids=lambda one: one.name)
+class TestEachAddress:
+    def test_shows_an_outsider_nothing(self, address: Address, acme: Fleet, outsider: User) -> None:
+        client = client_of(outsider)
+        url = url_of(address, acme)
+        assert_nothing_is_told(client.get(url))
+        for query in (
+            f"tenant__id__exact={acme.tenant.pk}",
+            f"device__tenant={acme.tenant.pk}",
+            "q=acme-phone",
+            "app_label=devices&model_name=device&field_name=site&term=",
+            "app_label=devices&model_name=enrolmenttoken&field_name=site&term=",
+        ):
+            answer = client.get(f"{url}?{query}")
+            told = body_of(answer).lower().replace(b"acme-phone", b"") if "q=" in query else None
+            if told is None:
+                assert_nothing_is_told(answer)
+            else:
+                assert MARK not in told
+
+    def test_lets_an_outsider_change_nothing(
+        self, address: Address, acme: Fleet, rival: Fleet, outsider: User
+    ) -> None:
+        before = state(TABLES, acme)
+        client = client_of(outsider)
+        fields = {
+            "post": "yes",
+            "tenant": acme.tenant.pk,
+            "device_id": "stolen",
+            "name": "stolen",
+            "site": acme.site.pk,
+            "kind": "phone",
+            "label": "stolen",
+            "why": "stolen",
+            "payload": '{"metrics": {"a": 1}}',
+            "max_uses": 1,
+            "expires_at_0": "2030-01-01",
+            "expires_at_1": "00:00",
+            "_save": "Save",
+        }
+        for method in (client.post, client.put, client.delete):
+            assert_nothing_is_told(method(url_of(address, acme), fields))
+        assert state(TABLES, acme) == before
+
+    def test_wants_a_stranger_to_sign_in(self, address: Address, acme: Fleet) -> None:
+        response = Client().get(url_of(address, acme))
+        assert response.status_code in (302, 403, 404)
+        if response.status_code == 302:
+            assert "login" in response.headers["Location"]
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize(
+    ("model", "action"), ACTIONS, ids=lambda one: one if isinstance(one, str) else one.__name__
+)
+def test_no_action_reaches_rows_of_another_tenant(
+    model: type[Model], action: str, acme: Fleet, outsider: User
+) -> None:
+    before = state(TABLES, acme)
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+    chosen = {
+        "action": action,
+        "_selected_action": [str(row_of(model, acme))],
+        "post": "yes",
+        "why": "stolen",
+        "index": "0",
+    }
+
+    answer = client_of(outsider).post(reverse(name), chosen, follow=True)
+
+    assert MARK not in answer.content.lower()
+    assert state(TABLES, acme) == before
