@@ -32,7 +32,7 @@ INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 
-DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, low=1, high=200)
+DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, low=0, high=200)
 
 # Ingest
 INGEST_SHARDS = env.integer("INGEST_SHARDS", 1, low=1, high=64)
@@ -120,12 +120,16 @@ TEMPLATES = [
     },
 ]
 
+DATABASE = environ.Env.db_url_config(DATABASE_URL)
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": environ.Env.db_url_config(DATABASE_URL)
+    "default": DATABASE
     | {
         "ENGINE": "telemetry.engine",
-        "OPTIONS": {
-            "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3},
+        "OPTIONS": DATABASE.get("OPTIONS", {})
+        | {
+            "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3}
+            if DATABASE_POOL_SIZE
+            else False,
             "connect_timeout": 3,
             # For cursors that bind parameters on the server; Django's own never prepare.
             "prepare_threshold": 5,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
+from django.db import connection
 
 from devices.credentials import credential_issue
 from devices.models import Device, Membership, Site, Tenant
 from ingest import stream
 from scripts.stack import Stack
-from tests.services import STATE
+from tests.services import EXTERNAL, STATE
 
 STACK_SETTINGS = {"PRESENCE_SWEEP_S": "1", "LOG_LEVEL": "INFO"}
 
@@ -35,6 +36,19 @@ def make_fleet(slug: str) -> Fleet:
     site = Site.objects.create(tenant=tenant, name=f"{slug} site")
     device = Device.objects.create(tenant=tenant, device_id=f"{slug}-phone", kind="phone")
     return Fleet(tenant, manager, site, device, credential_issue(device=device).key)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """A database that was given is used as it is."""
+    return bool(EXTERNAL)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    if EXTERNAL:
+        settings_of = connection.settings_dict
+        settings_of["TEST"]["NAME"] = settings_of["NAME"]
 
 
 @pytest.fixture(autouse=True)

@@ -121,3 +121,26 @@ def _value(column: Column, fleet: Fleet) -> Any:
     if column.type == "bytea":
         return secrets.token_bytes(32)
     return secrets.token_hex(16)[: column.length or 32]
+
+
+def hypertables() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hypertable_name FROM timescaledb_information.hypertables")
+        return {name for (name,) in cursor.fetchall()}
+
+
+def is_community() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('timescaledb.license')")
+        return bool(cursor.fetchone() == ("timescale",))
+
+
+def compress(table: str) -> int:
+    """Turns the columnstore on and moves all of the hypertable's chunks into it; their number."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"ALTER TABLE {table} SET (timescaledb.compress, "
+            "timescaledb.compress_segmentby = 'device_id')"
+        )
+        cursor.execute("SELECT compress_chunk(c) FROM show_chunks(%s::regclass) c", [table])
+        return len(cursor.fetchall())
