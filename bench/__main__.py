@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from bench import accept, commit, live, machine, memory, readings
+from bench import accept, api, commit, live, machine, memory, readings
 from bench.report import Figure, table
 from bench.subject import Subject, subject_prepare
 from scripts.processes import ROOT
@@ -20,6 +20,7 @@ MEASURES: dict[str, Measure] = {
     "live": live.measure,
     "accept": accept.measure,
     "commit": commit.measure,
+    "api": api.measure,
     "readings": readings.measure,
 }
 NAMES = ("memory", *MEASURES)

@@ -43,7 +43,7 @@ def addresses() -> Iterator[Address]:
     (site,) = (
         one for one in resolvers if isinstance(one, URLResolver) and one.namespace == "admin"
     )
-    seen = set()
+    seen: set[str] = set()
     for pattern in _patterns(site):
         if pattern.name and pattern.name not in seen | NOT_ABOUT_ROWS:
             seen.add(pattern.name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -48,7 +49,7 @@ def scope_of(fleet: Fleet) -> Iterator[None]:
         yield
 
 
-def change(statement: str, *values: object) -> int:
+def change(statement: str, *values: Any) -> int:
     """How many rows a statement changed; 0 if the database refused it."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:

@@ -1,0 +1,48 @@
+"""What a scope costs: a device page's queries with one and without, in turns, as JSON."""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import django
+
+ROUNDS = 1000
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    django.setup()
+    from devices.models import Device
+    from devices.scope import tenant_scope
+    from monitoring.history import heartbeats_of, transitions_of
+
+    device = Device.objects.filter(tenant__slug="page-1").earliest("id")
+
+    def page() -> None:
+        found = Device.objects.select_related("status", "tenant", "site").get(pk=device.pk)
+        list(found.credentials.all())
+        transitions_of(found.pk)
+        heartbeats_of(found.pk)
+
+    def scoped() -> None:
+        with tenant_scope(tenant_ids=[device.tenant_id]):
+            page()
+
+    times: dict[str, list[float]] = {"without_ms": [], "with_ms": []}
+    for _ in range(ROUNDS):
+        times["without_ms"].append(_timed(page))
+        times["with_ms"].append(_timed(scoped))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    print(json.dumps(medians | {"rounds": ROUNDS}))
+
+
+def _timed(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
