@@ -50,8 +50,10 @@ def transitions_of(device_id: int) -> Sequence[Transition]:
     ]
 
 
-def heartbeats_of(device_id: int) -> Sequence[RecentHeartbeat]:
+def heartbeats_of(device_id: int, *, last_seen: datetime | None) -> Sequence[RecentHeartbeat]:
     """The latest heartbeats of a device by its own clock, newest first."""
+    if last_seen is None:
+        return []
     with connection.cursor() as cursor:
-        rows = heartbeat.recent(cursor, device_id=device_id, limit=HEARTBEATS)
+        rows = heartbeat.recent(cursor, device_id=device_id, until=last_seen, limit=HEARTBEATS)
     return [RecentHeartbeat(*cast(RecentHeartbeat, row)) for row in rows]

@@ -8,6 +8,7 @@ from django.db.backends.utils import CursorWrapper
 
 from telemetry.sql.bulk import Target, insert_once, moment, number, text
 from telemetry.sql.devicestatus import SignOfLife
+from telemetry.sql.newest import newest
 
 BUCKET = timedelta(seconds=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,15 +63,22 @@ def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> li
     return insert_once(cursor, TARGET, [_line(heartbeat) for heartbeat in heartbeats])
 
 
-def recent(cursor: CursorWrapper, *, device_id: int, limit: int) -> Sequence[tuple[object, ...]]:
+def recent(
+    cursor: CursorWrapper, *, device_id: int, until: datetime, limit: int
+) -> Sequence[tuple[object, ...]]:
     """The newest heartbeats of a device: (time, received_at, battery_pct, rssi_dbm, version,
-    address), newest first."""
-    cursor.execute(
-        "SELECT time, received_at, battery_pct, rssi_dbm, version, host(address) "
-        "FROM telemetry_heartbeat WHERE device_id = %s ORDER BY bucket DESC LIMIT %s",
-        [device_id, limit],
-    )
-    return cursor.fetchall()
+    address), newest first. `until` is when it was heard last."""
+
+    def read(since: datetime) -> list[tuple[object, ...]]:
+        cursor.execute(
+            "SELECT time, received_at, battery_pct, rssi_dbm, version, host(address) "
+            "FROM telemetry_heartbeat WHERE device_id = %s AND bucket >= %s "
+            "ORDER BY bucket DESC LIMIT %s",
+            [device_id, since, limit],
+        )
+        return cursor.fetchall()
+
+    return newest(read, until=until, limit=limit)
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:

@@ -34,7 +34,10 @@ def insert(cursor: CursorWrapper, transitions: Sequence[PresenceTransition]) -> 
 def timeline(
     cursor: CursorWrapper, *, device_id: int, limit: int
 ) -> Sequence[tuple[datetime, str, str, str]]:
-    """A device's transitions, newest first: (time, previous_state, state, reason)."""
+    """A device's transitions, newest first: (time, previous_state, state, reason).
+
+    Reads all of them: a device has few.
+    """
     cursor.execute(
         "SELECT time, previous_state, state, reason FROM telemetry_presenceevent "
         "WHERE device_id = %s ORDER BY time DESC LIMIT %s",
