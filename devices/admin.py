@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.contrib.filters.admin import BooleanRadioFilter, RadioFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, RadioFilter
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -45,7 +45,6 @@ from devices.qr import qr_svg
 from devices.scoped_admin import (
     KeepsTenant,
     OperatorOnly,
-    OwnFilter,
     Question,
     ScopedAdmin,
     ScopedInline,
@@ -276,7 +275,7 @@ class SiteForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
 class SiteAdmin(ScopedAdmin):
     form = SiteForm
     list_display = ("name", "tenant", "devices", "latitude_deg", "longitude_deg")
-    list_filter = (("tenant", OwnFilter),)
+    list_filter = (("tenant", AutocompleteSelectFilter),)
     list_filter_submit = True
     list_select_related = ("tenant",)
     list_fullwidth = True
@@ -360,7 +359,7 @@ class CredentialAdmin(ScopedAdmin):
 
     list_display = ("key", "speaker", "tenant", "label", "created_at", "state")
     list_filter = (
-        ("tenant", OwnFilter),
+        ("tenant", AutocompleteSelectFilter),
         ("revoked_at", admin.EmptyFieldListFilter),
         GatewayFilter,
     )
@@ -458,7 +457,7 @@ class EnrolmentTokenAdmin(ChoosesSite, ScopedAdmin):
     form = TokenForm
     list_display = ("token", "label", "tenant", "site", "uses", "expires_at", "state")
     list_display_links = ("token",)
-    list_filter = (("tenant", OwnFilter), ("site", OwnFilter))
+    list_filter = (("tenant", AutocompleteSelectFilter), ("site", AutocompleteSelectFilter))
     list_filter_submit = True
     list_select_related = ("tenant", "site")
     list_fullwidth = True

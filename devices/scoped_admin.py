@@ -1,8 +1,9 @@
-"""Admin classes that show people only what belongs to their tenants.
+"""Admin classes for what belongs to tenants.
 
-What somebody may do follows from Membership.role, so that a member needs no rows of Django's
-permissions: viewers read, and `least_role` is the role from which on a class lets its rows be
-changed. Operators may do everything.
+Which rows there are is the database's to say (devices.scope). What somebody may do follows from
+Membership.role, so that a member needs no rows of Django's permissions: viewers read, and
+`least_role` is the role from which on a class lets its rows be changed. Operators may do
+everything.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,6 @@ from django.forms import Form, ModelChoiceField
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.contrib.filters.forms import AutocompleteDropdownForm
 from unfold.views import ChangeList
 
 from devices.models import Device, Site, Tenant
@@ -56,9 +55,6 @@ class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
     """What a list, a page, an inline and their choices have in common."""
 
     least_role = Role.MANAGER
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return access_in(request).narrow(super().get_queryset(request))
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return access_in(request).allows(Role.VIEWER, tenant_id_of(obj))
@@ -190,19 +186,6 @@ class OperatorOnly(DjangoModelAdmin):  # type: ignore[type-arg]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return access_in(request).is_operator
-
-
-class _OwnChoice(AutocompleteDropdownForm):
-    def __init__(self, request: HttpRequest, name: str, **kwargs: Any) -> None:
-        super().__init__(request=request, name=name, **kwargs)
-        field = self.fields[name]
-        field.queryset = access_in(request).narrow(field.queryset.all())
-
-
-class OwnFilter(AutocompleteSelectFilter):
-    """Filters by something of one's tenants, and names nothing of the others."""
-
-    form_class = _OwnChoice
 
 
 class KeepsTenant:

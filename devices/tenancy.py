@@ -37,8 +37,10 @@ class Access:
         tenant_ids = self._tenant_ids(role)
         return bool(tenant_ids) if tenant_id is None else tenant_id in tenant_ids
 
-    def narrow(self, queryset: QuerySet[Row], role: Role = Role.VIEWER) -> QuerySet[Row]:
+    def narrow(self, queryset: QuerySet[Row], role: Role) -> QuerySet[Row]:
         """Those rows that belong to tenants in which the person has this role or a higher one.
+
+        For what a role is needed to do; what may be seen at all, the database knows.
 
         The rows are tenants, or have a field `tenant`.
         """

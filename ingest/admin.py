@@ -16,13 +16,17 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RadioFilter
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesCheckboxFilter,
+    RadioFilter,
+)
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from devices.scoped_admin import OwnFilter, Question, ScopedAdmin, access_in
+from devices.scoped_admin import Question, ScopedAdmin, access_in
 from ingest.ledger_page import ledger_context
 from ingest.models import RejectedMessage
 from ingest.refusal import InvalidMessage
@@ -85,7 +89,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ReplayedFilter,
         ("reason", ChoicesCheckboxFilter),
         ("kind", ChoicesCheckboxFilter),
-        ("tenant", OwnFilter),
+        ("tenant", AutocompleteSelectFilter),
     )
     list_filter_submit = True
     list_fullwidth = True

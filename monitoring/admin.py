@@ -22,7 +22,11 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesCheckboxFilter
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    BooleanRadioFilter,
+    ChoicesCheckboxFilter,
+)
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -36,7 +40,6 @@ from devices.registration import devices_approve
 from devices.scoped_admin import (
     KeepsTenant,
     OperatorOnly,
-    OwnFilter,
     Question,
     ScopedAdmin,
     access_in,
@@ -81,8 +84,8 @@ class DeviceAdmin(ChoosesSite, ScopedAdmin):
         ("status__state", ChoicesCheckboxFilter),
         ("is_pending", BooleanRadioFilter),
         ("kind", ChoicesCheckboxFilter),
-        ("tenant", OwnFilter),
-        ("site", OwnFilter),
+        ("tenant", AutocompleteSelectFilter),
+        ("site", AutocompleteSelectFilter),
     )
     list_filter_submit = True
     list_before_template = "admin/devices/device/strip.html"
@@ -375,7 +378,7 @@ class DeviceAdmin(ChoosesSite, ScopedAdmin):
 
 def _counts(request: HttpRequest) -> dict[str, Any]:
     return {
-        "state_counts": counts_by_state(access_in(request)),
+        "state_counts": counts_by_state(),
         "chosen_states": request.GET.getlist("status__state__exact"),
     }
 

@@ -13,12 +13,12 @@ SHOWN = 25
 
 def fleet_context(request: HttpRequest) -> dict[str, Any]:
     access = access_in(request)
-    counts = counts_by_state(access)
+    counts = counts_by_state()
     return {
         "state_counts": counts,
         "device_count": sum(one.devices for one in counts),
         "silent_count": sum(one.devices for one in counts if one.state in SILENT),
-        "silent": silent_now(access, limit=SHOWN),
+        "silent": silent_now(limit=SHOWN),
         "has_tenants": access.is_operator or bool(access.roles),
         "several_tenants": sees_several_tenants(request),
         "worker_works": worker_works(),

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from django.db.models import Case, Count, IntegerField, Value, When
 
-from devices.tenancy import Access
 from telemetry.models import DeviceStatus, PresenceState
 
 # Worst first, as people want to see them.
@@ -32,15 +31,15 @@ def urgency(path: str) -> Case:
     )
 
 
-def counts_by_state(access: Access) -> list[StateCount]:
-    """How many devices the person has in each state, the worst state first, none left out."""
-    rows = access.narrow(DeviceStatus.objects.all()).values_list("state")
+def counts_by_state() -> list[StateCount]:
+    """How many devices there are in each state, the worst state first, none left out."""
+    rows = DeviceStatus.objects.values_list("state")
     counts = dict(rows.order_by().annotate(count=Count("pk")).values_list("state", "count"))
     return [StateCount(state, counts.get(state, 0)) for state in BY_URGENCY]
 
 
-def silent_now(access: Access, *, limit: int) -> Sequence[DeviceStatus]:
+def silent_now(*, limit: int) -> Sequence[DeviceStatus]:
     """Devices that are offline, then those that are late; those newly so first."""
-    silent = access.narrow(DeviceStatus.objects.filter(state__in=SILENT))
+    silent = DeviceStatus.objects.filter(state__in=SILENT)
     silent = silent.select_related("device__site", "tenant")
     return list(silent.order_by(urgency("state"), "-state_since", "pk")[:limit])
