@@ -296,9 +296,10 @@ class SiteAdmin(ScopedAdmin):
 @display(description="state")
 def key_state(credential: Credential) -> SafeString:
     """In force, or since when not."""
-    if credential.revoked_at is None:
-        return format_html('<span class="key key--in-force">{}</span>', "in force")
-    when = credential.revoked_at.strftime("%Y-%m-%d %H:%M")
+    when = f"{credential.revoked_at:%Y-%m-%d %H:%M}" if credential.revoked_at else ""
+    if credential.is_in_force(ts=timezone.now()):
+        until = f" until {when} UTC" if when else ""
+        return format_html('<span class="key key--in-force">in force{}</span>', until)
     return format_html('<span class="key">revoked {} UTC</span>', when)
 
 
@@ -334,7 +335,7 @@ class CredentialInline(ScopedInline):
 
     @display(description="", empty_value="")
     def revoke(self, credential: Credential) -> str:
-        if credential.revoked_at:
+        if not credential.is_in_force(ts=timezone.now()):
             return ""
         url = reverse("admin:devices_credential_revoke", args=(credential.pk,))
         return format_html('<a class="rc-link" href="{}">Revoke…</a>', url)
@@ -393,7 +394,7 @@ class CredentialAdmin(ScopedAdmin):
         credential = self.get_object(request, object_id)
         return (
             credential is not None
-            and credential.revoked_at is None
+            and credential.is_in_force(ts=timezone.now())
             and self.has_change_permission(request, credential)
         )
 

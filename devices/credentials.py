@@ -11,11 +11,12 @@ import string
 from base64 import b64encode
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
 from django.db import connection
+from django.db.models import Q
 
 from devices.models import Credential, Device, Registration, Tenant
 
@@ -27,6 +28,10 @@ MQTT_SALT_LENGTH = 12
 
 # A function of the database's, for whose key it is has to be known before there is a scope.
 IN_FORCE = "SELECT * FROM devices_keys_in_force(%s)"
+
+
+class NotInForce(ValueError):
+    """The key is not in force, or not for long; the text says which."""
 
 
 class IssuedKey(NamedTuple):
@@ -73,7 +78,28 @@ def credentials_issue(*, devices: Iterable[Device], label: str = "") -> list[Iss
 
 def credentials_revoke(*, ids: Sequence[int], ts: datetime) -> int:
     """Revokes those still in force; returns how many they were."""
-    return Credential.objects.filter(id__in=ids, revoked_at=None).update(revoked_at=ts)
+    return Credential.objects.filter(in_force(ts), id__in=ids).update(revoked_at=ts)
+
+
+def credential_rotate(
+    *, credential: Credential, overlap_s: int, label: str, ts: datetime
+) -> IssuedKey:
+    """Gives the key's speaker a new key; the old one is in force for `overlap_s` seconds more.
+
+    Raises NotInForce if the old one is revoked, or will be because it was rotated already.
+    """
+    until = ts + timedelta(seconds=overlap_s)
+    lasting = Credential.objects.filter(pk=credential.pk, revoked_at=None)
+    if not lasting.update(revoked_at=until):
+        raise NotInForce(f"The key rc_{credential.prefix}_… is revoked or rotated already.")
+    issued = _issue(tenant_id=credential.tenant_id, device=credential.device, label=label)
+    issued.credential.save()
+    return issued
+
+
+def in_force(ts: datetime) -> Q:
+    """Of credentials: those with which one may speak at this moment."""
+    return Q(revoked_at=None) | Q(revoked_at__gt=ts)
 
 
 def speaker_for_key(key: str) -> Speaker | None:

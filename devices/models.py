@@ -1,5 +1,7 @@
 """Who may speak: tenants, their people, sites, devices and the devices' keys."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -172,7 +174,10 @@ class Device(models.Model):
 
 class Credential(models.Model):
     """A key: a device's own, or without a device a gateway's, which speaks for all devices of
-    its tenant. Only its hash is kept; devices.credentials issues and checks keys."""
+    its tenant. Only its hash is kept; devices.credentials issues and checks keys.
+
+    `revoked_at` lies ahead when the key was rotated: it is in force until then.
+    """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", editable=False)
     device = models.ForeignKey(
@@ -205,6 +210,10 @@ class Credential(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
+
+    def is_in_force(self, *, ts: datetime) -> bool:
+        """True if one may speak with it at this moment."""
+        return self.revoked_at is None or self.revoked_at > ts
 
 
 class EnrolmentToken(models.Model):

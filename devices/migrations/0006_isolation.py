@@ -152,7 +152,8 @@ BEGIN
     FROM devices_credential c
     JOIN devices_tenant t ON t.id = c.tenant_id
     LEFT JOIN devices_device d ON d.id = c.device_id
-    WHERE c.prefix = ANY(prefixes) AND c.revoked_at IS NULL AND t.is_active;
+    WHERE c.prefix = ANY(prefixes) AND t.is_active
+      AND (c.revoked_at IS NULL OR c.revoked_at > statement_timestamp());
 END $$;
 
 CREATE FUNCTION devices_enrolmenttoken_tenant(wanted text) RETURNS integer

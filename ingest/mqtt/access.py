@@ -9,7 +9,9 @@ devices with a colon in their name: a colon ends the user name in the password f
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from devices.credentials import mqtt_password_hash
+from django.utils import timezone
+
+from devices.credentials import in_force, mqtt_password_hash
 from devices.models import Credential
 from ingest.mqtt.batch import HEARTBEAT, TELEMETRY
 
@@ -55,7 +57,7 @@ def access_files(*, bridge_user: str, bridge_password: str) -> AccessFiles:
 
 def _keys_in_force() -> Iterator[tuple[str, str | None, str, str]]:
     """(tenant, device_id, prefix, hash) of each key, older ones first."""
-    keys = Credential.objects.filter(revoked_at=None, tenant__is_active=True)
+    keys = Credential.objects.filter(in_force(timezone.now()), tenant__is_active=True)
     return (
         keys.exclude(mqtt_password_hash="")
         .order_by("id")
