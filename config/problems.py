@@ -86,13 +86,18 @@ def _from_drf(exception: APIException) -> HttpResponse:
         errors = _flatten(exception.detail)
         detail = "Some fields are not as they should be."
     else:
-        detail = str(exception.detail)
+        detail = _sentence(exception.detail)
     response = problem(exception.status_code, detail, errors=errors)
     if header := getattr(exception, "auth_header", None):
         response["WWW-Authenticate"] = header
     if (wait := getattr(exception, "wait", None)) is not None:
         response["Retry-After"] = str(max(1, round(wait)))
     return response
+
+
+def _sentence(detail: Any) -> str:
+    """The words of an error; simplejwt's stand beside its codes."""
+    return str(detail.get("detail", "")) if isinstance(detail, dict) else str(detail)
 
 
 def _flatten(detail: Any, path: str = "") -> list[dict[str, str]]:

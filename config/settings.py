@@ -3,6 +3,8 @@
 docs/settings.md lists the variables.
 """
 
+import hmac
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ VALKEY_URL = env.valkey_url("VALKEY_URL", None)
 INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+
+# The API for people and their programs
+JWT_SIGNING_KEY = env.text("JWT_SIGNING_KEY", "")
+JWT_ACCESS_LIFE_S = env.integer("JWT_ACCESS_LIFE_S", 300, low=10, high=86_400)
+JWT_REFRESH_LIFE_S = env.integer("JWT_REFRESH_LIFE_S", 86_400, low=60, high=90 * 86_400)
+API_REQUESTS_PER_MIN = env.integer("API_REQUESTS_PER_MIN", 600, low=1, high=1_000_000)
+API_SIGN_INS_PER_MIN = env.integer("API_SIGN_INS_PER_MIN", 20, low=1, high=1_000_000)
 
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, low=0, high=200)
 
@@ -73,6 +82,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_celery_beat",
     "devices",
     "telemetry",
@@ -152,12 +164,68 @@ CHANNEL_LAYERS = {
     }
 }
 
+# Shared by the processes: how often somebody tried, and which codes were used.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": VALKEY_URL,
+        "KEY_PREFIX": "cache",
+    }
+}
+
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    # The first says how to sign in to whoever did not.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["devices.api.throttles.PersonThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["devices.api.bodies.JSONBody"],
+    "DEFAULT_PAGINATION_CLASS": "devices.api.pages.KeysetPages",
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "devices.api.search.Search",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "config.schema.ProblemSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "SEARCH_PARAM": "q",
+    "URL_FORMAT_OVERRIDE": None,
     "EXCEPTION_HANDLER": "config.problems.exception_handler",
+}
+
+_jwt_key = JWT_SIGNING_KEY or hmac.digest(SECRET_KEY.encode(), b"rollcall.jwt", "sha256").hex()
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": _jwt_key,
+    "ISSUER": "rollcall",
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=JWT_ACCESS_LIFE_S),
+    "REFRESH_TOKEN_LIFETIME": timedelta(seconds=JWT_REFRESH_LIFE_S),
+    # A new password ends the tokens that the old one got.
+    "CHECK_REVOKE_TOKEN": True,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Rollcall",
+    "DESCRIPTION": "Devices, who may speak for them, and what they said. Errors are problem "
+    "details (RFC 9457).",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "DEFAULT_GENERATOR_CLASS": "config.schema.Generator",
+    "PREPROCESSING_HOOKS": ["config.door_schema.without_doors"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.door_schema.with_doors",
+    ],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_PATCH": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,8 +1,9 @@
 """The one URL table, served by the portal and by the ingest server alike."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
@@ -17,6 +18,10 @@ device_urlpatterns = [
 
 urlpatterns = [
     *device_urlpatterns,
+    path("api/v1/", include("devices.api.urls")),
+    path("api/v1/", include("monitoring.api.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="api-docs"),
     path("health", health, name="health"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

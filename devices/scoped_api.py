@@ -3,11 +3,13 @@
 from contextlib import ExitStack
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from devices.api.refusals import Conflict
 from devices.operators import operator_access_record
 from devices.scope import access_scope
 from devices.scoped_admin import access_in
@@ -21,7 +23,24 @@ class ScopedView(APIView):
     What is streamed is produced later, and has to open a scope of its own.
     """
 
-    _scope: ExitStack | None = None
+    _scope: ExitStack
+    _is_open = False
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """With the scope closed at the end, whatever happened in it.
+
+        What the database only finds at the commit is that something was deleted meanwhile.
+        """
+        response: HttpResponseBase | None = None
+        try:
+            with ExitStack() as self._scope:
+                response = super().dispatch(request, *args, **kwargs)
+        except IntegrityError:
+            if response is None:
+                raise
+            self._is_open = False
+            return self.finalize_response(self.request, self.handle_exception(Conflict()))
+        return response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -29,8 +48,8 @@ class ScopedView(APIView):
         access = access_in(request._request)
         if access.is_operator:
             operator_access_record(request._request)
-        self._scope = ExitStack()
         self._scope.enter_context(access_scope(access))
+        self._is_open = True
 
     @property
     def access(self) -> Access:
@@ -38,12 +57,6 @@ class ScopedView(APIView):
         return access_in(self.request._request)
 
     def handle_exception(self, exc: Exception) -> Response:
-        if self._scope is not None:
+        if self._is_open:
             transaction.set_rollback(True)
         return super().handle_exception(exc)
-
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        if self._scope is not None:
-            self._scope.close()
-            self._scope = None
-        return super().finalize_response(request, response, *args, **kwargs)

@@ -1,0 +1,49 @@
+"""What people send: JSON of a bounded size, without fields that nobody knows."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import IO, Any
+
+from django.core.exceptions import RequestDataTooBig
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+from rest_framework.serializers import BaseSerializer, ValidationError
+
+MAX_BYTES = 1024 * 1024
+
+
+class JSONBody(JSONParser):
+    """JSON of at most 1 MiB.
+
+    Raises RequestDataTooBig, and ParseError for what is no JSON or is nested beyond all sense.
+    """
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = stream.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise RequestDataTooBig
+        try:
+            return super().parse(BytesIO(body), media_type, parser_context)
+        except RecursionError:
+            raise ParseError("This is nested too deeply.") from None
+
+
+# For serializers of what people send: a field that is not known is an error. Somebody who misspelt
+# a field would otherwise believe that it was set. (A docstring would become the description of
+# every body in the API's schema.)
+class StrictBody(BaseSerializer[Any]):
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = set(self.fields)  # type: ignore[attr-defined]
+            unknown = {str(name): WHY_UNKNOWN for name in data if name not in known}
+            if unknown:
+                raise ValidationError(unknown)
+        return super().to_internal_value(data)
+
+
+WHY_UNKNOWN = "This is not a field that can be set here."

@@ -1,0 +1,43 @@
+"""Fields and filters that the endpoints share."""
+
+from typing import Any
+
+from django import forms
+from django_filters import CharFilter, Filter, FilterSet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+MAX_ID = 999_999_999
+
+
+class TenantSlug(serializers.CharField):
+    """`tenant` of what is added: a slug; may be left out by people who have one tenant."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 63)
+        kwargs.setdefault("help_text", "Slug of the tenant. Needed by people who have several.")
+        super().__init__(required=False, **kwargs)
+
+
+class RowId(serializers.IntegerField):
+    """The id of something of the same tenant, or null."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=MAX_ID, required=False, allow_null=True, **kwargs)
+
+
+@extend_schema_field(OpenApiTypes.INT)
+class IdFilter(Filter):
+    """By an id; one of another tenant finds nothing, like one that does not exist."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, min_value=1, max_value=MAX_ID, **kwargs)
+
+
+class TenantFilter(FilterSet):
+    """`?tenant=<slug>`: of one of the tenants that the person has."""
+
+    tenant = CharFilter("tenant__slug", max_length=63)

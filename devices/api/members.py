@@ -1,0 +1,79 @@
+"""`/api/v1/members`: who belongs to a tenant, and as what."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.api.bodies import StrictBody
+from devices.api.fields import TenantFilter, TenantSlug
+from devices.api.refusals import Conflict, NoSuchReference
+from devices.api.viewset import TenantViewSet
+from devices.members import LastOwner, owner_ensure_other
+from devices.models import Membership
+from devices.tenancy import Role
+
+
+class MemberSerializer(serializers.ModelSerializer[Membership]):
+    tenant = serializers.CharField(source="tenant.slug", read_only=True)
+    username = serializers.CharField(source="user.username", read_only=True)
+
+    class Meta:
+        model = Membership
+        fields = ("id", "tenant", "username", "role", "created_at")
+        read_only_fields = fields
+
+
+class MemberCreate(StrictBody, serializers.Serializer[Membership]):
+    tenant = TenantSlug()
+    username = serializers.CharField(max_length=150)
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class MemberChange(StrictBody, serializers.Serializer[Membership]):
+    role = serializers.ChoiceField(choices=Role.choices)
+
+
+class MemberViewSet(TenantViewSet):
+    """Owners add people who have an account that they may see; others are invited by e-mail."""
+
+    serializer_class = MemberSerializer
+    filterset_class = TenantFilter
+    search_fields = ("user__username",)
+    least_role = Role.OWNER
+    inputs = {"create": MemberCreate, "partial_update": MemberChange}
+    problems = {"create": (404, 409), "partial_update": (409,), "destroy": (409,)}
+
+    def get_queryset(self) -> QuerySet[Membership]:
+        return Membership.objects.select_related("tenant", "user")
+
+    def create(self, request: Request) -> Response:
+        given = self.body()
+        tenant = self.tenant_for(given.get("tenant"))
+        user = User.objects.filter(username=given["username"], is_active=True).first()
+        if user is None:
+            raise NoSuchReference("username", "You see nobody with this user name: invite them.")
+        member = self.saved(Membership(tenant=tenant, user=user, role=given["role"]))
+        return self.added(self.reread(member), member.pk)
+
+    def partial_update(self, request: Request, **names: Any) -> Response:
+        member: Membership = self.found()
+        role = Role(self.body()["role"])
+        if role != Role.OWNER:
+            self._ensure_other_owner(member)
+        return self.answered(self.saved(self.changed(member, {"role": role})))
+
+    def destroy(self, request: Request, **names: Any) -> Response:
+        member: Membership = self.found()
+        self._ensure_other_owner(member)
+        member.delete()
+        return Response(status=204)
+
+    def _ensure_other_owner(self, member: Membership) -> None:
+        try:
+            owner_ensure_other(tenant_id=member.tenant_id, leaving=[member.pk])
+        except LastOwner as error:
+            raise Conflict(str(error)) from None

@@ -1,0 +1,77 @@
+"""`/api/v1/tenants`: one's own tenants; operators see all and add more."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.api.bodies import StrictBody
+from devices.api.viewset import TenantViewSet
+from devices.models import Tenant
+from devices.tenancy import Role
+
+OPERATORS_FIELDS = ("slug", "device_limit", "is_active")
+OWNERS_FIELDS = ("name", "default_interval_s", "default_grace_s", "registration")
+FIELDS = ("slug", *OWNERS_FIELDS, "device_limit", "is_active")
+DEVICE_LIMIT = {"max_value": 10_000_000}
+
+
+class TenantSerializer(serializers.ModelSerializer[Tenant]):
+    role = serializers.SerializerMethodField(help_text="Of whoever asks, or `operator`.")
+
+    class Meta:
+        model = Tenant
+        fields = (*FIELDS, "created_at", "role")
+        read_only_fields = fields
+
+    def get_role(self, tenant: Tenant) -> str:
+        access = self.context["view"].access
+        return "operator" if access.is_operator else access.roles[tenant.pk].value
+
+
+class TenantCreate(StrictBody, serializers.ModelSerializer[Tenant]):
+    class Meta:
+        model = Tenant
+        fields = FIELDS
+        validators = ()
+        extra_kwargs = {"slug": {"validators": ()}, "device_limit": DEVICE_LIMIT}
+
+
+class TenantChange(StrictBody, serializers.ModelSerializer[Tenant]):
+    class Meta:
+        model = Tenant
+        fields = FIELDS
+        validators = ()
+        extra_kwargs = {
+            "slug": {"validators": (), "required": False},
+            "name": {"required": False},
+            "device_limit": DEVICE_LIMIT,
+        }
+
+
+class TenantsViewSet(TenantViewSet):
+    serializer_class = TenantSerializer
+    least_role = Role.OWNER
+    search_fields = ("name", "slug")
+    orders = {"slug": ("slug",), "name": ("name", "id")}
+    inputs = {"create": TenantCreate, "partial_update": TenantChange}
+    problems = {"create": (409,), "partial_update": (409,)}
+
+    def get_queryset(self) -> QuerySet[Tenant]:
+        return Tenant.objects.all()
+
+    def create(self, request: Request) -> Response:
+        if not self.access.is_operator:
+            raise PermissionDenied("Only operators add tenants.")
+        tenant = self.saved(Tenant(**self.body()))
+        return self.added(tenant, tenant.slug)
+
+    def partial_update(self, request: Request, **names: Any) -> Response:
+        tenant: Tenant = self.found()
+        given = self.body()
+        if not self.access.is_operator and (fixed := [n for n in OPERATORS_FIELDS if n in given]):
+            raise PermissionDenied(f"Only operators change {', '.join(fixed)}.")
+        return self.answered(self.saved(self.changed(tenant, given)))

@@ -1,0 +1,111 @@
+"""`/api/v1/auth/token`: a person signs in and gets tokens (JWT) for programs."""
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import User
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
+from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from devices.api.bodies import StrictBody
+from devices.api.second_factor_code import has_second_factor, is_right_code
+from devices.api.throttles import SignInThrottle
+from devices.api.viewset import secret_once
+
+CHALLENGE = 'Bearer realm="rollcall"'
+
+
+class LockedOut(APIException):
+    """Somebody tried too often; the lock-out of the sign-in pages answers in its own words."""
+
+    status_code = 429
+    default_detail = "Too many wrong passwords; try again later."
+
+
+class SignIn(StrictBody, serializers.Serializer[User]):
+    username = serializers.CharField(max_length=254, trim_whitespace=False)
+    password = serializers.CharField(
+        max_length=4096, trim_whitespace=False, style={"input_type": "password"}
+    )
+    code = serializers.CharField(
+        max_length=32,
+        required=False,
+        help_text="Of the authenticator app, or a recovery code; for people with a second factor.",
+    )
+
+
+class Tokens(serializers.Serializer[User]):
+    access = serializers.CharField(help_text="To be sent as `Authorization: Bearer <access>`.")
+    refresh = serializers.CharField(help_text="Gets a new access token when that one expired.")
+
+
+class Refresh(StrictBody, serializers.Serializer[User]):
+    refresh = serializers.CharField(max_length=4096, trim_whitespace=False)
+
+
+class NewAccess(serializers.Serializer[User]):
+    access = serializers.CharField()
+
+
+class SignInView(APIView):
+    """What they have in common: they are for people who are not signed in."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = (SignInThrottle,)
+
+    def get_authenticate_header(self, request: Request) -> str:
+        return CHALLENGE
+
+
+class TokenView(SignInView):
+    @extend_schema(
+        operation_id="auth_token_create", tags=["auth"], request=SignIn, responses=Tokens
+    )
+    def post(self, request: Request) -> Response:
+        """Tokens for who knows the password, and the code of a second factor if there is one."""
+        serializer = SignIn(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        user = _person(request, **serializer.validated_data)
+        refresh = RefreshToken.for_user(user)
+        return secret_once(Response({"access": str(refresh.access_token), "refresh": str(refresh)}))
+
+
+class TokenRefreshView(SignInView):
+    @extend_schema(
+        operation_id="auth_token_refresh", tags=["auth"], request=Refresh, responses=NewAccess
+    )
+    def post(self, request: Request) -> Response:
+        """One more access token, while the person is active and has the same password."""
+        serializer = Refresh(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            refresh = RefreshToken(serializer.validated_data["refresh"])
+        except TokenError as error:
+            raise InvalidToken(error.args[0]) from None
+        _still_good(refresh)
+        return secret_once(Response({"access": str(refresh.access_token)}))
+
+
+def _person(request: Request, *, username: str, password: str, code: str = "") -> User:
+    """Who signs in. Raises AuthenticationFailed, and LockedOut for too many attempts."""
+    user = authenticate(request._request, username=username, password=password)
+    if getattr(request._request, "axes_locked_out", False):
+        raise LockedOut
+    if not isinstance(user, User) or not user.is_active:
+        raise AuthenticationFailed("Nobody has this user name and this password.")
+    if has_second_factor(user) and not is_right_code(user, code):
+        raise AuthenticationFailed("Send the code of your second factor as `code`.")
+    return user
+
+
+def _still_good(refresh: RefreshToken) -> None:
+    """Raises AuthenticationFailed unless the token's person may still sign in as when it came."""
+    user = User.objects.filter(pk=refresh.get("user_id"), is_active=True).first()
+    if user is None or refresh.get("hash_password") != get_md5_hash_password(user.password):
+        raise AuthenticationFailed("This token is of somebody who has to sign in again.")

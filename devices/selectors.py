@@ -1,0 +1,27 @@
+"""Finding what people name."""
+
+from django.db.models import QuerySet
+
+from devices.models import Device, Tenant
+
+
+class Ambiguous(ValueError):
+    """Several tenants have what was named; the text says which."""
+
+
+def device_named(
+    devices: QuerySet[Device], device_id: str, *, tenant: str | None = None
+) -> Device | None:
+    """The device of that name among `devices`, of the tenant with that slug if one is named.
+
+    None if there is none that the scope shows. Raises Ambiguous if several tenants have one.
+    """
+    tenants = Tenant.objects.all() if tenant is None else Tenant.objects.filter(slug=tenant)
+    # By tenants, though the scope says so too: the index begins with them.
+    found = list(devices.filter(tenant__in=tenants, device_id=device_id)[:100])
+    if len(found) > 1:
+        slugs = ", ".join(sorted(one.tenant.slug for one in found))
+        raise Ambiguous(
+            f"Several of your tenants have a device {device_id}; add ?tenant= and one of {slugs}."
+        )
+    return found[0] if found else None

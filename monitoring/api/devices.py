@@ -1,0 +1,153 @@
+"""`/api/v1/devices`: devices with the state that they are in."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_filters import MultipleChoiceFilter, TypedChoiceFilter
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.api.bodies import StrictBody
+from devices.api.fields import IdFilter, RowId, TenantFilter, TenantSlug
+from devices.api.lookup import device_in_path
+from devices.api.viewset import TenantViewSet
+from devices.models import Device, Site
+from devices.registration import devices_approve
+from telemetry.models import PresenceState
+from telemetry.presence import presence_pause, presence_resume
+
+SETTINGS = ("name", "kind", "site", "expected_interval_s", "grace_s")
+
+
+class DeviceFilter(TenantFilter):
+    state = MultipleChoiceFilter(field_name="status__state", choices=PresenceState.choices)
+    kind = MultipleChoiceFilter(choices=Device.Kind.choices)
+    site = IdFilter("site_id")
+    pending = TypedChoiceFilter(
+        field_name="is_pending",
+        choices=(("true", "true"), ("false", "false")),
+        coerce=lambda word: word == "true",
+    )
+
+
+class DeviceSerializer(serializers.ModelSerializer[Device]):
+    tenant = serializers.CharField(source="tenant.slug", read_only=True)
+    site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
+    state = serializers.ChoiceField(
+        source="status.state", choices=PresenceState.choices, read_only=True
+    )
+    state_since = serializers.DateTimeField(source="status.state_since", read_only=True)
+
+    class Meta:
+        model = Device
+        fields = (
+            "tenant",
+            "device_id",
+            "name",
+            "kind",
+            "site",
+            "expected_interval_s",
+            "grace_s",
+            "is_pending",
+            "state",
+            "state_since",
+            "created_at",
+        )
+        read_only_fields = fields
+
+
+class DeviceChange(StrictBody, serializers.ModelSerializer[Device]):
+    """A device stays in its tenant, and its ID is its own to say."""
+
+    site = RowId(help_text="Id of a site of the same tenant, or null.")
+
+    class Meta:
+        model = Device
+        fields: tuple[str, ...] = SETTINGS
+        validators = ()
+
+
+class DeviceCreate(DeviceChange):
+    tenant = TenantSlug()
+
+    class Meta(DeviceChange.Meta):
+        fields = ("tenant", "device_id", *SETTINGS)
+
+
+class Pause(StrictBody, serializers.Serializer[Device]):
+    why = serializers.CharField(
+        max_length=200, help_text="Everybody who looks at the device will read it."
+    )
+
+
+class DeviceViewSet(TenantViewSet):
+    """A device is named by its `device_id`. Who has one of the same name in several tenants adds
+    `?tenant=<slug>`."""
+
+    serializer_class = DeviceSerializer
+    filterset_class = DeviceFilter
+    search_fields = ("device_id", "name", "site__name")
+    orders = {
+        "device_id": ("tenant_id", "device_id"),
+        "name": ("name", "id"),
+        "created_at": ("id",),
+    }
+    inputs = {"create": DeviceCreate, "partial_update": DeviceChange, "pause": Pause}
+    problems = {
+        "create": (404, 409),
+        "retrieve": (409,),
+        "partial_update": (409,),
+        "destroy": (409,),
+        "approve": (409,),
+        "pause": (409,),
+        "resume": (409,),
+    }
+
+    def get_queryset(self) -> QuerySet[Device]:
+        return Device.objects.select_related("tenant", "status")
+
+    def named(self, queryset: QuerySet[Device]) -> Device:
+        return device_in_path(self, queryset)
+
+    def create(self, request: Request) -> Response:
+        given = self.body()
+        tenant = self.tenant_for(given.pop("tenant", None))
+        site = self.referred("site", Site.objects.all(), tenant, given.pop("site", None))
+        device = self.saved(Device(tenant=tenant, site=site, **given))
+        return self.added(self.reread(device), device.device_id)
+
+    def partial_update(self, request: Request, **names: Any) -> Response:
+        device: Device = self.found()
+        given = self.body()
+        if "site" in given:
+            sites = Site.objects.all()
+            given["site"] = self.referred("site", sites, device.tenant, given["site"])
+        self.saved(self.changed(device, given))
+        return self.answered(self.reread(device))
+
+    def destroy(self, request: Request, **names: Any) -> Response:
+        """Its keys go with it; what it said stays until its time is over."""
+        self.found().delete()
+        return Response(status=204)
+
+    def approve(self, request: Request, **names: Any) -> Response:
+        """It registered itself; what is held of it is stored some seconds later."""
+        device: Device = self.found()
+        devices_approve(ids=[device.pk])
+        return self.answered(self.reread(device))
+
+    def pause(self, request: Request, **names: Any) -> Response:
+        """It is not judged any more; its heartbeats are still stored."""
+        device: Device = self.found()
+        why = self.body()["why"]
+        by = request.user.get_username()
+        presence_pause(device_ids=[device.pk], by=by, why=why, ts=timezone.now())
+        return self.answered(self.reread(device))
+
+    def resume(self, request: Request, **names: Any) -> Response:
+        """From now on it is called late again if no heartbeat comes in time."""
+        device: Device = self.found()
+        presence_resume(device_ids=[device.pk], by=request.user.get_username(), ts=timezone.now())
+        return self.answered(self.reread(device))
