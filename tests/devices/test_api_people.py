@@ -1,0 +1,277 @@
+"""Tenants, members and sites over the API, and the tokens by which people call it."""
+
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from django.conf import LazySettings, settings
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+
+from devices.models import Device, Membership, Site, Tenant
+from devices.tenancy import Role
+from tests.admin import client_of, person
+from tests.conftest import Fleet
+from tests.devices.api_callers import assert_problem, caller, member, send
+
+PASSWORD = "correct horse"
+
+
+def bearing(token: object) -> Any:
+    client = caller(None)
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client
+
+
+class TestTokens:
+    def test_a_person_signs_in_and_refreshes(self, acme: Fleet) -> None:
+        body = {"username": "acme-manager", "password": PASSWORD}
+        answer = send(caller(None), "post", "auth/token", body)
+        assert answer.status_code == 200
+        assert answer["Cache-Control"] == "no-store"
+        tokens = answer.json()
+        assert send(bearing(tokens["access"]), "get", "devices").status_code == 200
+        again = send(caller(None), "post", "auth/token/refresh", {"refresh": tokens["refresh"]})
+        assert send(bearing(again.json()["access"]), "get", "devices").status_code == 200
+
+    @pytest.mark.parametrize("password", ["wrong", "correct horse ", "x\x00", "é" * 4000])
+    def test_a_wrong_password_gets_nothing(self, acme: Fleet, password: str) -> None:
+        for name in ("acme-manager", "nobody"):
+            body = {"username": name, "password": password}
+            answer = send(caller(None), "post", "auth/token", body)
+            assert answer.status_code == (400 if "\0" in password else 401)
+            assert_problem(answer, answer.status_code)
+
+    def test_nobody_who_is_not_active_signs_in_or_goes_on(self, acme: Fleet) -> None:
+        refresh = RefreshToken.for_user(acme.manager)
+        User.objects.filter(pk=acme.manager.pk).update(is_active=False)
+        body = {"username": "acme-manager", "password": PASSWORD}
+        assert_problem(send(caller(None), "post", "auth/token", body), 401)
+        assert_problem(send(bearing(refresh.access_token), "get", "devices"), 401)
+        body = {"refresh": str(refresh)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+
+    def test_a_new_password_ends_the_tokens_of_the_old_one(self, acme: Fleet) -> None:
+        refresh = RefreshToken.for_user(acme.manager)
+        acme.manager.set_password("another horse")
+        acme.manager.save()
+        assert_problem(send(bearing(refresh.access_token), "get", "devices"), 401)
+        body = {"refresh": str(refresh)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+
+    def test_a_person_who_is_gone_goes_nowhere(self, acme: Fleet) -> None:
+        refresh = RefreshToken.for_user(acme.manager)
+        acme.manager.delete()
+        assert_problem(send(bearing(refresh.access_token), "get", "devices"), 401)
+        body = {"refresh": str(refresh)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+
+    def test_tokens_that_were_not_given_here_open_nothing(self, acme: Fleet) -> None:
+        good = AccessToken.for_user(acme.manager)
+        payload = dict(good.payload)
+        key = settings.SIMPLE_JWT["SIGNING_KEY"]
+        expired = AccessToken.for_user(acme.manager)
+        expired.set_exp(lifetime=-timedelta(seconds=1))
+        header, body, signature = str(good).split(".")
+        foreign = base64.urlsafe_b64encode(json.dumps(payload | {"user_id": "1"}).encode())
+        none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+        for token in (
+            expired,
+            f"{header}.{body}.{signature[:-4]}AAAA",
+            f"{header}.{foreign.decode().rstrip('=')}.{signature}",
+            f"{none}.{body}.",
+            f"{none}.{body}.{signature}",
+            jwt.encode(payload, "another key, long enough to sign with", algorithm="HS256"),
+            jwt.encode(payload, key, algorithm="HS512"),
+            jwt.encode(payload, settings.SECRET_KEY, algorithm="HS256"),
+            jwt.encode(payload | {"iss": "elsewhere"}, key, algorithm="HS256"),
+            jwt.encode({k: v for k, v in payload.items() if k != "user_id"}, key, "HS256"),
+            RefreshToken.for_user(acme.manager),
+            "",
+            "a.b.c",
+            "a b",
+            "\xff\xfe",
+            "." * 5000,
+            acme.key,
+        ):
+            answer = send(bearing(token), "get", "devices")
+            problem = assert_problem(answer, 401)
+            assert "{" not in problem["detail"]
+        body = {"refresh": str(good)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+
+    def test_too_many_attempts_wait(self, acme: Fleet, settings: LazySettings) -> None:
+        settings.API_SIGN_INS_PER_MIN = 2
+        cache.clear()
+        body = {"username": "acme-manager", "password": "wrong"}
+        for status in (401, 401, 429):
+            answer = send(caller(None), "post", "auth/token", body)
+            assert_problem(answer, status)
+        assert 0 < int(answer["Retry-After"]) <= 60
+        cache.clear()
+
+    def test_too_many_requests_wait(self, acme: Fleet, settings: LazySettings) -> None:
+        settings.API_REQUESTS_PER_MIN = 2
+        cache.clear()
+        client, other = member(acme, Role.VIEWER), caller(acme.manager)
+        for status in (200, 200, 429):
+            answer = send(client, "get", "devices")
+            assert answer.status_code == status
+        assert 0 < int(answer["Retry-After"]) <= 60
+        assert send(other, "get", "devices").status_code == 200
+        cache.clear()
+
+    def test_a_session_reads_and_needs_its_csrf_token_to_write(self, acme: Fleet) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(acme.manager)
+        assert client.get("/api/v1/devices").status_code == 200
+        body = {"device_id": "new"}
+        refused = client.post("/api/v1/devices", body, content_type="application/json")
+        assert_problem(refused, 403)
+        assert Device.objects.count() == 1
+        allowed = client_of(acme.manager)
+        answer = allowed.post("/api/v1/devices", body, content_type="application/json")
+        assert answer.status_code == 201
+
+
+class TestTenants:
+    def test_people_see_their_own_with_their_role(self, acme: Fleet, rival: Fleet) -> None:
+        client = caller(person("p", (acme.tenant, Role.VIEWER), (rival.tenant, Role.OWNER)))
+        rows = send(client, "get", "tenants").json()["results"]
+        assert [(row["slug"], row["role"]) for row in rows] == [
+            ("acme", "viewer"),
+            ("rival", "owner"),
+        ]
+        assert len(send(member(acme, Role.OWNER), "get", "tenants").json()["results"]) == 1
+
+    def test_an_outsider_finds_and_changes_nothing(self, acme: Fleet, rival: Fleet) -> None:
+        client = member(rival, Role.OWNER)
+        for method in ("get", "patch"):
+            assert_problem(send(client, method, "tenants/acme", {"name": "mine"}), 404)
+        assert Tenant.objects.get(slug="acme").name == "Acme"
+
+    def test_an_owner_changes_what_is_the_owners(self, acme: Fleet) -> None:
+        client = member(acme, Role.OWNER)
+        body = {"name": "Acme Ltd", "default_interval_s": 10, "registration": "pending"}
+        answer = send(client, "patch", "tenants/acme", body)
+        assert answer.json() | body == answer.json()
+        for field, value in (("slug", "x"), ("device_limit", 1), ("is_active", False)):
+            problem = assert_problem(send(client, "patch", "tenants/acme", {field: value}), 403)
+            assert field in problem["detail"]
+        for role in (Role.VIEWER, Role.MANAGER):
+            assert_problem(send(member(acme, role), "patch", "tenants/acme", {"name": "x"}), 403)
+
+    def test_operators_alone_add_tenants(self, acme: Fleet, operator: User) -> None:
+        body = {"name": "New", "slug": "new"}
+        assert_problem(send(member(acme, Role.OWNER), "post", "tenants", body), 403)
+        client = caller(operator)
+        answer = send(client, "post", "tenants", body)
+        assert answer.status_code == 201
+        assert answer.json()["role"] == "operator"
+        assert "already" in assert_problem(send(client, "post", "tenants", body), 409)["detail"]
+        assert send(client, "patch", "tenants/new", {"is_active": False}).status_code == 200
+        for slug in ("", "a b", "ü", "x" * 64, "a\x00"):
+            assert_problem(send(client, "post", "tenants", body | {"slug": slug}), 400)
+
+
+class TestMembers:
+    def test_owners_add_change_and_remove_people(self, acme: Fleet, rival: Fleet) -> None:
+        owner = person("owner", (acme.tenant, Role.OWNER), (rival.tenant, Role.OWNER))
+        client = caller(owner)
+        body = {"tenant": "acme", "username": "rival-manager", "role": "viewer"}
+        answer = send(client, "post", "members", body)
+        assert answer.status_code == 201
+        assert_problem(send(client, "post", "members", body), 409)
+        path = answer["Location"].removeprefix("/api/v1/")
+        assert send(client, "patch", path, {"role": "owner"}).json()["role"] == "owner"
+        assert send(client, "delete", path).status_code == 204
+        assert_problem(send(client, "get", path), 404)
+
+    def test_nobody_else_does(self, acme: Fleet, rival: Fleet) -> None:
+        mine = Membership.objects.get(user=acme.manager)
+        for client, status in (
+            (member(acme, Role.VIEWER), 403),
+            (caller(acme.manager), 403),
+            (member(rival, Role.OWNER), 404),
+        ):
+            path = f"members/{mine.pk}"
+            assert_problem(send(client, "patch", path, {"role": "owner"}), status)
+            assert_problem(send(client, "delete", path), status)
+            body = {"tenant": "acme", "username": "rival-manager", "role": "owner"}
+            assert_problem(send(client, "post", "members", body), status)
+        assert Membership.objects.get(pk=mine.pk).role == Role.MANAGER
+
+    def test_a_tenant_keeps_an_owner(self, acme: Fleet) -> None:
+        client = member(acme, Role.OWNER)
+        path = f"members/{Membership.objects.get(role=Role.OWNER).pk}"
+        for method, body in (("patch", {"role": "viewer"}), ("delete", None)):
+            assert "owner" in assert_problem(send(client, method, path, body), 409)["detail"]
+        member_two = person("second", (acme.tenant, Role.OWNER))
+        assert send(client, "patch", path, {"role": "viewer"}).status_code == 200
+        assert_problem(send(client, "patch", path, {"role": "owner"}), 403)
+        assert send(caller(member_two), "get", path).json()["role"] == "viewer"
+
+    def test_people_of_other_tenants_have_no_names(self, acme: Fleet, rival: Fleet) -> None:
+        client = member(acme, Role.OWNER)
+        unknown, foreign = (
+            assert_problem(
+                send(client, "post", "members", {"username": name, "role": "viewer"}), 404
+            )
+            for name in ("nobody", "rival-manager")
+        )
+        assert unknown == foreign
+        names = [row["username"] for row in send(client, "get", "members").json()["results"]]
+        assert sorted(names) == ["acme-manager", "acme-owner-1"]
+
+
+class TestSites:
+    def test_a_manager_adds_changes_and_removes_sites(self, acme: Fleet) -> None:
+        client = member(acme, Role.MANAGER)
+        body = {"name": "Roof", "latitude_deg": 48.2, "longitude_deg": 16.4}
+        answer = send(client, "post", "sites", body)
+        assert answer.status_code == 201
+        path = answer["Location"].removeprefix("/api/v1/")
+        assert_problem(send(client, "post", "sites", body), 409)
+        assert send(client, "patch", path, {"name": "Cellar"}).json()["latitude_deg"] == 48.2
+        assert_problem(send(client, "patch", path, {"name": "acme site"}), 409)
+        Device.objects.update(site_id=answer.json()["id"])
+        assert send(client, "delete", path).status_code == 204
+        assert Device.objects.get().site is None
+
+    def test_others_do_not(self, acme: Fleet, rival: Fleet) -> None:
+        path = f"sites/{acme.site.pk}"
+        for client, status in ((member(acme, Role.VIEWER), 403), (member(rival, Role.OWNER), 404)):
+            assert_problem(send(client, "patch", path, {"name": "mine"}), status)
+            assert_problem(send(client, "delete", path), status)
+            body = {"name": "new", "tenant": "acme"}
+            assert_problem(send(client, "post", "sites", body), status)
+        assert Site.objects.get(pk=acme.site.pk).name == "acme site"
+        assert send(member(rival, Role.VIEWER), "get", path).status_code == 404
+        rows = send(member(acme, Role.MANAGER), "get", "sites").json()["results"]
+        assert [row["id"] for row in rows] == [acme.site.pk]
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({}, "name"),
+            ({"name": " "}, "name"),
+            ({"name": "x", "latitude_deg": 91}, "latitude_deg"),
+            ({"name": "x", "longitude_deg": 1e400}, "longitude_deg"),
+            ({"name": "x", "longitude_deg": "east"}, "longitude_deg"),
+        ],
+    )
+    def test_a_bad_field_is_named(self, acme: Fleet, body: dict[str, Any], field: str) -> None:
+        client = member(acme, Role.MANAGER)
+        data = json.dumps(body).replace("Infinity", "1e400")
+        answer = client.generic("POST", "/api/v1/sites", data, content_type="application/json")
+        problem = assert_problem(answer, 400)
+        assert problem["errors"][0]["field"] == field
+
+    @pytest.mark.parametrize("pk", ["0", "-1", "x", "99999999999999999999", "1%00", "1;"])
+    def test_an_id_that_is_none_is_not_found(self, acme: Fleet, pk: str) -> None:
+        assert_problem(send(member(acme, Role.VIEWER), "get", f"sites/{pk}"), 404)
