@@ -1,6 +1,7 @@
 """Puts rows into the store, counts what became of each, and finds those that are refused."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, transaction
@@ -13,7 +14,7 @@ from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
 # A message is late if it is older than this when it comes.
-LATE_AFTER_S = 300
+LATE_AFTER = timedelta(minutes=5)
 
 Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
 
@@ -71,5 +72,5 @@ def _late(
     return (
         minutes[n]
         for n, row in enumerate(rows)
-        if (row.received_at - row.said_at).total_seconds() > LATE_AFTER_S and n not in missing
+        if row.received_at - row.said_at > LATE_AFTER and n not in missing
     )

@@ -50,7 +50,7 @@ max_locks_per_transaction = 256
 
 fsync = on
 synchronous_commit = on
-wal_compression = on
+wal_compression = lz4
 max_wal_size = 4GB
 min_wal_size = 128MB
 checkpoint_timeout = 15min

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import psycopg
 from django.db import IntegrityError, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -27,6 +29,17 @@ def text(value: str | None) -> str:
 
 def moment(value: datetime | None) -> str:
     return NULL if value is None else value.isoformat()
+
+
+@lru_cache(maxsize=1000)
+def moment_shared(value: datetime) -> str:
+    """As moment(), for a time that many rows share: that at which their request came."""
+    return value.isoformat()
+
+
+def json(value: str | None) -> str:
+    """JSON as msgspec writes it, which has no tab and no line's end in it, as COPY reads it."""
+    return NULL if value is None else value.replace("\\", "\\\\")
 
 
 def number(value: float | None) -> str:
@@ -68,6 +81,16 @@ def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]
         f"SELECT position FROM {incoming} EXCEPT SELECT position FROM first ORDER BY 1"
     )
     return [position for (position,) in cursor.fetchall()]
+
+
+def fetch_binary(cursor: CursorWrapper, statement: str) -> list[tuple[Any, ...]]:
+    """All rows of a statement, in PostgreSQL's binary format: times come ten times faster than
+    through Django's loader, which is Python.
+
+    Raises Django's database errors, as cursor.execute does.
+    """
+    with cursor.db.wrap_database_errors, psycopg.Cursor(cursor.connection) as binary:
+        return binary.execute(statement, binary=True).fetchall()
 
 
 def copy_lines(cursor: CursorWrapper, into: str, lines: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import copy_lines, moment, number, text
+from telemetry.sql.bulk import copy_lines, fetch_binary, json, moment, moment_shared, number, text
 from telemetry.sql.presenceevent import PresenceTransition
 from telemetry.statuses import StatusChange
 
@@ -16,7 +16,7 @@ CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_see
 # here: two that lock the same rows in another order would wait for each other for ever.
 LOCK_EXISTING = """
 SELECT device_id FROM telemetry_devicestatus
-WHERE device_id = ANY(%(ids)s)
+WHERE device_id = ANY(%(ids)s::integer[])
 ORDER BY device_id
 FOR NO KEY UPDATE
 """
@@ -32,15 +32,16 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
 # within what the device may be silent. A clock known to be behind is allowed for. One not yet
 # known to be is recognised when two messages that we received at least 5 s apart are old by the
 # same amount: a backlog comes with ages that differ, a wrong clock does not.
+# date_part, as extract() is numeric, and numeric against float8 costs more than the join.
 JUDGED = """
 judged AS (
     SELECT i.*, s.state AS previous_state, s.last_seen AS previous_seen,
-           extract(epoch FROM i.time - i.received_at) AS skew_s,
+           date_part('epoch', i.time - i.received_at) AS skew_s,
            i.time IS NULL
-           OR extract(epoch FROM i.received_at - i.time)
+           OR date_part('epoch', i.received_at - i.time)
                <= s.interval_s + s.grace_s + greatest(0, -coalesce(s.clock_skew_s, 0))
            OR coalesce(
-               abs(extract(epoch FROM i.time - i.received_at) - s.skew_candidate_s) <= 3
+               abs(date_part('epoch', i.time - i.received_at) - s.skew_candidate_s) <= 3
                    AND i.received_at >= s.skew_candidate_at + interval '5 s',
                false
            ) AS live
@@ -204,7 +205,8 @@ class Chosen(NamedTuple):
 
 def lock_existing(cursor: CursorWrapper, *, ids: Collection[int]) -> set[int]:
     """Locks the status rows of those devices that exist; returns their ids."""
-    cursor.execute(LOCK_EXISTING, {"ids": list(ids)})
+    # As text, which costs a tenth of what adapting twenty thousand numbers one by one does.
+    cursor.execute(LOCK_EXISTING, {"ids": f"{{{','.join(map(str, ids))}}}"})
     return {device_id for (device_id,) in cursor.fetchall()}
 
 
@@ -217,27 +219,19 @@ def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> lis
     cursor.execute("DELETE FROM incoming_sign")
     columns = ", ".join(SignOfLife._fields)
     copy_lines(cursor, f"incoming_sign ({columns})", map(_line, signs))
-    cursor.execute(MOVE_FORWARD)
-    heard = [Heard(StatusChange(*row[:7]), *row[7:]) for row in cursor.fetchall()]
+    rows = fetch_binary(cursor, MOVE_FORWARD)
+    heard = [Heard(StatusChange(*row[:7]), *row[7:]) for row in rows]
     if len(heard) < len(signs):
         cursor.execute(REMEMBER_SKEW)
     return heard
 
 
 def _line(sign: SignOfLife) -> str:
-    return "\t".join(
-        (
-            str(sign.device_id),
-            moment(sign.time),
-            moment(sign.received_at),
-            text(sign.address),
-            number(sign.battery_pct),
-            number(sign.rssi_dbm),
-            number(sign.uptime_s),
-            text(sign.version),
-            text(sign.vitals),
-            text(sign.metrics),
-        )
+    device_id, time, received_at, address, battery, rssi, uptime, version, vitals, metrics = sign
+    return (
+        f"{device_id}\t{moment(time)}\t{moment_shared(received_at)}\t{text(address)}\t"
+        f"{number(battery)}\t{number(rssi)}\t{number(uptime)}\t{text(version)}\t"
+        f"{json(vitals)}\t{json(metrics)}"
     )
 
 

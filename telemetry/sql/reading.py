@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import NULL, Target, insert_once, text
+from telemetry.sql.bulk import NULL, Target, insert_once, json, moment_shared, text
 from telemetry.sql.devicestatus import SignOfLife
 
 TARGET = Target(
@@ -57,13 +57,10 @@ def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]
 
 
 def _line(reading: IncomingReading) -> str:
-    # The hot path: a million times a minute. msgspec's JSON has no tab and no line's end in it.
+    # The hot path: a million times a minute.
     device_id, tenant_id, time, received_at, seq, msg_type, site, metrics = reading
     return (
-        f"{device_id}\t{tenant_id}\t{time.isoformat()}\t{received_at.isoformat()}\t"
+        f"{device_id}\t{tenant_id}\t{time.isoformat()}\t{moment_shared(received_at)}\t"
         f"{NULL if seq is None else seq}\t{text(msg_type)}\t{text(site)}\t"
-        f"{metrics.decode().replace(_BACKSLASH, _ESCAPED)}"
+        f"{json(metrics.decode())}"
     )
-
-
-_BACKSLASH, _ESCAPED = "\\", "\\\\"
