@@ -9,6 +9,7 @@ from typing import Any
 import environ
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from pghistory import ForeignKey as HistoryForeignKey
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -59,6 +60,9 @@ CHUNK_INTERVALS = {
     "presenceevent": env.text("CHUNK_INTERVAL_PRESENCEEVENT", "7 days"),
 }
 
+# How long it is known what operators looked at.
+OPERATOR_ACCESS_DAYS = env.integer("OPERATOR_ACCESS_DAYS", 400, low=1, high=10_000)
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 env.check()
 
@@ -72,6 +76,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
+    "pgtrigger",
+    "pghistory",
     "rest_framework",
     "django_celery_beat",
     "devices",
@@ -89,6 +95,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "devices.origin.OriginMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "devices.middleware.ScopeMiddleware",
 ]
@@ -99,6 +106,13 @@ UNSCOPED_PATHS = (
     "/admin/login/",
     "/admin/logout/",
     "/admin/password_change/",
+)
+# Parts of pages, by the names of their URLs, that open pages fetch again every few seconds.
+FRAGMENTS = (
+    "devices_device_fleet",
+    "devices_device_counts",
+    "devices_device_presence",
+    "ingest_ledger_figures",
 )
 
 ROOT_URLCONF = "config.urls"
@@ -139,6 +153,8 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+# Events are found by their own indexes: see devices.tracking.
+PGHISTORY_FOREIGN_KEY_FIELD = HistoryForeignKey(db_index=False)
 
 CHANNEL_LAYERS = {
     "default": {
@@ -221,6 +237,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ingest.replay_requested",
         "schedule": 2.0,
         "options": {"expires": 2},
+    },
+    "devices.operator_access_forget": {
+        "task": "devices.operator_access_forget",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
     },
     "ingest.presence_sweep": {
         "task": "ingest.presence_sweep",
