@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from config.environment import Environment
+from config.policies import STRICT
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -23,6 +24,7 @@ SECRET_KEY = env.text("SECRET_KEY")
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", "")
 BEHIND_TLS = env.flag("BEHIND_TLS", False)
+HSTS_S = env.integer("HSTS_S", 30 * 86_400, low=0, high=2 * 366 * 86_400)
 TRUSTED_PROXIES = env.names("TRUSTED_PROXIES", "")
 
 INGEST_URL = env.text("INGEST_URL", "")
@@ -32,6 +34,7 @@ VALKEY_URL = env.valkey_url("VALKEY_URL", None)
 INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+FILE_UPLOAD_HANDLERS = ["config.body_limit.NoFiles"]
 
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, low=0, high=200)
 
@@ -76,6 +79,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
+    "csp",
     "pgtrigger",
     "pghistory",
     "rest_framework",
@@ -89,6 +93,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.lane.DeviceLane",
     "django.middleware.security.SecurityMiddleware",
+    "config.policies.PermissionsPolicyMiddleware",
+    "config.policies.ContentPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -203,8 +209,16 @@ STORAGES = {
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+SECURE_REDIRECT_EXEMPT = [r"^health$"]  # load balancers ask without TLS
+SECURE_HSTS_SECONDS = HSTS_S if BEHIND_TLS else 0
+# Whether all of its subdomains have TLS, and whether browsers ship with its name, is for the
+# owner of a domain to say and not for one program on it.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 
 # Celery. Names of tasks are "<app>.<what it does>"; results are not kept, the database holds them.
 CELERY_BROKER_URL = VALKEY_URL
@@ -254,7 +268,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}
+        "line": {
+            "()": "config.masking.MaskingFormatter",
+            "format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
+        }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
@@ -265,6 +282,9 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "django_celery_beat": {"level": "WARNING"},
+        # The servers have handlers of their own, which mask nothing.
+        "uvicorn": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+        "_granian": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
     },
 }
 
