@@ -30,6 +30,14 @@ def drop_broken_connections(**kwargs: Any) -> None:
             connection.close_if_unusable_or_obsolete()
 
 
+@task_prerun.connect
+def name_origin(task: Any, **kwargs: Any) -> None:
+    """The history names the task as where its changes come from. After broken connections went."""
+    from devices.origin import work_set
+
+    work_set(task=task.name)
+
+
 @beat_init.connect
 def wait_for_turn(sender: Any, **kwargs: Any) -> None:
     """One beat at a time: a second one waits here until the first one is gone.

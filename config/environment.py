@@ -1,6 +1,7 @@
 """Reads settings from the environment and refuses wrong ones in words."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import environ
@@ -14,6 +15,8 @@ class Environment:
 
     Call `check()` after the last read: it raises ImproperlyConfigured with one line per wrong
     variable, each naming the variable, the value found and what it should look like.
+
+    A variable that may hold a secret can be given as a file instead, by its name with `_FILE`.
     """
 
     def __init__(self) -> None:
@@ -74,7 +77,7 @@ class Environment:
         shape: str,
         accept: Callable[[Value], bool] = lambda value: True,
     ) -> Value:
-        raw = self._env.str(name, default=None)
+        raw = self._raw(name)
         if raw is None:
             if default is None:
                 self._problems.append(f"{name} is not set; it should be {shape}.")
@@ -89,7 +92,28 @@ class Environment:
             return default if default is not None else cast("0")
         return value
 
+    def _raw(self, name: str) -> str | None:
+        """The variable's text, or for a secret that of the file, whose last line end is not part
+        of it; None if neither is set. A file that cannot be read counts as an empty text."""
+        raw: str | None = self._env.str(name, default=None)
+        file: str | None = self._env.str(f"{name}_FILE", default=None) if is_secret(name) else None
+        if file is None:
+            return raw
+        if raw is not None:
+            self._problems.append(f"{name} and {name}_FILE are both set; unset one of them.")
+            return raw
+        try:
+            return Path(file).read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            self._problems.append(f"{name}_FILE is {file!r}, which cannot be read: {error}.")
+            return ""
+
     @staticmethod
     def _shown(name: str, raw: str) -> str:
-        secret = any(word in name for word in ("URL", "KEY", "PASSWORD"))
-        return "set to something else (not shown, it may hold a secret)" if secret else repr(raw)
+        hidden = "set to something else (not shown, it may hold a secret)"
+        return hidden if is_secret(name) else repr(raw)
+
+
+def is_secret(name: str) -> bool:
+    """True for a variable that may hold a secret, passwords in addresses among them."""
+    return any(word in name for word in ("URL", "KEY", "PASSWORD", "SECRET"))

@@ -8,6 +8,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern
 
+from devices.origin import request_origin
+
 
 class DeviceLane:
     """Middleware that takes `device_urlpatterns` of the URL table straight to their views.
@@ -27,7 +29,8 @@ class DeviceLane:
         view = self._views.get(request.path_info)
         if view is None:
             return self._get_response(request)
-        response: HttpResponse = view(request)
+        with request_origin(request):
+            response: HttpResponse = view(request)
         # Without it the server would send the answer in chunks.
         response["Content-Length"] = str(len(response.content))
         return response

@@ -11,10 +11,12 @@ from typing import Any
 import environ
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from pghistory import ForeignKey as HistoryForeignKey
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from config.environment import Environment
+from config.policies import STRICT
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -24,6 +26,7 @@ SECRET_KEY = env.text("SECRET_KEY")
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", "")
 BEHIND_TLS = env.flag("BEHIND_TLS", False)
+HSTS_S = env.integer("HSTS_S", 30 * 86_400, low=0, high=2 * 366 * 86_400)
 TRUSTED_PROXIES = env.names("TRUSTED_PROXIES", "")
 
 INGEST_URL = env.text("INGEST_URL", "")
@@ -33,6 +36,7 @@ VALKEY_URL = env.valkey_url("VALKEY_URL", None)
 INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
+FILE_UPLOAD_HANDLERS = ["config.body_limit.NoFiles"]
 
 # The API for people and their programs
 JWT_SIGNING_KEY = env.text("JWT_SIGNING_KEY", "")
@@ -68,6 +72,9 @@ CHUNK_INTERVALS = {
     "presenceevent": env.text("CHUNK_INTERVAL_PRESENCEEVENT", "7 days"),
 }
 
+# How long it is known what operators looked at.
+OPERATOR_ACCESS_DAYS = env.integer("OPERATOR_ACCESS_DAYS", 400, low=1, high=10_000)
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 env.check()
 
@@ -81,6 +88,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "channels",
+    "csp",
+    "pgtrigger",
+    "pghistory",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -95,12 +105,15 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.lane.DeviceLane",
     "django.middleware.security.SecurityMiddleware",
+    "config.policies.PermissionsPolicyMiddleware",
+    "config.policies.ContentPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "devices.origin.OriginMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "devices.middleware.ScopeMiddleware",
 ]
@@ -111,6 +124,13 @@ UNSCOPED_PATHS = (
     "/admin/login/",
     "/admin/logout/",
     "/admin/password_change/",
+)
+# Parts of pages, by the names of their URLs, that open pages fetch again every few seconds.
+FRAGMENTS = (
+    "devices_device_fleet",
+    "devices_device_counts",
+    "devices_device_presence",
+    "ingest_ledger_figures",
 )
 
 ROOT_URLCONF = "config.urls"
@@ -151,6 +171,8 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+# Events are found by their own indexes: see devices.tracking.
+PGHISTORY_FOREIGN_KEY_FIELD = HistoryForeignKey(db_index=False)
 
 CHANNEL_LAYERS = {
     "default": {
@@ -255,8 +277,16 @@ STORAGES = {
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+SECURE_REDIRECT_EXEMPT = [r"^health$"]  # load balancers ask without TLS
+SECURE_HSTS_SECONDS = HSTS_S if BEHIND_TLS else 0
+# Whether all of its subdomains have TLS, and whether browsers ship with its name, is for the
+# owner of a domain to say and not for one program on it.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 
 # Celery. Names of tasks are "<app>.<what it does>"; results are not kept, the database holds them.
 CELERY_BROKER_URL = VALKEY_URL
@@ -290,6 +320,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"expires": 2},
     },
+    "devices.operator_access_forget": {
+        "task": "devices.operator_access_forget",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "ingest.presence_sweep": {
         "task": "ingest.presence_sweep",
         "schedule": PRESENCE_SWEEP_S,
@@ -301,7 +336,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"}
+        "line": {
+            "()": "config.masking.MaskingFormatter",
+            "format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
+        }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
@@ -312,6 +350,9 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "django_celery_beat": {"level": "WARNING"},
+        # The servers have handlers of their own, which mask nothing.
+        "uvicorn": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+        "_granian": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
     },
 }
 

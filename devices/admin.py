@@ -30,6 +30,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from devices.addresses import device_url
+from devices.audit_admin import HistoryEntryAdmin, OperatorAccessAdmin
 from devices.credentials import credentials_revoke, gateway_credential_issue
 from devices.enrolment import token_issue, token_state, tokens_revoke
 from devices.models import (
@@ -61,6 +62,9 @@ UNKNOWN_DEVICES = {
 }
 TOKEN_LIFE = timedelta(days=7)
 COPIES = Script("monitoring/live.js", type="module")
+
+# Django looks for admin classes in modules of this name only.
+__all__ = ("HistoryEntryAdmin", "OperatorAccessAdmin")
 
 admin.site.unregister([User, Group])
 

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -8,5 +9,7 @@ class DevicesConfig(AppConfig):
 
     def ready(self) -> None:
         from devices.grants import grants_apply
+        from devices.origin import work_tell
 
         post_migrate.connect(grants_apply, sender=self)
+        connection_created.connect(work_tell)

@@ -20,6 +20,7 @@ from devices.credentials import (
     secret_hash,
 )
 from devices.models import Device, EnrolmentToken, Tenant, device_id_validator
+from devices.origin import origin_note
 from devices.scope import tenant_scope
 
 KEY_LABEL = "enrolled"
@@ -73,6 +74,7 @@ def device_enrol(
     changed, and the token may be used as often as before.
     """
     prefix, secret = _split(token)
+    origin_note(token=f"rt_{prefix}_…")
     with tenant_scope(tenant_ids=_tenants_of(prefix)):
         return _enrol(_token(prefix, secret, ts), device_id, name, kind, ts)
 

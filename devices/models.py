@@ -8,6 +8,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.db.models import Q
 
+from devices.tracking import tracked
+
 # Also a level of an MQTT topic, so without "/", "+" and "#".
 device_id_validator = RegexValidator(
     r"\A[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}\Z",
@@ -25,6 +27,7 @@ class Registration(models.TextChoices):
     ON = "on", "on: it is added"
 
 
+@tracked()
 class Tenant(models.Model):
     """A customer of this installation; everything else belongs to exactly one."""
 
@@ -66,6 +69,7 @@ class Tenant(models.Model):
         return self.name
 
 
+@tracked()
 class Membership(models.Model):
     """A person's role in a tenant."""
 
@@ -88,6 +92,7 @@ class Membership(models.Model):
         return f"{self.user}, {self.role} of {self.tenant}"
 
 
+@tracked()
 class Site(models.Model):
     """A place where devices stand."""
 
@@ -117,6 +122,7 @@ class Site(models.Model):
         return self.name
 
 
+@tracked()
 class Device(models.Model):
     """Something that speaks: `device_id` is its own name, unique in its tenant; `id` is ours."""
 
@@ -172,6 +178,7 @@ class Device(models.Model):
             raise ValidationError({"site": "This site belongs to another tenant."})
 
 
+@tracked(exclude=("secret_sha256", "mqtt_password_hash"), also_by="device")
 class Credential(models.Model):
     """A key: a device's own, or without a device a gateway's, which speaks for all devices of
     its tenant. Only its hash is kept; devices.credentials issues and checks keys.
@@ -278,3 +285,47 @@ class OperatorAccess(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} {self.method} {self.path}"
+
+
+class HistoryEntry(models.Model):
+    """A change of something that belongs to a tenant; one view over the events of all models.
+
+    `number` counts the events of a subject's model; `data` is how it was then: after the change,
+    or, for what was removed, before it.
+    """
+
+    class Subject(models.TextChoices):
+        DEVICE = "device"
+        KEY = "key"
+        SITE = "site"
+        MEMBER = "member"
+        TENANT = "tenant"
+
+    class Change(models.TextChoices):
+        KNOWN = "known", "was there"
+        INSERT = "insert", "added"
+        UPDATE = "update", "changed"
+        DELETE = "delete", "removed"
+
+    id = models.TextField(primary_key=True)
+    subject = models.CharField(max_length=8, choices=Subject)
+    number = models.IntegerField()
+    object_id = models.IntegerField()
+    object_name = models.TextField()
+    of_device = models.IntegerField(null=True)
+    tenant = models.ForeignKey(Tenant, models.DO_NOTHING, related_name="+", db_constraint=False)
+    change = models.CharField(max_length=8, choices=Change)
+    at = models.DateTimeField()
+    who = models.TextField()
+    origin = models.JSONField(null=True)
+    data = models.JSONField()
+
+    class Meta:
+        managed = False
+        db_table = "devices_history"
+        verbose_name = "change"
+        verbose_name_plural = "history"
+        ordering = ("-at", "-number")
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.object_name} {self.get_change_display()}"

@@ -1,18 +1,55 @@
 """What operators did: each request that sees all tenants is recorded."""
 
+from datetime import datetime, timedelta
+
+from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 
 from devices.models import OperatorAccess
+from devices.origin import client_address
 
 MAX_PATH = 500
+FRAGMENT_AGAIN_AFTER = timedelta(hours=1)
+FORGET_STEP = 5000
 
 
 def operator_access_record(request: HttpRequest) -> None:
-    """Records the request. To be called outside of its scope, so that it holds though it fails."""
-    OperatorAccess.objects.create(
-        user_id=request.user.pk,
+    """Records the request. To be called outside of its scope, so that it holds though it fails.
+
+    A part of a page that the page itself fetches every few seconds is recorded once an hour.
+    """
+    ts = timezone.now()
+    if not _is_repeated(request, ts):
+        OperatorAccess.objects.create(
+            user_id=request.user.pk,
+            username=request.user.get_username(),
+            method=request.method or "",
+            path=request.get_full_path()[:MAX_PATH],
+            address=client_address(request),
+        )
+
+
+def operator_access_forget(*, ts: datetime) -> int:
+    """Removes records older than settings.OPERATOR_ACCESS_DAYS, in small steps; how many."""
+    before = ts - timedelta(days=settings.OPERATOR_ACCESS_DAYS)
+    count = 0
+    while True:
+        oldest = OperatorAccess.objects.filter(at__lt=before).order_by("at")[:FORGET_STEP]
+        deleted, _ = OperatorAccess.objects.filter(pk__in=oldest.values("pk")).delete()
+        count += deleted
+        if deleted < FORGET_STEP:
+            return count
+
+
+def _is_repeated(request: HttpRequest, ts: datetime) -> bool:
+    """True for a part of a page that this person was recorded to have seen within the hour."""
+    match = request.resolver_match
+    if request.method != "GET" or not match or match.url_name not in settings.FRAGMENTS:
+        return False
+    seen = OperatorAccess.objects.filter(
         username=request.user.get_username(),
-        method=request.method or "",
         path=request.get_full_path()[:MAX_PATH],
-        address=request.META.get("REMOTE_ADDR") or None,
+        at__gt=ts - FRAGMENT_AGAIN_AFTER,
     )
+    return seen.exists()

@@ -14,18 +14,21 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 
+from devices.origin import origin_text
 from devices.tenancy import Access
 
-# Tells what was set before, and sets.
+# Tells what was set before, and sets. The last setting is devices.origin's, for the history.
 ENTER = """
 WITH before AS MATERIALIZED (
     SELECT current_setting('role') AS role, current_setting('search_path') AS search_path,
            coalesce(current_setting('app.tenant_ids', true), '') AS tenant_ids,
-           coalesce(current_setting('app.user_id', true), '') AS user_id
+           coalesce(current_setting('app.user_id', true), '') AS user_id,
+           coalesce(current_setting('pghistory.context_metadata', true), '') AS origin
 )
-SELECT role, search_path, tenant_ids, user_id,
+SELECT role, search_path, tenant_ids, user_id, origin,
        set_config('role', %s, true), set_config('search_path', %s, true),
-       set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true)
+       set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true),
+       set_config('pghistory.context_metadata', %s, true)
 FROM before
 """
 TENANT, OPERATOR = "rollcall_tenant", "rollcall_operator"
@@ -53,7 +56,7 @@ def tenant_scope(*, tenant_ids: Collection[int], user_id: int | None = None) -> 
     ids = "{" + ",".join(map(str, sorted(wanted))) + "}"
     token = _open.set(wanted)
     try:
-        with _entered(_Settings(TENANT, SCOPED_PATH, ids, _text(user_id))):
+        with _entered(_Settings(TENANT, SCOPED_PATH, ids, _text(user_id), origin_text())):
             yield
     finally:
         _open.reset(token)
@@ -64,7 +67,7 @@ def operator_scope(*, user_id: int) -> Iterator[None]:
     """A transaction that sees and changes the rows of all tenants, for an operator."""
     if _open.get() is not None:
         raise ScopeError("a scope cannot be widened from inside")
-    with _entered(_Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id))):
+    with _entered(_Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id), origin_text())):
         yield
 
 
@@ -84,6 +87,7 @@ class _Settings(NamedTuple):
     search_path: str
     tenant_ids: str
     user_id: str
+    origin: str
 
 
 @contextmanager
@@ -102,7 +106,7 @@ def _set(wanted: _Settings) -> _Settings:
     """Applies the settings to this transaction; returns what they were."""
     with connection.cursor() as cursor:
         cursor.execute(ENTER, wanted)
-        return _Settings(*cursor.fetchone()[:4])
+        return _Settings(*cursor.fetchone()[:5])
 
 
 def _text(user_id: int | None) -> str:

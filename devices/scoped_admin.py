@@ -14,14 +14,16 @@ from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.core.exceptions import PermissionDenied
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.forms import Field as FormField
 from django.forms import Form, ModelChoiceField
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
+from devices.history import SUBJECTS, history_of
 from devices.models import Device, Site, Tenant
 from devices.tenancy import Access, Role, access_of
 
@@ -127,6 +129,27 @@ class ScopedAdmin(TenantScoped, ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CountedOnce
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Who changed what, if that is kept (devices.tracking); else what the admin logged."""
+        if self.model not in SUBJECTS:
+            return super().history_view(request, object_id, extra_context)
+        row = self.get_object(request, object_id)
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"History of {row}",
+            "original": row,
+            "object": row,
+            "lines": history_of(row),
+        }
+        return TemplateResponse(request, "admin/history.html", context)
 
     def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
         """A page that posts the answer back to the address that asked."""

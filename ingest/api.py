@@ -1,14 +1,12 @@
 """The door for devices over HTTP."""
 
-import ipaddress
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, PermissionDenied, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
@@ -18,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from devices.credentials import Speaker
+from devices.origin import client_address
 from ingest.accept import Origin, heartbeat_accept, readings_accept
 from ingest.keys import DeviceKeyAuthentication
 from ingest.messages import heartbeat_decode
@@ -161,21 +160,6 @@ def origin_of(request: Request) -> Origin:
     """Who sent the request; its time of receipt is now."""
     speaker = cast(Speaker, request.user)
     return Origin(speaker, datetime.now(UTC), client_address(request._request))
-
-
-def client_address(request: HttpRequest) -> str | None:
-    """The address the request came from; X-Forwarded-For counts only from a trusted proxy."""
-    peer = request.META.get("REMOTE_ADDR", "")
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    return _address(forwarded.split(",")[-1].strip() if peer in settings.TRUSTED_PROXIES else peer)
-
-
-@lru_cache(maxsize=10_000)
-def _address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text.partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def _raise_refused(refusals: list[Refusal], *, is_single: bool) -> None:

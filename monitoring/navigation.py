@@ -15,6 +15,7 @@ FLEET = (
     ("Keys", "key", "devices_credential_changelist"),
     ("Enrolment", "qr_code_2", "devices_enrolmenttoken_changelist"),
     ("Tenants", "domain", "devices_tenant_changelist"),
+    ("History", "history", "devices_historyentry_changelist"),
 )
 MESSAGES = (
     ("Ledger", "account_balance", "ingest_ledger"),
@@ -23,6 +24,7 @@ MESSAGES = (
 INSTALLATION = (
     ("Users", "person", "auth_user_changelist"),
     ("Groups", "group", "auth_group_changelist"),
+    ("Operator access", "policy", "devices_operatoraccess_changelist"),
     ("Periodic tasks", "schedule", "django_celery_beat_periodictask_changelist"),
 )
 

@@ -2,7 +2,7 @@
 
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,20 @@ def secret_key(state: Path) -> str:
         state.mkdir(parents=True, exist_ok=True)
         private_write(file, secrets.token_urlsafe(48))
     return file.read_text()
+
+
+# May each be given as a file, by its name with `_FILE`.
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "DATABASE_WEB_URL", "DATABASE_WORKER_URL", "VALKEY_URL")
+
+
+def secrets_read(variables: MutableMapping[str, str]) -> None:
+    """Puts what is in files into the variables themselves, for the processes that get them.
+
+    Raises OSError for a file that cannot be read.
+    """
+    for name in SECRETS:
+        if name not in variables and (file := variables.pop(f"{name}_FILE", None)):
+            variables[name] = Path(file).read_text().rstrip("\r\n")
 
 
 # What a process logs in as at the database. All others, and `manage.py`, are the owner.

@@ -26,6 +26,7 @@ from scripts.processes import (
     Addresses,
     commands,
     environment,
+    secrets_read,
     without_database,
 )
 from scripts.services import ServiceError, Services
@@ -110,6 +111,10 @@ def run() -> None:
     if lock is None or _supervisor_pid():
         raise RunError("it runs already; `make stop` stops it.")
     addresses = _addresses()
+    try:
+        secrets_read(os.environ)
+    except OSError as error:
+        raise RunError(f"a file with a secret cannot be read: {error}.") from None
     _check_settings()
     services = Services(STATE)
     print("Rollcall is starting …")

@@ -8,14 +8,13 @@ from django.apps import apps
 from django.db import connection
 from django.db.models import Model
 
-from devices.models import Tenant
 from tests.conftest import Fleet
 
 # Every table with a tenant column, partitions and chunks aside, and the tenants' own.
 TABLES = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind = 'r' AND (
-    c.relname = 'devices_tenant' OR EXISTS (
+    c.relname IN ('devices_tenant', 'devices_tenantevent') OR EXISTS (
         SELECT FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
     )
@@ -35,6 +34,10 @@ BY_TYPE: dict[str, str] = {
 }
 
 
+# Where the tenant's own id is what tells whose a row is.
+OF_TENANTS = ("devices_tenant", "devices_tenantevent")
+
+
 class Column(NamedTuple):
     name: str
     type: str
@@ -42,11 +45,15 @@ class Column(NamedTuple):
 
 
 def tenant_models() -> list[type[Model]]:
-    """Every model whose rows belong to a tenant."""
+    """Every model with a table whose rows belong to a tenant."""
     return [
         model
         for model in apps.get_models(include_auto_created=True)
-        if model is Tenant or any(one.column == "tenant_id" for one in model._meta.local_fields)
+        if model._meta.managed
+        and (
+            model._meta.db_table in OF_TENANTS
+            or any(one.column == "tenant_id" for one in model._meta.local_fields)
+        )
     ]
 
 
@@ -58,7 +65,7 @@ def tenant_tables() -> list[str]:
 
 
 def tenant_column(table: str) -> str:
-    return "id" if table == "devices_tenant" else "tenant_id"
+    return "id" if table in OF_TENANTS else "tenant_id"
 
 
 def row_for(table: str, fleet: Fleet) -> dict[str, Any]:
@@ -66,7 +73,8 @@ def row_for(table: str, fleet: Fleet) -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute(NEEDED, [table])
         columns = [Column(*one) for one in cursor.fetchall()]
-    return {one.name: _value(one, fleet) for one in columns}
+    row = {one.name: _value(one, fleet) for one in columns}
+    return {**row, "id": fleet.tenant.pk} if table == "devices_tenantevent" else row
 
 
 def row_ensure(table: str, fleet: Fleet) -> None:

@@ -1,0 +1,80 @@
+"""Bodies are bounded before anything keeps them."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, NoReturn
+
+from django.core.exceptions import RequestDataTooBig
+from django.core.files.uploadhandler import FileUploadHandler
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+TOO_LARGE = b"The body is larger than anything here takes.\n"
+
+
+class BodyLimit:
+    """ASGI application that answers 413 to a body of more than `limit` bytes.
+
+    Django writes a whole body to disk before it looks at it. One that says how long it is is
+    refused unread, one that does not once it is longer.
+    """
+
+    def __init__(self, app: App, *, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if _length(scope) > self._limit:
+            await _refuse(send)
+            return
+        received = 0
+        is_refused = False
+
+        async def counted() -> Message:
+            nonlocal received, is_refused
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received <= self._limit:
+                return message
+            if not is_refused:
+                is_refused = True
+                await _refuse(send)
+            return {"type": "http.disconnect"}
+
+        async def unless_refused(message: Message) -> None:
+            if not is_refused:
+                await send(message)
+
+        await self._app(scope, counted, unless_refused)
+
+
+class NoFiles(FileUploadHandler):
+    """Rollcall takes no files: a form with one is refused before it is written anywhere."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise RequestDataTooBig("Files are not taken here.")
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> NoReturn:
+        raise RequestDataTooBig("Files are not taken here.")
+
+    def file_complete(self, file_size: int) -> None:
+        return None
+
+
+def _length(scope: Message) -> int:
+    for name, value in scope.get("headers", ()):
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+async def _refuse(send: Send) -> None:
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(TOO_LARGE)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": TOO_LARGE})

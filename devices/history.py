@@ -1,0 +1,177 @@
+"""What the history says in words: who changed what, from what to what."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Field, ForeignKey, Model, OuterRef, Q, QuerySet, Subquery
+
+from devices.models import Credential, Device, HistoryEntry, Membership, Site, Tenant
+
+Subject, Change = HistoryEntry.Subject, HistoryEntry.Change
+SUBJECTS: dict[type[Model], HistoryEntry.Subject] = {
+    Device: Subject.DEVICE,
+    Credential: Subject.KEY,
+    Site: Subject.SITE,
+    Membership: Subject.MEMBER,
+    Tenant: Subject.TENANT,
+}
+MODELS = {subject.value: model for model, subject in SUBJECTS.items()}
+# Of no interest when something was added.
+GIVEN = ("id", "created_at", "tenant_id")
+LATEST = 200
+NOTHING = "–"
+
+
+class Difference(NamedTuple):
+    """A field in words; `before` is None where there was nothing before."""
+
+    field: str
+    before: str | None
+    after: str
+
+
+class Line(NamedTuple):
+    """A change as people read it."""
+
+    at: datetime
+    who: str
+    what: str
+    differences: Sequence[Difference]
+    origin: str
+
+
+def history_of(row: Model) -> list[Line]:
+    """The latest changes of the row, a device's with those of its keys, newest first; with what
+    people noted in the admin when they did something to it."""
+    subject = SUBJECTS[type(row)]
+    own = Q(subject=subject, object_id=row.pk)
+    if isinstance(row, Device):
+        own |= Q(subject=Subject.KEY, of_device=row.pk)
+    lines = lines_of(HistoryEntry.objects.filter(own)[:LATEST]) + _notes(row)
+    return sorted(lines, key=lambda line: line.at, reverse=True)[:LATEST]
+
+
+def lines_of(entries: Iterable[HistoryEntry]) -> list[Line]:
+    """The entries in words, with a few queries for all of them."""
+    entries = list(entries)
+    changes = {entry.pk: _changed(entry, before) for entry, before in _with_before(entries)}
+    names = _names(value for parts in changes.values() for value in parts)
+    return [
+        Line(
+            entry.at,
+            entry.who or NOTHING,
+            f"{entry.subject} {entry.object_name} {Change(entry.change).label}",
+            [_difference(part, names) for part in changes[entry.pk]],
+            origin_words(entry.origin),
+        )
+        for entry in entries
+    ]
+
+
+def origin_words(origin: Mapping[str, Any] | None) -> str:
+    """Where a change came from: `POST /admin/… from 10.0.0.7, request 4f…`."""
+    if not origin or "path" not in origin:
+        return ""
+    address = f" from {origin['address']}" if origin.get("address") else ""
+    return f"{origin['method']} {origin['path']}{address}, request {origin['request_id']}"
+
+
+class _Part(NamedTuple):
+    field: "Field[Any, Any]"
+    before: Any
+    after: Any
+    is_new: bool
+
+
+def _with_before(
+    entries: Sequence[HistoryEntry],
+) -> Iterable[tuple[HistoryEntry, dict[str, Any] | None]]:
+    """Each entry with what was before it, if that is known."""
+    by_subject: dict[str, list[HistoryEntry]] = defaultdict(list)
+    for entry in entries:
+        by_subject[entry.subject].append(entry)
+    for subject, some in by_subject.items():
+        numbers = [one.number for one in some if one.change == Change.UPDATE]
+        before: dict[int, dict[str, Any]] = dict(_before(subject, numbers)) if numbers else {}
+        yield from ((one, before.get(one.number)) for one in some)
+
+
+def _before(subject: str, numbers: Sequence[int]) -> QuerySet[HistoryEntry, Any]:
+    earlier = HistoryEntry.objects.filter(
+        subject=subject, object_id=OuterRef("object_id"), number__lt=OuterRef("number")
+    )
+    latest = Subquery(earlier.order_by("-number").values("data")[:1])
+    changed = HistoryEntry.objects.filter(subject=subject, number__in=numbers).order_by()
+    return changed.annotate(before=latest).values_list("number", "before")
+
+
+def _changed(entry: HistoryEntry, before: dict[str, Any] | None) -> list[_Part]:
+    """The fields that the change is about: all that were filled in, or those that differ."""
+    fields = {str(field.column): field for field in MODELS[entry.subject]._meta.concrete_fields}
+    tracked = {
+        column: (field, entry.data[column])
+        for column, field in fields.items()
+        if column in entry.data
+    }
+    if entry.change == Change.INSERT:
+        return [
+            _Part(field, None, after, True)
+            for column, (field, after) in tracked.items()
+            if column not in GIVEN and after not in (None, "", False)
+        ]
+    if entry.change != Change.UPDATE or before is None:
+        return []
+    return [
+        _Part(field, before[column], after, False)
+        for column, (field, after) in tracked.items()
+        if column in before and before[column] != after
+    ]
+
+
+def _names(parts: Iterable[_Part]) -> dict[tuple[type[Model], int], str]:
+    """What rows that are referred to are called, as far as who asks may see them."""
+    wanted: dict[type[Model], set[int]] = defaultdict(set)
+    for part in parts:
+        if isinstance(part.field, ForeignKey):
+            model = part.field.related_model
+            wanted[model] |= {value for value in (part.before, part.after) if value is not None}
+    return {
+        (model, pk): str(row)
+        for model, pks in wanted.items()
+        for pk, row in model._default_manager.in_bulk(list(pks)).items()
+    }
+
+
+def _difference(part: _Part, names: Mapping[tuple[type[Model], int], str]) -> Difference:
+    before = None if part.is_new else _words(part.field, part.before, names)
+    after = _words(part.field, part.after, names)
+    return Difference(str(part.field.verbose_name), before, after)
+
+
+def _words(
+    field: "Field[Any, Any]", value: Any, names: Mapping[tuple[type[Model], int], str]
+) -> str:
+    if value is None or value == "":
+        return NOTHING
+    if isinstance(field, ForeignKey):
+        return names.get((field.related_model, value), f"no. {value}")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if field.get_internal_type() == "DateTimeField":
+        return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S} UTC"
+    return str(value)
+
+
+def _notes(row: Model) -> list[Line]:
+    """What the admin logged in words of its own; its lists of changed fields say less than ours."""
+    logged = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk)
+    ).exclude(Q(change_message__startswith="[") | Q(change_message=""))
+    return [
+        Line(one.action_time, one.user.get_username(), one.change_message, [], "")
+        for one in logged.select_related("user")[:LATEST]
+    ]

@@ -1,0 +1,121 @@
+"""Where a change comes from: the request, the command or the task that the history names.
+
+Triggers write the history, and read this from a setting of the database. For requests a scope sets
+it, since there is no change without one; a command's or a task's holds for its connection.
+"""
+
+import ipaddress
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import HttpRequest, HttpResponseBase
+
+# The triggers of pghistory read it.
+SETTING = "pghistory.context_metadata"
+MAX_PATH = 500
+REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+
+_request: ContextVar[HttpRequest | None] = ContextVar("origin_request", default=None)
+_notes: ContextVar[Mapping[str, str] | None] = ContextVar("origin_notes", default=None)
+# What this process is busy with: a command, or the task that a worker runs at the moment.
+_work: dict[str, str] = {}
+
+
+@contextmanager
+def request_origin(request: HttpRequest) -> Iterator[None]:
+    """Changes made inside come from this request."""
+    token = _request.set(request)
+    notes = _notes.set({})
+    try:
+        yield
+    finally:
+        _notes.reset(notes)
+        _request.reset(token)
+
+
+def origin_note(**facts: str) -> None:
+    """Adds to where the changes of this request come from, such as the token that it showed."""
+    if _request.get() is not None:
+        _notes.set({**(_notes.get() or {}), **facts})
+
+
+def work_set(**facts: str) -> None:
+    """Changes come from this command or task from now on, on a connection that is open, too."""
+    _work.clear()
+    _work.update(facts)
+    for one in connections.all(initialized_only=True):
+        if one.connection is not None:
+            work_tell(connection=one)
+
+
+def work_tell(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Tells the connection of this process's work. A receiver of connection_created."""
+    if _work:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config(%s, %s, false)", [SETTING, origin_text()])
+
+
+def origin_text() -> str:
+    """What is known of where changes come from, as JSON; empty if nothing is."""
+    request = _request.get()
+    facts = {**(_facts(request) if request else _work), **(_notes.get() or {})}
+    return json.dumps(facts) if facts else ""
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The address the request came from; X-Forwarded-For counts only from a trusted proxy."""
+    peer = request.META.get("REMOTE_ADDR", "")
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    return _address(forwarded.split(",")[-1].strip() if peer in settings.TRUSTED_PROXIES else peer)
+
+
+@lru_cache(maxsize=10_000)
+def _address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def request_id(request: HttpRequest) -> str:
+    """The id by which the request is known, from the proxy if it gave a good one."""
+    if not hasattr(request, "rollcall_id"):
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        known = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request.rollcall_id = known  # type: ignore[attr-defined]
+    return request.rollcall_id  # type: ignore[attr-defined]
+
+
+def _facts(request: HttpRequest) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "method": request.method,
+        "path": request.path[:MAX_PATH],
+        "address": client_address(request),
+        "request_id": request_id(request),
+    }
+    user = getattr(request, "user", None)
+    if user is not None and user.pk is not None:
+        facts |= {"user": user.pk, "username": user.get_username()}
+    return facts
+
+
+class OriginMiddleware:
+    """Names the request as the origin of what its view changes, and answers with its id."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with request_origin(request):
+            response = self._get_response(request)
+        response["X-Request-ID"] = request_id(request)
+        return response

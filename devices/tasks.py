@@ -1,0 +1,11 @@
+"""What Celery runs of this room; each task calls one service."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from devices.operators import operator_access_forget
+
+
+@shared_task(name="devices.operator_access_forget")
+def forget() -> None:
+    operator_access_forget(ts=timezone.now())
