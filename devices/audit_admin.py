@@ -9,6 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
     ChoicesCheckboxFilter,
     FieldTextFilter,
     RangeDateTimeFilter,
@@ -19,7 +20,7 @@ from unfold.views import ChangeList
 
 from devices.history import NOTHING, Line, lines_of
 from devices.models import HistoryEntry, OperatorAccess
-from devices.scoped_admin import OperatorOnly, OwnFilter, ScopedAdmin
+from devices.scoped_admin import OperatorOnly, ScopedAdmin
 
 
 class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
@@ -58,7 +59,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
         ("change", ChoicesCheckboxFilter),
         ("who", FieldTextFilter),
         ("at", RangeDateTimeFilter),
-        ("tenant", OwnFilter),
+        ("tenant", AutocompleteSelectFilter),
     )
     list_filter_submit = True
     list_select_related = ("tenant",)
