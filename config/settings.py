@@ -28,7 +28,7 @@ INGEST_URL = env.text("INGEST_URL", "")
 
 DATABASE_URL = env.url("DATABASE_URL", None, ("postgres", "postgresql"))
 VALKEY_URL = env.valkey_url("VALKEY_URL", None)
-INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL)
+INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL, cluster=True)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 
