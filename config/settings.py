@@ -189,7 +189,13 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else
 # Celery. Names of tasks are "<app>.<what it does>"; results are not kept, the database holds them.
 CELERY_BROKER_URL = VALKEY_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    # Whatever a worker had when it died beat starts again within seconds, not the broker an hour
+    # later. And giving a task back to a broker that is away ends a worker (kombu 5.7).
+    "ack_emulation": False,
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "rollcall"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
