@@ -18,12 +18,12 @@ from tests.e2e.batches import assert_stored_once, batch, post_batch, settled
 from tests.stack_data import add_devices, add_gateway, add_tenant
 
 AWAY_S = float(os.environ.get("ROLLCALL_AWAY_S", "10"))
-BEFORE_S = 2
 DEVICES = 100
 CLIENTS = 8
 # Of each client: 8,000 readings a second in all.
 BATCHES_A_SECOND = 10
 STORE_TIMEOUT_S = 180
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
 # What a part may grow by while messages come that nobody stores.
 MOST_GROWTH_MB = {"ingest": 60.0, "worker": 60.0, "valkey": 250.0}
 
@@ -55,10 +55,15 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
     names = [f"d{n}" for n in range(DEVICES)]
     add_devices(stack, tenant_id, names)
     gateway = add_gateway(stack, tenant_id)
+    sent = Sent()
+    asyncio.run(send(stack, gateway, names, sent, seq=0))
+    await_condition(
+        lambda: settled(stack, tenant_id, DEVICES), STORE_TIMEOUT_S, "beat and worker to work"
+    )
     first = resident_mb(stack)
     memory = Memory(first, dict(first))
 
-    sent = asyncio.run(send_while_away(stack, gateway, names, memory))
+    asyncio.run(send_while_away(stack, gateway, names, sent, memory))
     back_at = time.monotonic()
 
     assert set(sent.statuses) == {202}, sent.statuses
@@ -80,38 +85,39 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
         assert growth_mb < MOST_GROWTH_MB[name], memory
 
 
-async def send_while_away(stack: Stack, gateway: str, names: list[str], memory: Memory) -> Sent:
+async def send_while_away(
+    stack: Stack, gateway: str, names: list[str], sent: Sent, memory: Memory
+) -> None:
     """Sends batches steadily; the database is killed meanwhile, and back after AWAY_S."""
-    sent = Sent()
-    numbers = count()
-    start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
+    numbers = count(1)
     is_over = asyncio.Event()
 
-    async def client(session: aiohttp.ClientSession) -> None:
+    async def client() -> None:
         while not is_over.is_set():
             began = time.monotonic()
-            seq = next(numbers)
-            body = batch(names, seq, start + timedelta(seconds=seq))
-            status = await post_batch(session, stack, gateway, body)
-            took_s = time.monotonic() - began
-            sent.statuses[status] += 1
-            sent.slowest_s = max(sent.slowest_s, took_s)
-            if status == 202:
-                sent.acknowledged.add(seq)
-            await asyncio.sleep(max(0.0, 1 / BATCHES_A_SECOND - took_s))
+            await send(stack, gateway, names, sent, seq=next(numbers))
+            await asyncio.sleep(max(0.0, 1 / BATCHES_A_SECOND + began - time.monotonic()))
 
+    clients = [asyncio.create_task(client()) for _ in range(CLIENTS)]
+    await asyncio.to_thread(stack.kill_service, "postgres")
+    until = time.monotonic() + AWAY_S
+    while time.monotonic() < until:
+        await asyncio.sleep(0.5)
+        note_most(memory, resident_mb(stack))
+    await asyncio.to_thread(stack.start_service, "postgres")
+    is_over.set()
+    await asyncio.gather(*clients)
+
+
+async def send(stack: Stack, gateway: str, names: list[str], sent: Sent, *, seq: int) -> None:
+    began = time.monotonic()
+    body = batch(names, seq, START + timedelta(seconds=seq))
     async with aiohttp.ClientSession() as session:
-        clients = [asyncio.create_task(client(session)) for _ in range(CLIENTS)]
-        await asyncio.sleep(BEFORE_S)
-        await asyncio.to_thread(stack.kill_service, "postgres")
-        until = time.monotonic() + AWAY_S
-        while time.monotonic() < until:
-            await asyncio.sleep(0.5)
-            note_most(memory, resident_mb(stack))
-        await asyncio.to_thread(stack.start_service, "postgres")
-        is_over.set()
-        await asyncio.gather(*clients)
-    return sent
+        status = await post_batch(session, stack, gateway, body)
+    sent.statuses[status] += 1
+    sent.slowest_s = max(sent.slowest_s, time.monotonic() - began)
+    if status == 202:
+        sent.acknowledged.add(seq)
 
 
 def resident_mb(stack: Stack) -> dict[str, float]:
