@@ -57,10 +57,18 @@ class Environment:
             name, default, str, shape, lambda v: v.startswith(tuple(f"{s}://" for s in schemes))
         )
 
-    def valkey_url(self, name: str, default: str | None) -> str:
-        """Valkey's address with the scheme that every client knows, `redis` or `rediss`."""
-        url = self.url(name, default, ("redis", "rediss", "valkey", "valkeys"))
+    def valkey_url(self, name: str, default: str | None, *, cluster: bool = False) -> str:
+        """Valkey's address with the scheme that every client knows, `redis` or `rediss`.
+
+        With `cluster` it may be a Valkey Cluster's, `redis+cluster` or `rediss+cluster`, whose
+        nodes have commas between them; it has no other database than 0.
+        """
+        plain = ("redis", "rediss", "valkey", "valkeys")
+        schemes = (*plain, *(f"{scheme}+cluster" for scheme in plain)) if cluster else plain
+        url = self.url(name, default, schemes)
         scheme, separator, rest = url.partition("://")
+        if scheme.endswith("+cluster") and rest.partition("/")[2] not in ("", "0"):
+            self._problems.append(f"{name} is a cluster's; it has no database but /0.")
         return f"{scheme.replace('valkey', 'redis')}{separator}{rest}"
 
     def check(self) -> None:

@@ -33,7 +33,7 @@ INGEST_URL = env.text("INGEST_URL", "")
 
 DATABASE_URL = env.url("DATABASE_URL", None, ("postgres", "postgresql"))
 VALKEY_URL = env.valkey_url("VALKEY_URL", None)
-INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL)
+INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL, cluster=True)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 FILE_UPLOAD_HANDLERS = ["config.body_limit.NoFiles"]
@@ -291,7 +291,13 @@ CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 # Celery. Names of tasks are "<app>.<what it does>"; results are not kept, the database holds them.
 CELERY_BROKER_URL = VALKEY_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 3}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    # Whatever a worker had when it died beat starts again within seconds, not the broker an hour
+    # later. And giving a task back to a broker that is away ends a worker (kombu 5.7).
+    "ack_emulation": False,
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "rollcall"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

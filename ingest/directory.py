@@ -11,6 +11,7 @@ from devices.credentials import Speaker
 from devices.models import Registration
 from devices.registration import KnownDevice, devices_find, devices_register
 from devices.scope import tenant_scope
+from ingest.absence import Absence
 
 REMEMBER_S = 30
 # One that waits for approval is asked for again soon.
@@ -37,6 +38,7 @@ class Directory:
     def __init__(self) -> None:
         self._remembered: dict[tuple[int, str], _Remembered] = {}
         self._lock = threading.Lock()
+        self._absence = Absence()
 
     def resolve(self, speaker: Speaker, names: Collection[str]) -> Resolved:
         """The devices of the speaker's tenant; unknown ones are registered if it wants that.
@@ -53,13 +55,17 @@ class Directory:
         missing = [name for name in names if name not in found]
         if not missing:
             return Resolved(found, {})
+        if len(stale) == len(missing) and not self._absence.may_ask(now):
+            return Resolved(found | stale, {})
         try:
             with tenant_scope(tenant_ids=[tenant_id]):
                 asked = _ask(speaker, missing)
         except OperationalError:
+            self._absence.begin(monotonic())
             if len(stale) < len(missing):
                 raise
             return Resolved(found | stale, {})
+        self._absence.end()
         self._remember(tenant_id, asked.devices, now)
         return Resolved(found | asked.devices, asked.refused)
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,7 +25,7 @@ class ShardCounts(NamedTuple):
 def counts_read(shard: int) -> ShardCounts:
     """What is stored and only not taken out of the stream yet counts as in flight here."""
     keys = (stream.waiting_key(shard), stream.accepted_key(shard))
-    waiting, accepted = map(_pairs, _counts_script()(keys))
+    waiting, accepted = map(_pairs, stream.run_script(COUNTS, keys))
     in_flight = {int(name[1:]): count for name, count in waiting.items() if name.startswith("t")}
     return ShardCounts(
         {
@@ -67,8 +66,3 @@ def _entries(shard: int, until: str) -> Iterator[Entry]:
 def _pairs(answer: list[bytes]) -> dict[str, int]:
     names = (name.decode() for name in answer[::2])
     return dict(zip(names, map(int, answer[1::2]), strict=True))
-
-
-@cache
-def _counts_script() -> Any:
-    return stream.connection().register_script(COUNTS)

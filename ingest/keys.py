@@ -11,13 +11,12 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from devices.credentials import Speaker, speaker_for_key, speaker_for_tenant
+from ingest.absence import Absence
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
-# With the database away, a key that was good at last sight is trusted for so long, and the
-# database is asked again only so often: asking takes as long as its time-out.
+# With the database away, a key that was good at last sight is trusted for so long.
 TRUST_WHILE_AWAY_S = 600
-ASK_AGAIN_AFTER_S = 2
 
 
 class _Remembered(NamedTuple):
@@ -32,7 +31,7 @@ class KeyCache:
     def __init__(self) -> None:
         self._remembered: dict[str, _Remembered] = {}
         self._lock = threading.Lock()
-        self._away_until = 0.0
+        self._absence = Absence()
 
     def speaker(self, key: str) -> Speaker | None:
         """Whose key this is, or None. Raises OperationalError if nobody can tell."""
@@ -41,15 +40,16 @@ class KeyCache:
         if known and now - known.checked_at < settings.INGEST_KEY_CACHE_S:
             return known.speaker
         trusted = known if known and now - known.checked_at < TRUST_WHILE_AWAY_S else None
-        if trusted and now < self._away_until:
+        if trusted and not self._absence.may_ask(now):
             return trusted.speaker
         try:
             speaker = self._look_up(key)
         except OperationalError:
-            self._away_until = monotonic() + ASK_AGAIN_AFTER_S
+            self._absence.begin(monotonic())
             if trusted:
                 return trusted.speaker
             raise
+        self._absence.end()
         self._remember(key, speaker, now)
         return speaker
 

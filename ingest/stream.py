@@ -12,19 +12,25 @@ All keys of a shard have one hash tag, so that shards live on any node of a Valk
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
-from random import randrange
+from functools import lru_cache
+from random import randrange, sample
 from typing import Any, NamedTuple
 
-import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
+from ingest import nodes
 from ingest.entries import Entry, encode
+from ingest.nodes import connection as connection
 
 GROUP = "drain"
 CONSUMER = "drain"
@@ -59,15 +65,27 @@ end
 # Lua's stack holds the arguments of one call.
 FINISH_AT_ONCE = 1000
 
+# Moves an entry to where nobody reads.
+SET_ASIDE = """
+redis.call('XADD', KEYS[2], '*', 'd', ARGV[3])
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+"""
 
 APPEND_SHA = hashlib.sha1(APPEND.encode()).hexdigest()
+# How many shards are asked to take an entry. Each is sent all of it.
+MOST_SHARDS_ASKED = 3
 
 
 class StreamAway(Exception):
-    """The stream cannot take an entry just now; nothing was accepted."""
+    """The stream cannot take an entry just now; nothing was acknowledged."""
 
 
-class StreamFull(StreamAway):
+class ShardAway(StreamAway):
+    """A shard has not taken an entry, which is certain; another one may."""
+
+
+class StreamFull(ShardAway):
     """As many bytes wait as may wait; nothing was accepted."""
 
 
@@ -91,19 +109,6 @@ def shards() -> range:
     return range(settings.INGEST_SHARDS)
 
 
-@cache
-def connection() -> redis.Redis:
-    """The process's connections to the stream. A call that fails is not tried again here: the
-    device or the drain tries again, knowing what it may repeat."""
-    return redis.Redis.from_url(
-        settings.INGEST_STREAM_URL,
-        socket_timeout=5,
-        socket_connect_timeout=1,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-
-
 def stream_key(shard: int) -> str:
     return f"ingest:{{{shard}}}"
 
@@ -124,33 +129,87 @@ def minute_of(ts: datetime) -> int:
 def append(*entries: Entry) -> None:
     """Appends accepted requests; once this returns, they are on Valkey's disk.
 
-    Raises StreamAway if Valkey is away, out of memory or starting, StreamFull at the mark; then
-    none was accepted.
+    Goes to a shard by chance, and to another one if that has certainly not taken them: its node is
+    away, or it is at its mark. Raises StreamAway if Valkey is away, out of memory or starting,
+    StreamFull at the mark. Where the answer alone was lost the entries may have been appended, so
+    whoever sends them again may send duplicates.
     """
-    shard = randrange(settings.INGEST_SHARDS)
+    arguments = list(_arguments(entries))
+    refusal: StreamAway = StreamAway("there is no shard")
+    for shard in _shards_to_ask():
+        try:
+            _append(shard, arguments)
+            return
+        except ShardAway as error:
+            refusal = error
+        except RedisError as error:
+            raise StreamAway(str(error)) from error
+    raise refusal
+
+
+def _shards_to_ask() -> Iterator[int]:
+    """MOST_SHARDS_ASKED shards by chance, without those that are away; if all are, one of them."""
+    first = randrange(settings.INGEST_SHARDS)
+    asked = 0
+    for shard in _by_chance(first):
+        if not nodes.is_away(stream_key(shard)):
+            yield shard
+            asked += 1
+        if asked == MOST_SHARDS_ASKED:
+            return
+    if not asked:
+        yield first
+
+
+def _by_chance(first: int) -> Iterator[int]:
+    yield first
+    yield from (n for n in sample(shards(), settings.INGEST_SHARDS) if n != first)
+
+
+def _append(shard: int, values: Sequence[bytes | int]) -> None:
+    """Raises ShardAway if the shard has certainly not taken the entries, RedisError if nobody
+    knows."""
     keys = (stream_key(shard), waiting_key(shard), accepted_key(shard))
+    arguments = (*keys, settings.INGEST_SHARD_MAX_BYTES, *values)
+    node = nodes.node_of(keys[0])
     try:
-        appended = _append((*keys, settings.INGEST_SHARD_MAX_BYTES, *_arguments(entries)))
-    except RedisError as error:
-        raise StreamAway(str(error)) from error
+        link: Any = node.pool.get_connection()
+    except RedisError as error:  # nothing was sent
+        nodes.node_missed(node)
+        raise ShardAway(str(error)) from error
+    try:
+        appended = _send_append(link, arguments)
+    except AskError:  # the shard has moved, and the client finds out where to
+        client: Any = connection()
+        appended = client.eval(APPEND, len(keys), *arguments)
+    except (ResponseError, BusyLoadingError) as error:
+        raise ShardAway(str(error)) from error
+    finally:
+        node.pool.release(link)
     if appended is None:
         raise StreamFull(f"shard {shard} is at its mark")
 
 
-def _append(arguments: Sequence[Any]) -> Any:
+def _send_append(link: Any, arguments: Sequence[Any]) -> Any:
     """Runs APPEND on a connection of the pool, without the layers of the client above it: they
     take longer than everything else that an append does in this process."""
-    pool = connection().connection_pool
-    link: Any = pool.get_connection()
     try:
-        try:
-            link.send_command("EVALSHA", APPEND_SHA, 3, *arguments)
-            return link.read_response()
-        except NoScriptError:
-            link.send_command("EVAL", APPEND, 3, *arguments)
-            return link.read_response()
-    finally:
-        pool.release(link)
+        link.send_command("EVALSHA", APPEND_SHA, 3, *arguments)
+        return link.read_response()
+    except NoScriptError:
+        link.send_command("EVAL", APPEND, 3, *arguments)
+        return link.read_response()
+
+
+def run_script(script: str, keys: Sequence[str], *arguments: Any) -> Any:
+    """Runs a script on the node of its keys, which are all of one shard, and there alone: a
+    library's registered script would be sent to every node, of which one may be away."""
+    client: Any = connection()
+    sha = hashlib.sha1(script.encode()).hexdigest()
+    try:
+        return client.evalsha(sha, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return client.eval(script, len(keys), *keys, *arguments)
 
 
 def identity_ensure(shard: int) -> str:
@@ -203,16 +262,13 @@ def finish(shard: int, finished: Sequence[Finished]) -> None:
     keys = (stream_key(shard), waiting_key(shard))
     for start in range(0, len(finished), FINISH_AT_ONCE):
         arguments = [value for one in finished[start : start + FINISH_AT_ONCE] for value in one]
-        _finish_script()(keys, (GROUP, *arguments))
+        run_script(FINISH, keys, GROUP, *arguments)
 
 
 def set_aside(shard: int, entry: Waiting) -> None:
     """Moves an entry that cannot be read where nobody reads; it goes on counting as in flight."""
-    with connection().pipeline(transaction=True) as pipeline:
-        pipeline.xadd(f"{stream_key(shard)}:unreadable", {FIELD: entry.data})
-        pipeline.xack(stream_key(shard), GROUP, entry.entry_id)
-        pipeline.xdel(stream_key(shard), entry.entry_id)
-        pipeline.execute()
+    keys = (stream_key(shard), f"{stream_key(shard)}:unreadable")
+    run_script(SET_ASIDE, keys, GROUP, entry.entry_id, entry.data)
 
 
 def waiting_counts(shard: int) -> dict[str, int]:
@@ -250,13 +306,33 @@ def turn_take(shard: int, turn: str | None) -> str | None:
     return taken
 
 
-def oldest_waiting_at() -> datetime | None:
-    """When the oldest entry that is not stored yet was accepted; None if none waits."""
-    ids = [entry_id for shard in shards() if (entry_id := _first_id(shard))]
+def oldest_waiting_at(among: Iterable[int] | None = None) -> datetime | None:
+    """When the oldest entry that is not stored yet was accepted; None if none waits.
+
+    Of all shards, unless `among` says of which. Raises RedisError if one of them is away.
+    """
+    asked = shards() if among is None else among
+    ids = [entry_id for shard in asked if (entry_id := _first_id(shard))]
     if not ids:
         return None
     milliseconds = min(int(entry_id.split(b"-")[0]) for entry_id in ids)
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def shards_that_answer() -> list[int]:
+    """Shards whose node is there. Raises RedisError if none is."""
+    answering = [shard for shard in shards() if _answers(shard)]
+    if not answering:
+        raise ConnectionError("no shard of the stream can be reached")
+    return answering
+
+
+def _answers(shard: int) -> bool:
+    try:
+        connection().exists(stream_key(shard))
+    except RedisError:
+        return False
+    return True
 
 
 def _first_id(shard: int) -> bytes | None:
@@ -267,11 +343,6 @@ def _first_id(shard: int) -> bytes | None:
 def _arguments(entries: Sequence[Entry]) -> Iterator[bytes | int]:
     for entry in entries:
         yield from (encode(entry), entry.count, entry.tenant_id, minute_of(entry.received_at))
-
-
-@cache
-def _finish_script() -> Any:
-    return connection().register_script(FINISH)
 
 
 def _counts(answer: Any) -> dict[str, int]:

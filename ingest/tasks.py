@@ -31,6 +31,8 @@ def replay_requested() -> None:
 
 @shared_task(name="ingest.presence_sweep")
 def sweep() -> None:
-    """In this room because only the stream knows up to when everything heard is stored."""
+    """In this room because only the stream knows up to when everything heard is stored. What waits
+    in a shard that is away is not waited for: its devices are heard through the others."""
     ts = timezone.now()
-    presence_sweep(ts=ts, heard_until=stream.oldest_waiting_at() or ts)
+    oldest = stream.oldest_waiting_at(stream.shards_that_answer())
+    presence_sweep(ts=ts, heard_until=oldest or ts)

@@ -25,17 +25,29 @@ class Stack:
     """Real services and real processes: `portal`, `ingest`, `worker`, `beat`.
 
     `state` is the folder of the embedded services, `overrides` are settings as environment
-    variables, on top of those that make sense for tests. Logs stand in `state`/log.
+    variables, on top of those that make sense for tests. A second stack on the same services has
+    databases of its own: `database` in PostgreSQL, `valkey_database` in Valkey. Logs stand in
+    `state`/log, those of a second stack in a folder there.
     """
 
-    def __init__(self, state: Path, overrides: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        overrides: Mapping[str, str] | None = None,
+        *,
+        database: str = DATABASE,
+        valkey_database: int = 0,
+    ) -> None:
         self.state = state
+        self.logs = state / "log" / ("" if database == DATABASE else database)
         self.services = Services(state)
         self.addresses = Addresses("127.0.0.1", port_choose(), port_choose())
         self.portal_url = self.addresses.portal_url
         self.ingest_url = self.addresses.ingest_url
         self.env: dict[str, str] = {}
         self._overrides = dict(overrides or {})
+        self._database = database
+        self._valkey_database = valkey_database
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         atexit.register(self.stop_all)
 
@@ -45,19 +57,10 @@ class Stack:
 
     def up(self) -> None:
         """A fresh database, migrated, and every process answering."""
-        endpoints = self.services.up()
-        _recreate_database(endpoints.database_url)
+        endpoints = self._in_own_databases(self.services.up())
         redis.Redis.from_url(endpoints.valkey_url).flushdb()
-        self.env = environment(
-            {**os.environ, **self._overrides},
-            state=self.state,
-            endpoints=Endpoints(
-                _in_database(endpoints.database_url),
-                _in_database(endpoints.web_url),
-                _in_database(endpoints.worker_url),
-                endpoints.valkey_url,
-            ),
-        )
+        env = {**os.environ, **self._overrides}
+        self.env = environment(env, state=self.state, endpoints=endpoints)
         self.manage("migrate", "--verbosity=0")
         self.manage("collectstatic", "--noinput", "--verbosity=0")
         for name in commands(self.addresses):
@@ -74,15 +77,17 @@ class Stack:
         for name in list(self._running):
             self.stop(name)
 
-    def start(self, name: str) -> None:
-        """Starts a process; returns at once."""
-        log = self.state / "log" / f"{name}.log"
+    def start(self, name: str, kind: str | None = None) -> None:
+        """Starts a process; returns at once. `kind` is what it is, where its name does not say so:
+        `start("worker-2", "worker")`."""
+        kind = kind or name
+        log = self.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._running[name] = subprocess.Popen(
-                commands(self.addresses)[name],
+                commands(self.addresses)[kind],
                 cwd=ROOT,
-                env=process_environment(name, self.env),
+                env=process_environment(kind, self.env),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -134,12 +139,22 @@ class Stack:
             raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{done.stderr}")
         return done.stdout
 
+    def _in_own_databases(self, endpoints: Endpoints) -> Endpoints:
+        """The addresses of the stack's own databases; PostgreSQL's is made anew."""
+        _recreate_database(endpoints.database_url, self._database)
+        return Endpoints(
+            _in_database(endpoints.database_url, self._database),
+            _in_database(endpoints.web_url, self._database),
+            _in_database(endpoints.worker_url, self._database),
+            _in_database(endpoints.valkey_url, str(self._valkey_database)),
+        )
 
-def _in_database(url: str) -> str:
-    return f"{url.rpartition('/')[0]}/{DATABASE}"
+
+def _in_database(url: str, database: str) -> str:
+    return f"{url.rpartition('/')[0]}/{database}"
 
 
-def _recreate_database(url: str) -> None:
+def _recreate_database(url: str, database: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {DATABASE}")
+        connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {database}")

@@ -39,7 +39,7 @@ save ""
 # A full buffer refuses a write, which the sender is told, instead of losing an earlier one.
 maxmemory {memory_bytes}
 maxmemory-policy noeviction
-"""
+{more}"""
 
 
 class Valkey(Service):
@@ -50,6 +50,8 @@ class Valkey(Service):
     variable = "VALKEY_URL"
     default_port = 6379
     stop_signal = signal.SIGTERM
+    # Settings of a Valkey that is more than this; lines of its configuration.
+    more = ""
 
     @property
     def folder(self) -> Path:
@@ -78,6 +80,7 @@ class Valkey(Service):
             home=self.home,
             log=self.log,
             memory_bytes=_memory_bytes() // 4,
+            more=self.more,
         )
         private_write(settings, text, self.account)
         self.log_trim()

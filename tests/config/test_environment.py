@@ -38,3 +38,39 @@ def test_good_values_and_defaults_are_accepted(monkeypatch: pytest.MonkeyPatch) 
     assert env.names("ALLOWED_HOSTS", "localhost") == ["a.example", "b.example"]
     assert env.choice("LOG_LEVEL", "INFO", ("INFO", "DEBUG")) == "INFO"
     env.check()
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("valkey://:secret@one:6379/0", "redis://:secret@one:6379/0"),
+        ("valkeys+cluster://:secret@one:1,two:2", "rediss+cluster://:secret@one:1,two:2"),
+        ("redis+cluster://one:1,two:2/0", "redis+cluster://one:1,two:2/0"),
+    ],
+)
+def test_the_address_of_a_valkey_or_a_cluster_is_read(
+    monkeypatch: pytest.MonkeyPatch, given: str, read: str
+) -> None:
+    monkeypatch.setenv("INGEST_STREAM_URL", given)
+    env = Environment()
+
+    assert env.valkey_url("INGEST_STREAM_URL", None, cluster=True) == read
+    env.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "words"),
+    [
+        ("INGEST_STREAM_URL", "redis+cluster://one:1/3", "no database but /0"),
+        ("VALKEY_URL", "redis+cluster://one:1", "VALKEY_URL is set to something else"),
+    ],
+)
+def test_a_cluster_is_refused_where_there_can_be_none(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, words: str
+) -> None:
+    monkeypatch.setenv(name, url)
+    env = Environment()
+    env.valkey_url(name, None, cluster=name == "INGEST_STREAM_URL")
+
+    with pytest.raises(ImproperlyConfigured, match=words):
+        env.check()

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from django.db import OperationalError
 
@@ -13,9 +15,12 @@ class Database:
     def __init__(self) -> None:
         self.asked = 0
         self.away = False
+        self.on_asked: Callable[[], None] | None = None
 
     def speaker_for_key(self, key: str) -> Speaker | None:
         self.asked += 1
+        if self.on_asked:
+            self.on_asked()
         if self.away:
             raise OperationalError("away")
         return speaker_for_key(key)
@@ -74,3 +79,32 @@ def test_known_keys_are_trusted_while_the_database_is_away_without_asking_each_t
     clock[0] += 600
     with pytest.raises(OperationalError):
         cache.speaker(acme.key)
+
+
+def test_only_one_asks_whether_the_database_is_back(
+    acme: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    cache.speaker(acme.key)
+    database.away = True
+    clock[0] += 60
+    cache.speaker(acme.key)
+    clock[0] += 2
+    asked = database.asked
+    answers: list[Speaker | None] = []
+
+    def ask_another_time() -> None:
+        database.on_asked = None
+        answers.append(cache.speaker(acme.key))
+
+    database.on_asked = ask_another_time
+    assert cache.speaker(acme.key) is not None
+    assert answers != [None]
+    assert database.asked == asked + 1
+
+    database.away = False
+    clock[0] += 2
+    assert cache.speaker(acme.key) is not None
+    clock[0] += 5
+    assert cache.speaker(acme.key) is not None
+    assert database.asked == asked + 3

@@ -1,0 +1,36 @@
+"""The database's absence as seen at the door, which goes on with what it knows."""
+
+import threading
+
+# Asking takes as long as its time-out, so it is done only so often.
+ASK_AGAIN_AFTER_S = 2
+
+
+class Absence:
+    """Whether the database was away when it was last asked. One thread at a time finds out
+    whether it is back; the others need not wait for it."""
+
+    def __init__(self) -> None:
+        self._ask_at: float | None = None
+        self._lock = threading.Lock()
+
+    def may_ask(self, now: float) -> bool:
+        """False for those who had better go on with what they know."""
+        if self._ask_at is None:
+            return True
+        with self._lock:
+            if self._ask_at is None or now < self._ask_at:
+                return self._ask_at is None
+            self._ask_at = now + ASK_AGAIN_AFTER_S
+            return True
+
+    def begin(self, now: float) -> None:
+        """Notes that the database did not answer."""
+        with self._lock:
+            self._ask_at = now + ASK_AGAIN_AFTER_S
+
+    def end(self) -> None:
+        """Notes that it did."""
+        if self._ask_at is not None:
+            with self._lock:
+                self._ask_at = None

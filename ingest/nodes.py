@@ -1,0 +1,124 @@
+"""Where the shards live: all on one Valkey, or spread over the nodes of a Valkey Cluster.
+
+A cluster is told by its address, `redis+cluster://` (see docs/settings.md). Its shards are found
+by the hash tag in their keys; a shard whose node is away is away alone.
+"""
+
+from functools import cache
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.crc import key_slot
+from redis.exceptions import RedisClusterException, RedisError
+from redis.retry import Retry
+
+CLUSTER = "+cluster"
+# A node that could not be reached is passed over for so long: connecting to a host that is gone
+# takes as long as its time-out.
+AWAY_S = 1.0
+TIMEOUTS: dict[str, Any] = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "health_check_interval": 0,
+}
+
+_away_until: dict[str, float] = {}
+
+
+class ShardCluster(RedisCluster):
+    """A client of a cluster for commands about one shard each."""
+
+    def determine_slot(self, *args: Any) -> int | None:
+        """The slot by the shard's key among the arguments. The library would ask some node of the
+        cluster which arguments are keys, and that node may be away."""
+        for argument in args[1:]:
+            if isinstance(argument, str) and argument.startswith("ingest:{"):
+                return key_slot(argument.encode())
+        return super().determine_slot(*args)
+
+    def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises RedisError for whatever goes wrong, as a single node's client does."""
+        try:
+            return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except RedisClusterException as error:
+            raise RedisError(str(error)) from error
+
+
+class Node(NamedTuple):
+    """A Valkey process: its name, and this process's connections to it."""
+
+    name: str
+    pool: Any
+
+
+@cache
+def connection() -> redis.Redis | ShardCluster:
+    """This process's client of the stream. A call that fails is not tried again here: the device
+    or the drain tries again, knowing what it may repeat.
+
+    Raises RedisError if no node of a cluster answers.
+    """
+    url: str = settings.INGEST_STREAM_URL
+    once = Retry(NoBackoff(), 0)
+    if CLUSTER not in url:
+        return redis.Redis.from_url(url, retry=once, **TIMEOUTS)
+    first, others = _cluster_addresses(url)
+    try:
+        return ShardCluster(
+            url=first, startup_nodes=others, retry=once, require_full_coverage=False, **TIMEOUTS
+        )
+    except RedisClusterException as error:
+        raise RedisError(str(error)) from error
+
+
+def node_of(shard_key: str) -> Node:
+    """The node that has the shard, as far as this process knows."""
+    client = connection()
+    if isinstance(client, redis.Redis):
+        return Node("", client.connection_pool)
+    try:
+        node = client.nodes_manager.get_node_from_slot(key_slot(shard_key.encode()))
+    except RedisClusterException as error:
+        raise RedisError(str(error)) from error
+    return Node(node.name, client.get_redis_connection(node).connection_pool)
+
+
+def node_missed(node: Node) -> None:
+    """Notes that a node cannot be reached, and asks the others whether its shards have moved."""
+    _away_until[node.name] = monotonic() + AWAY_S
+    client = connection()
+    if isinstance(client, ShardCluster):
+        try:
+            client.nodes_manager.initialize(
+                disconnect_startup_nodes_pools=False, last_failed_node_name=node.name
+            )
+        except RedisClusterException as error:
+            raise RedisError(str(error)) from error
+
+
+def is_away(shard_key: str) -> bool:
+    """Whether the shard's node could not be reached just now."""
+    if not _away_until:
+        return False
+    return _away_until.get(node_of(shard_key).name, 0.0) > monotonic()
+
+
+def _cluster_addresses(url: str) -> tuple[str, list[ClusterNode]]:
+    """The address with its first node alone, and the other nodes: any of them tells of all."""
+    parts = urlsplit(url)
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    first, *others = hosts.split(",")
+    address = parts._replace(
+        scheme=parts.scheme.removesuffix(CLUSTER), netloc=f"{credentials}{at}{first}"
+    )
+    return address.geturl(), [_node(host) for host in others]
+
+
+def _node(address: str) -> ClusterNode:
+    parts = urlsplit(f"//{address}")
+    return ClusterNode(parts.hostname, parts.port or 6379)  # type: ignore[no-untyped-call]

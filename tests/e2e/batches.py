@@ -1,0 +1,107 @@
+"""Batches of readings that a gateway sends over HTTP, each until it is acknowledged."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+
+from scripts.stack import Stack
+from tests.stack_data import query
+
+BATCHES_A_KILL = 40
+CLIENTS = 8
+
+
+async def send_while_killing(
+    stack: Stack, gateway: str, names: list[str], kill: Callable[[Stack], None], kills: int
+) -> tuple[set[int], set[int]]:
+    """Sends batches, each until it is acknowledged, and kills `kills` times between.
+
+    Returns the `seq` of the acknowledged batches and the statuses that were answered.
+    """
+    total = BATCHES_A_KILL * (kills + 1)
+    waiting = list(range(total))
+    start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
+    acknowledged: set[int] = set()
+    statuses: set[int] = set()
+    killing: list[asyncio.Task[None]] = []
+    one_at_a_time = asyncio.Lock()
+
+    async def kill_now() -> None:
+        async with one_at_a_time:
+            await asyncio.to_thread(kill, stack)
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        while waiting:
+            seq = waiting.pop()
+            body = batch(names, seq, start + timedelta(seconds=seq))
+            while (status := await post_batch(session, stack, gateway, body)) != 202:
+                statuses.add(status)
+                await asyncio.sleep(0.1)
+            acknowledged.add(seq)
+            if len(acknowledged) % BATCHES_A_KILL == 0 and len(acknowledged) < total:
+                killing.append(asyncio.create_task(kill_now()))
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+    await asyncio.gather(*killing)
+    assert len(killing) == kills
+    return acknowledged, statuses | {202}
+
+
+def batch(names: list[str], seq: int, time: datetime) -> str:
+    """A reading of each device, all of one moment and one `seq`."""
+    moment = time.isoformat()
+    return json.dumps(
+        [{"device_id": n, "time": moment, "seq": seq, "metrics": {"temp_c": 21.5}} for n in names]
+    )
+
+
+async def post_batch(session: aiohttp.ClientSession, stack: Stack, key: str, body: str) -> int:
+    """The status that the batch was answered with; 0 if nobody answered."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    url = f"{stack.ingest_url}/api/v1/readings"
+    try:
+        async with session.post(
+            url, data=body, headers=headers, timeout=aiohttp.ClientTimeout(total=20)
+        ) as answer:
+            await answer.read()
+            return answer.status
+    except (aiohttp.ClientError, TimeoutError):
+        return 0
+
+
+def ledger(stack: Stack, tenant_id: int) -> tuple[int, ...]:
+    """The tenant's accepted, stored, duplicate and rejected messages."""
+    (row,) = query(
+        stack,
+        "SELECT coalesce(sum(accepted), 0)::int, coalesce(sum(stored), 0)::int, "
+        "coalesce(sum(duplicate), 0)::int, coalesce(sum(rejected), 0)::int "
+        "FROM ingest_ledgerminute WHERE tenant_id = %s",
+        tenant_id,
+    )
+    return row
+
+
+def settled(stack: Stack, tenant_id: int, expected: int) -> bool:
+    """Whether so many messages were accepted, and what became of each is known."""
+    accepted, *became = ledger(stack, tenant_id)
+    return accepted >= expected and sum(became) == accepted
+
+
+def assert_stored_once(stack: Stack, tenant_id: int, acknowledged: set[int], devices: int) -> None:
+    """Each acknowledged batch of so many devices is stored once, and the ledger says the same."""
+    stored = query(
+        stack,
+        "SELECT seq, count(*) FROM telemetry_reading WHERE tenant_id = %s GROUP BY seq",
+        tenant_id,
+    )
+    assert {seq: count for seq, count in stored if seq in acknowledged} == dict.fromkeys(
+        acknowledged, devices
+    )
+    accepted, kept, duplicate, rejected = ledger(stack, tenant_id)
+    assert accepted == kept + duplicate + rejected
+    assert kept == sum(count for _, count in stored)
+    assert rejected == 0

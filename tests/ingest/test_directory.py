@@ -1,0 +1,37 @@
+import pytest
+from django.db import OperationalError
+
+from devices.credentials import Speaker, speaker_for_key
+from ingest import directory
+from ingest.directory import Directory, Resolved
+from tests.conftest import Fleet
+
+
+@pytest.fixture
+def speaker(acme: Fleet) -> Speaker:
+    found = speaker_for_key(acme.key)
+    assert found is not None
+    return found
+
+
+def test_known_names_are_answered_without_asking_each_time_while_the_database_is_away(
+    acme: Fleet, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    asked: list[list[str]] = []
+
+    def away(speaker: Speaker, names: list[str]) -> Resolved:
+        asked.append(names)
+        raise OperationalError("away")
+
+    monkeypatch.setattr(directory, "monotonic", lambda: now[0])
+    known = Directory()
+    known.resolve(speaker, ["acme-phone"])
+    monkeypatch.setattr(directory, "_ask", away)
+    now[0] += 60
+
+    for _ in range(5):
+        assert known.resolve(speaker, ["acme-phone"]).devices["acme-phone"].id == acme.device.pk
+    assert asked == [["acme-phone"]]
+    with pytest.raises(OperationalError):
+        known.resolve(speaker, ["acme-phone", "another"])
