@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from config import seed_urls
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
 from monitoring.health import health
@@ -13,10 +14,12 @@ device_urlpatterns = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
     path("api/v1/readings", ReadingsView.as_view(), name="readings"),
     path("api/v1/enrol", EnrolView.as_view(), name="enrol"),
+    *seed_urls.device_urlpatterns,
 ]
 
 urlpatterns = [
     *device_urlpatterns,
+    *seed_urls.urlpatterns,
     path("health", health, name="health"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

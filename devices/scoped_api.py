@@ -1,6 +1,6 @@
 """API views that run in the scope of who asks."""
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from django.db import transaction
@@ -25,12 +25,17 @@ class ScopedView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        scope = self.scope(request)
+        self._scope = ExitStack()
+        self._scope.enter_context(scope)
+
+    def scope(self, request: Request) -> AbstractContextManager[None]:
+        """The scope of what who asks may see, still to be entered."""
         request._request.user = request.user
         access = access_in(request._request)
         if access.is_operator:
             operator_access_record(request._request)
-        self._scope = ExitStack()
-        self._scope.enter_context(access_scope(access))
+        return access_scope(access)
 
     @property
     def access(self) -> Access:
