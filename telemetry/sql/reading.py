@@ -82,7 +82,7 @@ def latest_of_probes(
     behind `after`; of one device alone if `own` is its id."""
     given = {"since": since, "own": own, "after": after, "limit": limit}
     cursor.execute(LATEST_OF_PROBES, given)
-    return [NodeLatest(*row[:-1], metrics=json.loads(row[-1])) for row in cursor.fetchall()]
+    return [NodeLatest._make((*row[:-1], json.loads(row[-1]))) for row in cursor.fetchall()]
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:
