@@ -1,4 +1,4 @@
-"""The command: `python -m bench [--state var/bench] [--only accept,commit,…]`."""
+"""The command: `python -m bench [--state var/bench] [--only accept,commit,…] [--soak-s 600]`."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from bench import accept, api, commit, live, machine, memory, readings
+from bench import accept, api, commit, live, machine, memory, mqtt, readings, single, soak
 from bench.report import Figure, table
 from bench.subject import Subject, subject_prepare
 from scripts.processes import ROOT
@@ -19,11 +19,16 @@ Measure = Callable[[Subject], Coroutine[None, None, list[Figure]]]
 MEASURES: dict[str, Measure] = {
     "live": live.measure,
     "accept": accept.measure,
+    "single": single.measure,
     "commit": commit.measure,
     "api": api.measure,
+    "mqtt": mqtt.measure,
     "readings": readings.measure,
+    "soak": soak.measure,
 }
 NAMES = ("memory", *MEASURES)
+# Too long to be measured without being asked for.
+DEFAULT_NAMES = tuple(name for name in NAMES if name != "soak")
 
 
 def main() -> int:
@@ -36,18 +41,19 @@ def main() -> int:
     _say("starting the stack …")
     try:
         stack.up()
-        figures = asyncio.run(_measure(stack, options.only))
+        figures = asyncio.run(_measure(stack, options))
     finally:
         stack.down()
     print(f"\n{machine.description()}\n\n{table(figures)}")
     return 1 if any(figure.is_failed for figure in figures) else 0
 
 
-async def _measure(stack: Stack, names: list[str]) -> list[Figure]:
+async def _measure(stack: Stack, options: argparse.Namespace) -> list[Figure]:
+    names: list[str] = options.only
     figures = []
     if "memory" in names:
         figures += _shown("memory", await memory.measure(stack))
-    subject = subject_prepare(stack)
+    subject = subject_prepare(stack, soak_s=options.soak_s)
     for name, measure in MEASURES.items():
         if name in names:
             figures += _shown(name, await measure(subject))
@@ -72,9 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only",
         type=_names,
-        default=list(NAMES),
+        default=list(DEFAULT_NAMES),
         metavar="NAMES",
-        help=f"some of {','.join(NAMES)} (default: all)",
+        help=f"some of {','.join(NAMES)} (default: all but soak)",
+    )
+    parser.add_argument(
+        "--soak-s", type=_seconds, default=600.0, help="how long soak takes (default: 600)"
     )
     return parser
 
@@ -84,6 +93,13 @@ def _names(text: str) -> list[str]:
     if unknown := set(names) - set(NAMES):
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
     return names
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds >= 10:
+        raise argparse.ArgumentTypeError("at least 10 seconds are needed to see anything grow")
+    return seconds
 
 
 def _say(line: str) -> None:

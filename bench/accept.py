@@ -17,7 +17,7 @@ from functools import partial
 from http import HTTPStatus
 
 from bench import machine
-from bench.generator import Result, load_run
+from bench.generator import HEARTBEAT, Message, Result, load_run
 from bench.processes import cpu_s, pin, stack_processes, tree
 from bench.report import Figure, percentile
 from bench.subject import Subject
@@ -35,22 +35,16 @@ AIM_PER_S = 4000
 
 
 async def measure(subject: Subject) -> list[Figure]:
-    with _pinned_apart(subject):
+    with pinned_apart(subject):
         empty = await _empty_view(subject)
-        running = [await _round(subject) for _ in range(ROUNDS)]
+        best = await accepted_figure(
+            subject, HEARTBEAT, "heartbeats accepted by one process on one core"
+        )
         with _worker_stopped(subject):
-            stopped = await _round(subject, drain=False)
+            stopped = await _round(subject, HEARTBEAT, drain=False)
         subject.await_drained()
-    best = max(running, key=lambda one: one.value)
     return [
-        Figure(
-            name="heartbeats accepted by one process on one core",
-            value=best.value,
-            unit="/s",
-            must=MUST_PER_S,
-            aim=AIM_PER_S,
-            how=f"best of {ROUNDS} × {ROUND_S} s, {DEVICES:,} devices; {best.how}",
-        ),
+        best,
         Figure(
             name="… with the worker stopped",
             value=stopped.value,
@@ -72,12 +66,28 @@ async def measure(subject: Subject) -> list[Figure]:
     ]
 
 
-async def _round(subject: Subject, *, drain: bool = True) -> Figure:
+async def accepted_figure(subject: Subject, message: Message, name: str) -> Figure:
+    """How many of these messages the ingest process accepts, in the best of some rounds."""
+    rounds = [await _round(subject, message) for _ in range(ROUNDS)]
+    best = max(rounds, key=lambda one: one.value)
+    return Figure(
+        name=name,
+        value=best.value,
+        unit="/s",
+        must=MUST_PER_S,
+        aim=AIM_PER_S,
+        how=f"best of {ROUNDS} × {ROUND_S} s, {DEVICES:,} devices; {best.how}",
+    )
+
+
+async def _round(subject: Subject, message: Message, *, drain: bool = True) -> Figure:
     """One flood, as a figure whose `how` says who was busy."""
     parts = stack_processes(subject.stack)
     before = {name: cpu_s(pids) for name, pids in parts.items()}
     result = await load_run(
-        subject.job(phones=slice(DEVICES), connections=CONNECTIONS, duration_s=ROUND_S)
+        subject.job(
+            phones=slice(DEVICES), connections=CONNECTIONS, duration_s=ROUND_S, message=message
+        )
     )
     shares = {name: (cpu_s(pids) - before[name]) / result.elapsed_s for name, pids in parts.items()}
     if drain:
@@ -89,7 +99,7 @@ async def _round(subject: Subject, *, drain: bool = True) -> Figure:
         unit="/s",
         how=(
             f"p95 {percentile(result.latencies_ms, 0.95):.0f} ms; cores used: ingest "
-            f"{ingest:.0%} ({1e6 * ingest / per_s:.0f} µs a heartbeat), "
+            f"{ingest:.0%} ({1e6 * ingest / per_s:.0f} µs a message), "
             f"generator {result.cpu_share:.0%}, others {sum(shares.values()):.0%}"
         ),
     )
@@ -105,7 +115,7 @@ def accepted_per_s(result: Result) -> float:
 
 
 @contextmanager
-def _pinned_apart(subject: Subject) -> Iterator[None]:
+def pinned_apart(subject: Subject) -> Iterator[None]:
     """The ingest process on its cores, everything else on the others."""
     for name, pids in stack_processes(subject.stack).items():
         pin(pids, subject.ingest_cores if name == "ingest" else subject.other_cores)

@@ -4,14 +4,14 @@ The messages are made here, so what making them costs is part of what the machin
 """
 
 import asyncio
-import os
-import sys
 import time
 from datetime import UTC, datetime
 from itertools import count
 
 import msgspec
 from msgspec import Struct
+
+from bench.child import child_main, child_run
 
 MESSAGE = (
     '{"device_id":"d%d","time":"%s","seq":%d,'
@@ -22,7 +22,8 @@ RETRY_AFTER_S = 0.2
 
 class Job(Struct):
     """Batches of `size` readings of `devices` devices of each tenant in turn, one gateway key a
-    tenant, over `connections` for `duration_s` seconds."""
+    tenant, over `connections` for `duration_s` seconds; as fast as they are taken, or so that
+    `rate_per_s` readings are sent a second, if they are taken as fast."""
 
     host: str
     port: int
@@ -31,15 +32,18 @@ class Job(Struct):
     size: int
     connections: int
     duration_s: float
+    rate_per_s: float = 0
     cores: list[int] = []
 
 
 class Result(Struct):
-    """`accepted` is what the server said that it accepted; `cpu_share` is of one core."""
+    """`accepted` is what the server said that it accepted, `turns` are the `seq` of the batches in
+    which it did; `cpu_share` is of one core."""
 
     began_at: float
     elapsed_s: float
     accepted: int
+    turns: list[int]
     statuses: dict[int, int]
     cpu_share: float
 
@@ -50,47 +54,48 @@ class _Answer(Struct):
 
 async def batches_run(job: Job) -> Result:
     """Does the job in a process of its own and returns what was acknowledged."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.batches"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate(msgspec.json.encode(job))
-    if process.returncode != 0:
-        raise RuntimeError("the generator failed")
-    return msgspec.json.decode(output, type=Result)
+    return await child_run("bench.batches", job, Result)
 
 
 class _Load:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.accepted = 0
+        self.turns: list[int] = []
         self.statuses: dict[int, int] = {}
         self._turns = count()
-        self._ends_at = 0.0
+        self._began_at = self._ends_at = 0.0
 
     async def run(self) -> Result:
         began_at, cpu_s = time.time(), time.process_time()
-        self._ends_at = began_at + self.job.duration_s
+        self._began_at, self._ends_at = began_at, began_at + self.job.duration_s
         await asyncio.gather(*(self._client() for _ in range(self.job.connections)))
         elapsed_s = time.time() - began_at
         cpu_share = (time.process_time() - cpu_s) / elapsed_s
-        return Result(began_at, elapsed_s, self.accepted, self.statuses, cpu_share)
+        return Result(began_at, elapsed_s, self.accepted, self.turns, self.statuses, cpu_share)
 
     async def _client(self) -> None:
         reader, writer = await asyncio.open_connection(self.job.host, self.job.port)
         while time.time() < self._ends_at:
-            writer.write(self._request())
+            turn = next(self._turns)
+            await self._due(turn)
+            writer.write(self._request(turn))
             status, body = await _response(reader)
             self.statuses[status] = self.statuses.get(status, 0) + 1
             if status == 202:
                 self.accepted += msgspec.json.decode(body, type=_Answer).accepted
+                self.turns.append(turn)
             else:
                 await asyncio.sleep(RETRY_AFTER_S)
         writer.close()
 
-    def _request(self) -> bytes:
-        job, turn = self.job, next(self._turns)
+    async def _due(self, turn: int) -> None:
+        if self.job.rate_per_s:
+            due_at = self._began_at + turn * self.job.size / self.job.rate_per_s
+            await asyncio.sleep(max(0.0, due_at - time.time()))
+
+    def _request(self, turn: int) -> bytes:
+        job = self.job
         round_, tenant = divmod(turn, len(job.keys))
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         first = round_ * job.size
@@ -111,8 +116,9 @@ async def _response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head[9:12]), body
 
 
+async def _main(job: Job) -> Result:
+    return await _Load(job).run()
+
+
 if __name__ == "__main__":
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    if job.cores:
-        os.sched_setaffinity(0, job.cores)
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_Load(job).run())))
+    child_main(Job, _main)

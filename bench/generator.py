@@ -1,4 +1,4 @@
-"""Posts heartbeats as fast as the server takes them, or at a steady rate.
+"""Posts heartbeats or single readings as fast as the server takes them, or at a steady rate.
 
 A process of its own (`python -m bench.generator`, a Job on its stdin, a Result on its stdout) so
 that it can have a core of its own, and bare asyncio protocols instead of an HTTP library: a slow
@@ -6,25 +6,39 @@ generator would measure itself. It says how much of its core it used, to prove t
 """
 
 import asyncio
-import os
-import sys
 import time
 from collections import Counter, deque
 from itertools import cycle
 from typing import cast
 
-import msgspec
 from msgspec import Struct
 
-BODY = (
-    b'{"time":%.6f,"battery_pct":71.5,"rssi_dbm":-71,"uptime_s":86400,"version":"4.2.0",'
-    b'"charging":false,"cpu_pct":31.5}'
-)
+from bench.child import child_main, child_run
+
 ANSWERS_WITHIN_S = 30
 
 
+class Message(Struct):
+    """Where a message is posted, and its JSON with a place for its `time` in seconds."""
+
+    path: str
+    body: str
+
+
+HEARTBEAT = Message(
+    "/api/v1/heartbeats",
+    '{"time":%.6f,"battery_pct":71.5,"rssi_dbm":-71,"uptime_s":86400,"version":"4.2.0",'
+    '"charging":false,"cpu_pct":31.5}',
+)
+READING = Message(
+    "/api/v1/readings",
+    '{"time":%.6f,"seq":7,'
+    '"metrics":{"temp_c":21.5,"humidity_pct":40.25,"battery_pct":77,"rssi_dbm":-71}}',
+)
+
+
 class Job(Struct):
-    """What to post: heartbeats of `tokens` in turn, over `connections` that stay open and carry
+    """What to post: `message` with `tokens` in turn, over `connections` that stay open and carry
     one at a time.
 
     With `rate_per_s` there is one due every so often: its `time` and its latency count from then,
@@ -33,7 +47,7 @@ class Job(Struct):
 
     host: str
     port: int
-    path: str
+    message: Message
     tokens: list[str]
     connections: int
     duration_s: float
@@ -89,6 +103,7 @@ class Load:
         self.latencies_ms: list[float] = []
         self.waiting = 0
         self._heads = cycle(_heads(job))
+        self._body = job.message.body.encode()
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> Result:
@@ -116,7 +131,7 @@ class Load:
 
     def post(self, connection: Connection, due_at: float) -> None:
         self.waiting += 1
-        connection.post(next(self._heads) + BODY % due_at, due_at)
+        connection.post(next(self._heads) + self._body % due_at, due_at)
 
     def answered(self, status: int, due_at: float) -> None:
         self.waiting -= 1
@@ -182,22 +197,14 @@ class Pace(Load):
 
 async def load_run(job: Job) -> Result:
     """Does the job in a process of its own and returns what happened."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.generator"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate(msgspec.json.encode(job))
-    if process.returncode != 0:
-        raise RuntimeError("the generator failed")
-    return msgspec.json.decode(output, type=Result)
+    return await child_run("bench.generator", job, Result)
 
 
 def _heads(job: Job) -> list[bytes]:
-    length = len(BODY % time.time())
+    length = len(job.message.body % time.time())
     return [
         (
-            f"POST {job.path} HTTP/1.1\r\nHost: {job.host}:{job.port}\r\n"
+            f"POST {job.message.path} HTTP/1.1\r\nHost: {job.host}:{job.port}\r\n"
             f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {length}\r\n\r\n"
         ).encode()
@@ -219,7 +226,4 @@ async def _main(job: Job) -> Result:
 
 
 if __name__ == "__main__":
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    if job.cores:
-        os.sched_setaffinity(0, job.cores)
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_main(job))))
+    child_main(Job, _main)

@@ -1,8 +1,10 @@
 """What is measured: a running stack with a fleet of phones that have keys."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,11 +12,10 @@ import redis
 from msgspec import Struct
 
 from bench import machine
-from bench.generator import Job
+from bench.generator import HEARTBEAT, Job, Message
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 
-PATH = "/api/v1/heartbeats"
 STREAMS = "ingest:{*}"  # one a shard
 DRAINED_WITHIN_S = 120
 DEVICES = 12_000
@@ -30,6 +31,8 @@ class Demo(Struct):
 
     admin_user: str
     admin_password: str
+    tenant: str
+    gateway_key: str
     devices: list[Phone]
 
 
@@ -37,12 +40,13 @@ class Demo(Struct):
 class Subject:
     """The stack and the demo that was made in it.
 
-    The ingest process has `ingest_cores` for itself, the generator and everything else have
-    `other_cores`; on a machine with one core they share it.
+    `soak_s` is how long bench.soak takes. The ingest process has `ingest_cores` for itself, the
+    generator and everything else have `other_cores`; on a machine with one core they share it.
     """
 
     stack: Stack
     demo: Demo
+    soak_s: float
     ingest_cores: Sequence[int] = field(default_factory=lambda: machine.cores()[:1])
     other_cores: Sequence[int] = field(
         default_factory=lambda: machine.cores()[1:] or machine.cores()
@@ -56,13 +60,14 @@ class Subject:
         duration_s: float,
         rate_per_s: float = 0,
         url: str = "",
+        message: Message = HEARTBEAT,
     ) -> Job:
-        """Heartbeats of some of the phones to the ingest server, or to `url`."""
+        """Messages of some of the phones to the ingest server, or to `url`."""
         address = urlsplit(url or self.stack.ingest_url)
         return Job(
             host=address.hostname or "",
             port=address.port or 80,
-            path=PATH,
+            message=message,
             tokens=[one.token for one in self.demo.devices[phones]],
             connections=connections,
             duration_s=duration_s,
@@ -72,19 +77,32 @@ class Subject:
 
     def await_drained(self) -> None:
         """Returns when everything that was accepted is stored."""
-        valkey = redis.Redis.from_url(self.stack.env["VALKEY_URL"])
         await_condition(
-            partial(_is_empty, valkey), DRAINED_WITHIN_S, "the worker to empty the stream"
+            partial(_is_empty, self.valkey()), DRAINED_WITHIN_S, "the worker to empty the stream"
         )
 
+    def valkey(self) -> redis.Redis:
+        """A client of the stack's Valkey."""
+        return redis.Redis.from_url(self.stack.env["VALKEY_URL"])
 
-def subject_prepare(stack: Stack) -> Subject:
+
+def oldest_waiting_s(valkey: redis.Redis) -> float:
+    """For how long the oldest request that is not stored has waited, in seconds; 0 if none is."""
+    firsts: list[Any] = [valkey.xrange(stream, count=1) for stream in _streams(valkey)]
+    accepted_at = [int(one[0][0].split(b"-")[0]) / 1000 for one in firsts if one]
+    return max((time.time() - at for at in accepted_at), default=0.0)
+
+
+def subject_prepare(stack: Stack, *, soak_s: float) -> Subject:
     """The stack with DEVICES phones in it."""
     file = stack.state / "demo.json"
     stack.manage("demo", f"--devices={DEVICES}", f"--write={file}")
-    return Subject(stack, msgspec.json.decode(file.read_bytes(), type=Demo))
+    return Subject(stack, msgspec.json.decode(file.read_bytes(), type=Demo), soak_s)
 
 
 def _is_empty(valkey: redis.Redis) -> bool:
-    streams = valkey.scan_iter(match=STREAMS, _type="stream")
-    return not any(valkey.xlen(stream) for stream in streams)
+    return not any(valkey.xlen(stream) for stream in _streams(valkey))
+
+
+def _streams(valkey: redis.Redis) -> Iterator[Any]:
+    return valkey.scan_iter(match=STREAMS, _type="stream")

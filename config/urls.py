@@ -5,6 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from config import seed_urls
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
 from monitoring.health import health
@@ -14,6 +15,7 @@ device_urlpatterns = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
     path("api/v1/readings", ReadingsView.as_view(), name="readings"),
     path("api/v1/enrol", EnrolView.as_view(), name="enrol"),
+    *seed_urls.device_urlpatterns,
 ]
 
 urlpatterns = [
@@ -22,6 +24,7 @@ urlpatterns = [
     path("api/v1/", include("monitoring.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="api-docs"),
+    *seed_urls.urlpatterns,
     path("health", health, name="health"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),

@@ -1,6 +1,6 @@
 """Devices that register themselves, as far as their tenant lets them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from django.core.exceptions import ValidationError
@@ -19,11 +19,22 @@ class KnownDevice(NamedTuple):
     interval_s: int
 
 
+class Description(NamedTuple):
+    """What is known of a device when it registers itself; people may change it later."""
+
+    name: str
+    kind: Device.Kind
+
+
 class Registered(NamedTuple):
     """The devices that exist now, by their own names, and the reason for each name without one."""
 
     devices: dict[str, KnownDevice]
     refused: dict[str, str]
+
+
+PLAIN = Description("", Device.Kind.SENSOR)
+NOT_DESCRIBED: Mapping[str, Description] = {}
 
 
 def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, KnownDevice]:
@@ -51,10 +62,16 @@ def devices_approve(*, ids: Collection[int]) -> int:
     return Device.objects.filter(id__in=ids, is_pending=True).update(is_pending=False)
 
 
-def devices_register(*, tenant_id: int, device_ids: Collection[str]) -> Registered:
+def devices_register(
+    *,
+    tenant_id: int,
+    device_ids: Collection[str],
+    described: Mapping[str, Description] = NOT_DESCRIBED,
+) -> Registered:
     """Adds devices that are not there yet, as the tenant's policy and limit allow.
 
-    Two that register the same devices at once get the same devices.
+    `described` are some of them by their own names. Two that register the same devices at once
+    get the same devices.
     """
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
@@ -64,7 +81,13 @@ def devices_register(*, tenant_id: int, device_ids: Collection[str]) -> Register
         if wanted:
             pending = tenant.registration == Registration.PENDING
             Device.objects.bulk_create(
-                Device(tenant=tenant, device_id=name, is_pending=pending) for name in wanted
+                Device(
+                    tenant=tenant,
+                    device_id=name,
+                    is_pending=pending,
+                    **described.get(name, PLAIN)._asdict(),
+                )
+                for name in wanted
             )
             known |= devices_find(tenant_id=tenant_id, device_ids=wanted)
     return Registered(known, refused)

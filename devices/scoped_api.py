@@ -1,6 +1,6 @@
 """API views that run in the scope of who asks."""
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -44,12 +44,16 @@ class ScopedView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        self._scope.enter_context(self.scope(request))
+        self._is_open = True
+
+    def scope(self, request: Request) -> AbstractContextManager[None]:
+        """The scope of what who asks may see, still to be entered."""
         request._request.user = request.user
         access = access_in(request._request)
         if access.is_operator:
             operator_access_record(request._request)
-        self._scope.enter_context(access_scope(access))
-        self._is_open = True
+        return access_scope(access)
 
     @property
     def access(self) -> Access:

@@ -150,7 +150,7 @@ class ReadingsView(DoorView):
         accepted, refused = readings_accept(messages=decoded.messages, origin=origin)
         refusals = sorted([*decoded.refused, *refused])
         if refusals and not accepted:
-            _raise_refused(refusals, is_single=decoded.is_single)
+            refusals_raise(refusals, is_single=decoded.is_single)
         return ReadingsAccepted(
             origin.received_at, accepted, [_as_json(refusal) for refusal in refusals]
         )
@@ -162,7 +162,9 @@ def origin_of(request: Request) -> Origin:
     return Origin(speaker, datetime.now(UTC), client_address(request._request))
 
 
-def _raise_refused(refusals: list[Refusal], *, is_single: bool) -> None:
+def refusals_raise(refusals: list[Refusal], *, is_single: bool) -> None:
+    """Raises PermissionDenied if all are for another device, else InvalidBody with each of them;
+    without their places in the request if it was a single message."""
     if all(refusal.code == "forbidden" for refusal in refusals):
         raise PermissionDenied(f"{refusals[0].reason}.")
     errors = [_as_json(refusal) for refusal in refusals]

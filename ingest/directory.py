@@ -1,7 +1,7 @@
 """Which of our devices a message's `device_id` means, remembered for a while."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import NamedTuple
 
@@ -9,7 +9,13 @@ from django.db import OperationalError
 
 from devices.credentials import Speaker
 from devices.models import Registration
-from devices.registration import KnownDevice, devices_find, devices_register
+from devices.registration import (
+    NOT_DESCRIBED,
+    Description,
+    KnownDevice,
+    devices_find,
+    devices_register,
+)
 from devices.scope import tenant_scope
 from ingest.absence import Absence
 
@@ -40,8 +46,14 @@ class Directory:
         self._lock = threading.Lock()
         self._absence = Absence()
 
-    def resolve(self, speaker: Speaker, names: Collection[str]) -> Resolved:
-        """The devices of the speaker's tenant; unknown ones are registered if it wants that.
+    def resolve(
+        self,
+        speaker: Speaker,
+        names: Collection[str],
+        described: Mapping[str, Description] = NOT_DESCRIBED,
+    ) -> Resolved:
+        """The devices of the speaker's tenant; unknown ones are registered, as they are
+        `described`, if it wants that.
 
         Raises OperationalError if the database is away and a name has never been seen.
         """
@@ -59,7 +71,7 @@ class Directory:
             return Resolved(found | stale, {})
         try:
             with tenant_scope(tenant_ids=[tenant_id]):
-                asked = _ask(speaker, missing)
+                asked = _ask(speaker, missing, described)
         except OperationalError:
             self._absence.begin(monotonic())
             if len(stale) < len(missing):
@@ -79,14 +91,18 @@ class Directory:
                 del self._remembered[next(iter(self._remembered))]
 
 
-def _ask(speaker: Speaker, names: Collection[str]) -> Resolved:
+def _ask(
+    speaker: Speaker, names: Collection[str], described: Mapping[str, Description]
+) -> Resolved:
     known = devices_find(tenant_id=speaker.tenant_id, device_ids=names)
     unknown = [name for name in names if name not in known]
     if not unknown:
         return Resolved(known, {})
     if speaker.registration == Registration.OFF:
         return Resolved(known, dict.fromkeys(unknown, UNKNOWN))
-    registered = devices_register(tenant_id=speaker.tenant_id, device_ids=unknown)
+    registered = devices_register(
+        tenant_id=speaker.tenant_id, device_ids=unknown, described=described
+    )
     return Resolved(known | registered.devices, registered.refused)
 
 

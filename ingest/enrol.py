@@ -23,7 +23,7 @@ from devices.enrolment import (
 from devices.models import Device
 from ingest.api import JSON, InvalidBody, body_read
 from ingest.keys import CHALLENGE
-from ingest.messages import check_text, from_msgspec, refuse_number
+from ingest.messages import body_decode, check_text
 from ingest.refusal import InvalidMessage
 
 
@@ -105,12 +105,9 @@ def _decode(data: bytes) -> EnrolBody:
 
 def _parse(data: bytes) -> EnrolBody:
     try:
-        return _decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise _named(from_msgspec(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        refuse_number(data)
-        raise InvalidMessage("$", f"this is not JSON: {error}") from None
+        return body_decode(_decoder, data)
+    except InvalidMessage as error:
+        raise _named(error) from None
 
 
 def _named(error: InvalidMessage) -> InvalidMessage:

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,6 +16,7 @@ from ingest.times import device_time
 Battery = Annotated[float, Meta(ge=0, le=100)]
 Name = Annotated[str, Meta(max_length=64)]
 Scalar = bool | float | str | None
+Body = TypeVar("Body")
 
 MAX_VITALS = 32
 KINDS = {
@@ -75,16 +76,22 @@ def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
 def _parse(data: bytes) -> dict[str, Any]:
     if not data.strip():
         raise InvalidMessage("$", "the body is empty; send a JSON object, {} at the least")
+    return body_decode(_decoder, data)
+
+
+def body_decode(decoder: msgspec.json.Decoder[Body], data: bytes) -> Body:
+    """What the decoder makes of the body. Raises InvalidMessage, which names the field if it can,
+    for what is not JSON and for what the decoder does not take."""
     try:
-        return _decoder.decode(data)
+        return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        refuse_number(data)
+        _refuse_number(data)
         if isinstance(error, msgspec.ValidationError):
             raise from_msgspec(error) from None
         raise InvalidMessage("$", not_json(error)) from None
 
 
-def refuse_number(data: bytes) -> None:
+def _refuse_number(data: bytes) -> None:
     """Names the field of a NaN, an Infinity or a number too large, which other writers of JSON
     let through and the strict decoder refuses without saying where."""
     try:
@@ -139,7 +146,7 @@ def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
     """The same in our words, with the JSON path apart."""
     reason, _, path = str(error).partition(" - at `")
     path = path.removeprefix("key` in `").rstrip("`") or "$"
-    if path == "$.time":
+    if path in ("$.time", "$.timestamp"):
         reason = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
     if found := re.fullmatch("Object (?:contains unknown|missing required) field `(.*)`", reason):
         known = "missing" in reason

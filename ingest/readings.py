@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from ingest.messages import check_text, from_msgspec, not_json, refuse_number
+from ingest.messages import body_decode, check_text, not_json
 from ingest.refusal import InvalidMessage
 from ingest.times import device_time
 
@@ -146,12 +146,9 @@ def _split_array(data: bytes) -> list[bytes]:
 
 def _decode_one(part: bytes) -> ReadingBody:
     try:
-        return _one.decode(part)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        refuse_number(part)
-        if isinstance(error, msgspec.ValidationError):
-            raise _named(from_msgspec(error), part) from None
-        raise InvalidMessage("$", not_json(error)) from None
+        return body_decode(_one, part)
+    except InvalidMessage as error:
+        raise _named(error, part) from None
 
 
 def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:

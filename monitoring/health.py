@@ -38,6 +38,19 @@ def health(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": status, **parts, "worker": "ok" if works else "silent"})
 
 
+@never_cache
+@require_safe
+def api_status(request: HttpRequest) -> JsonResponse:
+    """200 `{"status": "ok", "data": {"api": "ok", "redis": "ok"}}`, as fiber-api answers.
+
+    503, "failing" and a "redis" that is "away" when nothing can be accepted.
+    """
+    answers = _valkey_answers()
+    parts = {"api": "ok", "redis": "ok" if answers else "away"}
+    body = {"status": "ok" if answers else "failing", "data": parts}
+    return JsonResponse(body, status=200 if answers else 503)
+
+
 def worker_works() -> bool:
     """Whether devices are being looked at: beat sends sweeps, and a worker runs them."""
     swept_at = last_sweep_at()

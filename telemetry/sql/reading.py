@@ -1,8 +1,9 @@
 """SQL on telemetry_reading."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
@@ -44,6 +45,44 @@ class IncomingReading(NamedTuple):
 def insert(cursor: CursorWrapper, readings: Sequence[IncomingReading]) -> list[int]:
     """Stores each reading once; returns the positions of the duplicates."""
     return insert_once(cursor, TARGET, [_line(reading) for reading in readings])
+
+
+class NodeLatest(NamedTuple):
+    """The latest reading of a probe; `metrics` is the JSON object that it sent."""
+
+    id: int
+    node_id: str
+    name: str
+    region: str | None
+    time: datetime
+    received_at: datetime
+    metrics: dict[str, Any]
+
+
+# By the primary key of each device, so that it reads one row a probe.
+LATEST_OF_PROBES = """
+SELECT d.id, d.device_id, d.name, r.site, r.time, r.received_at, r.metrics
+FROM devices_device d
+CROSS JOIN LATERAL (
+    SELECT site, time, received_at, metrics FROM telemetry_reading
+    WHERE device_id = d.id AND time > %(since)s
+    ORDER BY time DESC
+    LIMIT 1
+) r
+WHERE d.kind = 'probe' AND d.id > %(after)s AND (%(own)s::integer IS NULL OR d.id = %(own)s)
+ORDER BY d.id
+LIMIT %(limit)s
+"""
+
+
+def latest_of_probes(
+    cursor: CursorWrapper, *, since: datetime, own: int | None, after: int, limit: int
+) -> list[NodeLatest]:
+    """The latest reading since then of each probe in the scope, in the order of our ids, beginning
+    behind `after`; of one device alone if `own` is its id."""
+    given = {"since": since, "own": own, "after": after, "limit": limit}
+    cursor.execute(LATEST_OF_PROBES, given)
+    return [NodeLatest._make((*row[:-1], json.loads(row[-1]))) for row in cursor.fetchall()]
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:

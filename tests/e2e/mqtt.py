@@ -1,13 +1,9 @@
-"""A broker and bridges beside the stack, and whoever publishes."""
+"""Whoever publishes to the broker beside the stack."""
 
-import os
 import secrets
-import signal
-import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -21,104 +17,10 @@ from devices.credentials import (
     secret_hash,
 )
 from ingest.mqtt.access import mqtt_username
+from scripts.bridges import TIMEOUT_S, Bridges
 from scripts.mosquitto import Mosquitto
-from scripts.processes import BIN, ROOT
-from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
-
-TIMEOUT_S = 30
-
-
-class Bridges:
-    """A real mosquitto, and bridges from it into the stack, by their names."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.broker = Mosquitto(stack.state)
-        self._env = {**stack.env, "MQTT_URL": self.broker.url}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._logs: dict[str, Path] = {}
-
-    def up(self) -> None:
-        self.broker.command()
-        self.grant()
-        self.broker.start()
-        self.start("1")
-
-    def down(self) -> None:
-        for name in list(self._running):
-            self.stop(name)
-        self.broker.stop()
-
-    def grant(self, *arguments: str) -> str:
-        """Writes the access files; the broker does not read them yet."""
-        return self._manage("mqtt_acl", f"--write={self.broker.access}", *arguments)
-
-    def grant_now(self) -> None:
-        """Writes the access files and lets the broker read them."""
-        self.grant(f"--reload={self.broker.pid}")
-
-    def start(self, name: str) -> None:
-        """Returns when the bridge is subscribed."""
-        self.launch(name)
-        self.await_subscribed(name)
-
-    def launch(self, name: str) -> None:
-        """Starts a bridge; returns at once."""
-        log = self.stack.state / "log" / f"mqtt_bridge-{name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._logs[name] = log
-        with log.open("wb") as output:
-            self._running[name] = subprocess.Popen(
-                [str(BIN / "python"), "manage.py", "mqtt_bridge", f"--name={name}"],
-                cwd=ROOT,
-                env=self._env,
-                stdout=output,
-                stderr=output,
-            )
-
-    def await_subscribed(self, name: str, times: int = 1) -> None:
-        """Returns when the bridge has subscribed so many times since it was started."""
-        await_condition(
-            lambda: self.log(name).count("is subscribed") >= times,
-            TIMEOUT_S,
-            f"bridge {name} to subscribe",
-        )
-
-    def log(self, name: str) -> str:
-        """What the bridge has said since it was started."""
-        return self._logs[name].read_text()
-
-    def stop(self, name: str) -> None:
-        """SIGTERM; returns when it has ended, which it has to do cleanly."""
-        self._end(name, signal.SIGTERM)
-
-    def kill(self, name: str) -> None:
-        """SIGKILL; returns when it is dead."""
-        self._end(name, signal.SIGKILL)
-
-    def retire(self, name: str) -> None:
-        """Ends a stopped bridge's session."""
-        self._manage("mqtt_bridge", f"--name={name}", "--retire")
-
-    def _end(self, name: str, number: signal.Signals) -> None:
-        process = self._running.pop(name)
-        process.send_signal(number)
-        code = process.wait(TIMEOUT_S)
-        assert number == signal.SIGKILL or code == 0, self.log(name)
-
-    def _manage(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [str(BIN / "python"), "manage.py", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self._env},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
 
 class Publisher:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scripts.bridges import Bridges
 from scripts.stack import Stack
 from scripts.waiting import await_condition
-from tests.e2e.mqtt import Bridges, Fleet, Publisher, add_fleet
+from tests.e2e.mqtt import Fleet, Publisher, add_fleet
 from tests.stack_data import StackDevice, query
 
 TAKEN = "Success"

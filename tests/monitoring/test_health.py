@@ -44,3 +44,27 @@ def test_it_fails_when_valkey_is_away(client: Client, db: None, settings: LazySe
 
     assert answer.status_code == 503
     assert answer.json() == {"status": "failing", "database": "ok", "valkey": "away"}
+
+
+def test_the_seeds_check_is_answered_as_it_expects(
+    client: Client, db: None, settings: LazySettings
+) -> None:
+    answer = client.get("/api/status")
+
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "data": {"api": "ok", "redis": "ok"}}
+    assert client.post("/api/status").status_code == 405
+
+
+def test_the_seeds_check_fails_when_valkey_is_away(
+    client: Client, db: None, settings: LazySettings
+) -> None:
+    settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+    health._valkey.cache_clear()
+    try:
+        answer = client.get("/api/status")
+    finally:
+        health._valkey.cache_clear()
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "failing", "data": {"api": "ok", "redis": "away"}}
