@@ -1,10 +1,10 @@
 """SQL on telemetry_reading."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
 from django.db.backends.utils import CursorWrapper
 
 from telemetry.sql.bulk import NULL, Target, insert_once, json, moment_shared, text
@@ -82,7 +82,9 @@ def latest_of_probes(
     behind `after`; of one device alone if `own` is its id."""
     given = {"since": since, "own": own, "after": after, "limit": limit}
     cursor.execute(LATEST_OF_PROBES, given)
-    return [NodeLatest._make((*row[:-1], json.loads(row[-1]))) for row in cursor.fetchall()]
+    return [
+        NodeLatest._make((*row[:-1], msgspec.json.decode(row[-1]))) for row in cursor.fetchall()
+    ]
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:
