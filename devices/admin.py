@@ -36,6 +36,7 @@ from devices.enrolment import token_issue, token_state, tokens_revoke
 from devices.models import (
     Credential,
     Device,
+    DeviceGroup,
     EnrolmentToken,
     Membership,
     Registration,
@@ -61,12 +62,26 @@ UNKNOWN_DEVICES = {
     Registration.ON: "Devices that nobody has added are added.",
 }
 TOKEN_LIFE = timedelta(days=7)
+# What a device and an enrolment token may belong to besides their tenant.
+PLACES = ("site", "group")
 COPIES = Script("monitoring/live.js", type="module")
 
 # Django looks for admin classes in modules of this name only.
 __all__ = ("HistoryEntryAdmin", "OperatorAccessAdmin")
 
 admin.site.unregister([User, Group])
+
+
+def with_device_count(queryset: QuerySet[Any], field: str) -> QuerySet[Any]:
+    """The rows with `device_count`: of how many devices each is what the field names."""
+    own = Device.objects.filter(**{field: OuterRef("pk")}).order_by().values(field)
+    return queryset.annotate(device_count=Subquery(own.annotate(count=Count("pk")).values("count")))
+
+
+def devices_link(row: Model, field: str) -> SafeString:
+    """How many devices they are, leading to their list."""
+    url = f"{reverse('admin:devices_device_changelist')}?{field}__id__exact={row.pk}"
+    return format_html('<a href="{}">{}</a>', url, getattr(row, "device_count", 0) or 0)
 
 
 class KeyForm(forms.Form):
@@ -78,22 +93,24 @@ class KeyForm(forms.Form):
     )
 
 
-class SiteField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A site, told apart from those of the same name by its tenant."""
+class OfTenantField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A site or a group, told apart from those of the same name by its tenant."""
 
-    def label_from_instance(self, obj: Site) -> str:
+    def label_from_instance(self, obj: Site | DeviceGroup) -> str:
         return f"{obj.name} ({obj.tenant})"
 
 
-class ChoosesSite:
-    """For admin classes: people who see several tenants see of which one a site is."""
+class ChoosesPlace:
+    """For admin classes: people who see several tenants see of which one a site or a group is."""
 
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> Any:
-        if db_field.name == "site" and sees_several_tenants(request):
-            kwargs["queryset"] = Site.objects.select_related("tenant")
-            kwargs["form_class"] = SiteField
+        if db_field.name in PLACES and sees_several_tenants(request):
+            kwargs["queryset"] = db_field.remote_field.model._default_manager.select_related(
+                "tenant"
+            )
+            kwargs["form_class"] = OfTenantField
         return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
 
 
@@ -187,6 +204,8 @@ class TenantAdmin(ScopedAdmin):
         ("name", "slug"),
         ("default_interval_s", "default_grace_s"),
         ("registration", "device_limit"),
+        ("rate_per_s", "burst"),
+        ("device_rate_per_s", "device_burst"),
         "is_active",
     )
     prepopulated_fields = {"slug": ("name",)}
@@ -199,9 +218,7 @@ class TenantAdmin(ScopedAdmin):
         js = (COPIES,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
-        own = Device.objects.filter(tenant=OuterRef("pk")).order_by().values("tenant")
-        count = Subquery(own.annotate(count=Count("pk")).values("count"))
-        return super().get_queryset(request).annotate(device_count=count)
+        return with_device_count(super().get_queryset(request), "tenant")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return access_in(request).is_operator
@@ -212,7 +229,7 @@ class TenantAdmin(ScopedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """The slug stands in the topics of devices; the rest is for operators to say."""
-        fixed = ["slug", "device_limit", "is_active"]
+        fixed = ["slug", "device_limit", "rate_per_s", "burst", "is_active"]
         return [] if access_in(request).is_operator else fixed
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
@@ -220,8 +237,7 @@ class TenantAdmin(ScopedAdmin):
 
     @display(description="devices")
     def devices(self, tenant: Tenant) -> SafeString:
-        url = f"{reverse('admin:devices_device_changelist')}?tenant__id__exact={tenant.pk}"
-        return format_html('<a href="{}">{}</a>', url, getattr(tenant, "device_count", 0) or 0)
+        return devices_link(tenant, "tenant")
 
     def has_issue_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """Managers issue keys, also those who may not change the tenant itself."""
@@ -271,13 +287,13 @@ class TenantAdmin(ScopedAdmin):
         return TemplateResponse(request, template, context)
 
 
-class SiteForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
-    pass
+class NamedForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
+    """For sites and groups."""
 
 
 @admin.register(Site)
 class SiteAdmin(ScopedAdmin):
-    form = SiteForm
+    form = NamedForm
     list_display = ("name", "tenant", "devices", "latitude_deg", "longitude_deg")
     list_filter = (("tenant", AutocompleteSelectFilter),)
     list_filter_submit = True
@@ -287,14 +303,31 @@ class SiteAdmin(ScopedAdmin):
     fields = ("tenant", "name", ("latitude_deg", "longitude_deg"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
-        own = Device.objects.filter(site=OuterRef("pk")).order_by().values("site")
-        count = Subquery(own.annotate(count=Count("pk")).values("count"))
-        return super().get_queryset(request).annotate(device_count=count)
+        return with_device_count(super().get_queryset(request), "site")
 
     @display(description="devices")
     def devices(self, site: Site) -> SafeString:
-        url = f"{reverse('admin:devices_device_changelist')}?site__id__exact={site.pk}"
-        return format_html('<a href="{}">{}</a>', url, getattr(site, "device_count", 0) or 0)
+        return devices_link(site, "site")
+
+
+@admin.register(DeviceGroup)
+class DeviceGroupAdmin(ScopedAdmin):
+    form = NamedForm
+    list_display = ("name", "tenant", "devices", "description")
+    list_filter = (("tenant", AutocompleteSelectFilter),)
+    list_filter_submit = True
+    list_select_related = ("tenant",)
+    list_fullwidth = True
+    search_fields = ("name", "description")
+    fields = ("tenant", "name", "description")
+    empty_help = "No groups yet: a group gathers devices, wherever they stand."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceGroup]:
+        return with_device_count(super().get_queryset(request), "group")
+
+    @display(description="devices")
+    def devices(self, group: DeviceGroup) -> SafeString:
+        return devices_link(group, "group")
 
 
 @display(description="state")
@@ -456,19 +489,23 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(EnrolmentToken)
-class EnrolmentTokenAdmin(ChoosesSite, ScopedAdmin):
+class EnrolmentTokenAdmin(ChoosesPlace, ScopedAdmin):
     """Tokens are made here, each shown once, and revoked here."""
 
     form = TokenForm
     list_display = ("token", "label", "tenant", "site", "uses", "expires_at", "state")
     list_display_links = ("token",)
-    list_filter = (("tenant", AutocompleteSelectFilter), ("site", AutocompleteSelectFilter))
+    list_filter = (
+        ("tenant", AutocompleteSelectFilter),
+        ("site", AutocompleteSelectFilter),
+        ("group", AutocompleteSelectFilter),
+    )
     list_filter_submit = True
-    list_select_related = ("tenant", "site")
+    list_select_related = ("tenant", "site", "group")
     list_fullwidth = True
-    search_fields = ("prefix", "label", "site__name")
+    search_fields = ("prefix", "label", "site__name", "group__name")
     show_full_result_count = False
-    fields = (("tenant", "site"), "label", ("max_uses", "expires_at"))
+    fields = (("tenant", "site", "group"), "label", ("max_uses", "expires_at"))
     actions = ("revoke_selected",)
     actions_detail = ("revoke",)
     empty_help = "No enrolment tokens yet: with one, devices add themselves and get a key each."
@@ -493,11 +530,12 @@ class EnrolmentTokenAdmin(ChoosesSite, ScopedAdmin):
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         if obj is None:
             return self.fields
-        return (("token", "state"), ("tenant", "site"), "label", ("uses", "expires_at"))
+        return (("token", "state"), ("tenant", "site", "group"), "label", ("uses", "expires_at"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """Only the label of a token changes."""
-        return ["token", "state", "tenant", "site", "uses", "expires_at"] if obj else []
+        fixed = ["token", "state", "tenant", "site", "group", "uses", "expires_at"]
+        return fixed if obj else []
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         initial = super().get_changeform_initial_data(request)

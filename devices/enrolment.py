@@ -68,7 +68,7 @@ def tokens_revoke(*, ids: Sequence[int], ts: datetime) -> int:
 def device_enrol(
     *, token: str, device_id: str, name: str, kind: Device.Kind, ts: datetime
 ) -> Enrolled:
-    """Adds a device with a key to the token's tenant, at the token's site; uses the token once.
+    """Adds a device with a key to the token's tenant, site and group; uses the token once.
 
     Raises TokenRefused, DeviceIdRefused, DeviceExists and DeviceLimitReached; then nothing
     changed, and the token may be used as often as before.
@@ -89,7 +89,14 @@ def _enrol(
         raise DeviceExists(_exists(device_id))
     if Device.objects.filter(tenant=tenant).count() >= tenant.device_limit:
         raise DeviceLimitReached(f"the tenant's limit of {tenant.device_limit} devices is reached")
-    device = Device(tenant=tenant, device_id=device_id, name=name, kind=kind, site_id=found.site_id)
+    device = Device(
+        tenant=tenant,
+        device_id=device_id,
+        name=name,
+        kind=kind,
+        site_id=found.site_id,
+        group_id=found.group_id,
+    )
     _add(device)
     key = credential_issue(device=device, label=KEY_LABEL).key
     return Enrolled(device, key, tenant.default_interval_s)

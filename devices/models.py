@@ -17,6 +17,30 @@ device_id_validator = RegexValidator(
 )
 interval_validators = [MinValueValidator(1), MaxValueValidator(7 * 86_400)]
 grace_validators = [MinValueValidator(0), MaxValueValidator(7 * 86_400)]
+rate_validators = [MinValueValidator(0.001), MaxValueValidator(1_000_000)]
+burst_validators = [MinValueValidator(1), MaxValueValidator(10_000_000)]
+ABOUT_BURST = "Messages that may come at once. Empty: what may come in one second."
+
+
+def check(*problems: dict[str, str]) -> None:
+    """Raises ValidationError if there is any problem, each in words by its field."""
+    if found := {name: words for problem in problems for name, words in problem.items()}:
+        raise ValidationError(found)
+
+
+def foreign_choice(row: models.Model, name: str) -> dict[str, str]:
+    """The problem that what the field names belongs to another tenant than the row, if it does."""
+    chosen = getattr(row, name)
+    if chosen is None or chosen.tenant_id == row.tenant_id:  # type: ignore[attr-defined]
+        return {}
+    return {name: f"This {name} belongs to another tenant."}
+
+
+def lone_burst(row: models.Model, rate: str, burst: str) -> dict[str, str]:
+    """The problem that there is a burst and no rate, if there is none."""
+    if getattr(row, burst) is None or getattr(row, rate) is not None:
+        return {}
+    return {burst: "A burst needs messages a second beside it; give both or neither."}
 
 
 class Registration(models.TextChoices):
@@ -60,6 +84,30 @@ class Tenant(models.Model):
         db_default=10_000,
         help_text="No device registers itself beyond this number.",
     )
+    rate_per_s = models.FloatField(
+        "messages a second",
+        null=True,
+        blank=True,
+        validators=rate_validators,
+        help_text="Of all its devices together, in the long run. Empty: no limit.",
+    )
+    burst = models.PositiveIntegerField(
+        null=True, blank=True, validators=burst_validators, help_text=ABOUT_BURST
+    )
+    device_rate_per_s = models.FloatField(
+        "messages a second of a device",
+        null=True,
+        blank=True,
+        validators=rate_validators,
+        help_text="Of each device that has no limit of its own. Empty: no limit.",
+    )
+    device_burst = models.PositiveIntegerField(
+        "burst of a device",
+        null=True,
+        blank=True,
+        validators=burst_validators,
+        help_text=ABOUT_BURST,
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -67,6 +115,10 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        bursts = ("rate_per_s", "burst"), ("device_rate_per_s", "device_burst")
+        check(*(lone_burst(self, rate, burst) for rate, burst in bursts))
 
 
 @tracked()
@@ -122,6 +174,27 @@ class Site(models.Model):
         return self.name
 
 
+class DeviceGroup(models.Model):
+    """Devices that people look at together, wherever they stand."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="device_groups")
+    name = models.CharField(max_length=120)
+    description = models.CharField(
+        max_length=500, blank=True, help_text="What its devices have in common. Optional."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = "group"
+        ordering = ("name",)
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "name"), name="group_name_once_a_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @tracked()
 class Device(models.Model):
     """Something that speaks: `device_id` is its own name, unique in its tenant; `id` is ours."""
@@ -137,6 +210,9 @@ class Device(models.Model):
     name = models.CharField(max_length=120, blank=True, help_text="What people call it.")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.SENSOR)
     site = models.ForeignKey(Site, models.SET_NULL, null=True, blank=True, related_name="devices")
+    group = models.ForeignKey(
+        DeviceGroup, models.SET_NULL, null=True, blank=True, related_name="devices"
+    )
     expected_interval_s = models.PositiveIntegerField(
         "expected interval",
         null=True,
@@ -150,6 +226,16 @@ class Device(models.Model):
         blank=True,
         validators=grace_validators,
         help_text="Seconds a heartbeat may come too late. Empty: the tenant's default.",
+    )
+    rate_per_s = models.FloatField(
+        "messages a second",
+        null=True,
+        blank=True,
+        validators=rate_validators,
+        help_text="In the long run. Empty: the tenant's limit for each of its devices.",
+    )
+    burst = models.PositiveIntegerField(
+        null=True, blank=True, validators=burst_validators, help_text=ABOUT_BURST
     )
     is_pending = models.BooleanField(
         "pending",
@@ -174,8 +260,11 @@ class Device(models.Model):
         return self.device_id
 
     def clean(self) -> None:
-        if self.site is not None and self.site.tenant_id != self.tenant_id:
-            raise ValidationError({"site": "This site belongs to another tenant."})
+        check(
+            foreign_choice(self, "site"),
+            foreign_choice(self, "group"),
+            lone_burst(self, "rate_per_s", "burst"),
+        )
 
 
 @tracked(exclude=("secret_sha256", "mqtt_password_hash"), also_by="device")
@@ -253,6 +342,14 @@ class EnrolmentToken(models.Model):
         related_name="+",
         help_text="Where its devices stand. Optional.",
     )
+    group = models.ForeignKey(
+        DeviceGroup,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The group that its devices join. Optional.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -264,8 +361,7 @@ class EnrolmentToken(models.Model):
         return f"{self.prefix}…"
 
     def clean(self) -> None:
-        if self.site is not None and self.site.tenant_id != self.tenant_id:
-            raise ValidationError({"site": "This site belongs to another tenant."})
+        check(foreign_choice(self, "site"), foreign_choice(self, "group"))
 
 
 class OperatorAccess(models.Model):

@@ -24,10 +24,10 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
 from devices.history import SUBJECTS, history_of
-from devices.models import Device, Site, Tenant
+from devices.models import Device, DeviceGroup, Site, Tenant
 from devices.tenancy import Access, Role, access_of
 
-OWNED = (Tenant, Site, Device)
+OWNED = (Tenant, Site, DeviceGroup, Device)
 
 
 def access_in(request: HttpRequest) -> Access:

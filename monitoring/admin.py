@@ -33,7 +33,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from devices.addresses import device_url
-from devices.admin import ChoosesSite, CredentialInline, KeyForm
+from devices.admin import PLACES, ChoosesPlace, CredentialInline, KeyForm
 from devices.credentials import credential_issue
 from devices.models import Credential, Device
 from devices.registration import devices_approve
@@ -74,7 +74,7 @@ class PauseForm(forms.Form):
 
 
 @admin.register(Device)
-class DeviceAdmin(ChoosesSite, ScopedAdmin):
+class DeviceAdmin(ChoosesPlace, ScopedAdmin):
     """Devices, kept up to date in the browser by monitoring/live.js."""
 
     form = DeviceForm
@@ -86,6 +86,7 @@ class DeviceAdmin(ChoosesSite, ScopedAdmin):
         ("kind", ChoicesCheckboxFilter),
         ("tenant", AutocompleteSelectFilter),
         ("site", AutocompleteSelectFilter),
+        ("group", AutocompleteSelectFilter),
     )
     list_filter_submit = True
     list_before_template = "admin/devices/device/strip.html"
@@ -93,15 +94,17 @@ class DeviceAdmin(ChoosesSite, ScopedAdmin):
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
     show_full_result_count = False
-    search_fields = ("device_id", "name", "site__name")
-    search_help_text = "Device ID, name or site"
+    search_fields = ("device_id", "name", "site__name", "group__name")
+    search_help_text = "Device ID, name, site or group"
     ordering = ("device_id",)
     empty_help = "No devices yet: add one, then issue its key."
 
     fields = (
         ("tenant", "device_id"),
-        ("name", "kind", "site"),
+        ("name", "kind"),
+        ("site", "group"),
         ("expected_interval_s", "grace_s"),
+        ("rate_per_s", "burst"),
     )
     inlines = (CredentialInline,)
     change_form_outer_before_template = "admin/devices/device/presence_panel.html"
@@ -112,7 +115,7 @@ class DeviceAdmin(ChoosesSite, ScopedAdmin):
         js = (Script("monitoring/live.js", type="module"),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Device]:
-        return super().get_queryset(request).select_related("status", "tenant", "site")
+        return super().get_queryset(request).select_related("status", "tenant", "site", "group")
 
     @display(description="state", ordering=urgency("status__state"))
     def state(self, device: Device) -> SafeString:
@@ -156,10 +159,11 @@ class DeviceAdmin(ChoosesSite, ScopedAdmin):
     def get_form(
         self, request: HttpRequest, obj: Device | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """With the sites of the device's tenant only, once it has one."""
+        """With the sites and groups of the device's tenant only, once it has one."""
         form = super().get_form(request, obj, change, **kwargs)
-        if obj and (site := form.base_fields.get("site")):
-            site.queryset = site.queryset.filter(tenant=obj.tenant_id)
+        for name in PLACES:
+            if obj and (place := form.base_fields.get(name)):
+                place.queryset = place.queryset.filter(tenant=obj.tenant_id)
         return form
 
     def get_deleted_objects(

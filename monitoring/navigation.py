@@ -12,6 +12,7 @@ FLEET = (
     ("Fleet", "monitoring", "index"),
     ("Devices", "sensors", "devices_device_changelist"),
     ("Sites", "location_on", "devices_site_changelist"),
+    ("Groups", "workspaces", "devices_devicegroup_changelist"),
     ("Keys", "key", "devices_credential_changelist"),
     ("Enrolment", "qr_code_2", "devices_enrolmenttoken_changelist"),
     ("Tenants", "domain", "devices_tenant_changelist"),
@@ -23,7 +24,6 @@ MESSAGES = (
 )
 INSTALLATION = (
     ("Users", "person", "auth_user_changelist"),
-    ("Groups", "group", "auth_group_changelist"),
     ("Operator access", "policy", "devices_operatoraccess_changelist"),
     ("Periodic tasks", "schedule", "django_celery_beat_periodictask_changelist"),
 )

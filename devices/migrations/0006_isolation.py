@@ -124,6 +124,7 @@ TABLES = """
 SELECT rollcall_isolate('devices_tenant', 'id');
 SELECT rollcall_isolate('devices_membership');
 SELECT rollcall_isolate('devices_site');
+SELECT rollcall_isolate('devices_devicegroup');
 SELECT rollcall_isolate('devices_device');
 SELECT rollcall_isolate('devices_credential');
 SELECT rollcall_isolate('devices_enrolmenttoken');
@@ -132,6 +133,7 @@ TABLES_BACK = """
 SELECT rollcall_isolate_back('devices_enrolmenttoken');
 SELECT rollcall_isolate_back('devices_credential');
 SELECT rollcall_isolate_back('devices_device');
+SELECT rollcall_isolate_back('devices_devicegroup');
 SELECT rollcall_isolate_back('devices_site');
 SELECT rollcall_isolate_back('devices_membership');
 SELECT rollcall_isolate_back('devices_tenant');
@@ -142,13 +144,17 @@ SELECT rollcall_isolate_back('devices_tenant');
 DOORS = """
 CREATE FUNCTION devices_keys_in_force(prefixes text[])
 RETURNS TABLE (prefix varchar, secret_sha256 bytea, tenant_id integer, device integer,
-               device_id varchar, interval_s integer, registration varchar, is_pending boolean)
+               device_id varchar, interval_s integer, registration varchar, is_pending boolean,
+               tenant_rate_per_s float8, tenant_burst integer, rate_per_s float8, burst integer)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN QUERY
     SELECT c.prefix, c.secret_sha256, c.tenant_id, c.device_id, d.device_id,
            coalesce(d.expected_interval_s, t.default_interval_s), t.registration,
-           coalesce(d.is_pending, false)
+           coalesce(d.is_pending, false), t.rate_per_s, t.burst,
+           CASE WHEN c.device_id IS NOT NULL
+                THEN coalesce(d.rate_per_s, t.device_rate_per_s) END,
+           CASE WHEN d.rate_per_s IS NULL THEN t.device_burst ELSE d.burst END
     FROM devices_credential c
     JOIN devices_tenant t ON t.id = c.tenant_id
     LEFT JOIN devices_device d ON d.id = c.device_id
@@ -203,7 +209,7 @@ SELECT rollcall_isolate_back('auth_user');
 
 class Migration(migrations.Migration):
     dependencies = (
-        ("devices", "0004_enrolmenttoken"),
+        ("devices", "0005_groups_and_limits"),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("admin", "0003_logentry_add_action_flag_choices"),
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
@@ -13,7 +14,7 @@ from devices.credentials import (
     speaker_for_key,
 )
 from devices.enrolment import token_issue
-from devices.models import Credential, Device, EnrolmentToken, Site, Tenant
+from devices.models import Credential, Device, DeviceGroup, EnrolmentToken, Site, Tenant
 from devices.tenancy import Role
 from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
@@ -64,9 +65,11 @@ def members_form(tenant: Tenant, *added: tuple[str, Role]) -> dict[str, Any]:
         ("devices_tenant_add", 4),
         ("devices_site_changelist", 5),
         ("devices_site_add", 5),
+        ("devices_devicegroup_changelist", 5),
+        ("devices_devicegroup_add", 5),
         ("devices_credential_changelist", 4),
         ("devices_enrolmenttoken_changelist", 4),
-        ("devices_enrolmenttoken_add", 6),
+        ("devices_enrolmenttoken_add", 7),
         ("auth_user_changelist", 5),
         ("auth_user_add", 3),
         ("auth_group_changelist", 5),
@@ -91,9 +94,11 @@ def test_change_pages_keep_to_their_budget_of_queries(
 ) -> None:
     client = client_of(owner)
     credential = acme.device.credentials.get()
+    group = DeviceGroup.objects.create(tenant=acme.tenant, name="vans")
     for name, pk, budget in (
         ("devices_tenant_change", acme.tenant.pk, 6),
         ("devices_site_change", acme.site.pk, 6),
+        ("devices_devicegroup_change", group.pk, 6),
         ("devices_credential_change", credential.pk, 8),
         ("devices_credential_revoke", credential.pk, 6),
     ):
@@ -518,3 +523,93 @@ def test_of_a_token_only_the_label_changes(acme: Fleet) -> None:
 
     token.refresh_from_db()
     assert (token.label, token.max_uses, token.uses_left) == ("new", 1, 1)
+
+
+@pytest.fixture
+def foreign_group(rival: Fleet) -> DeviceGroup:
+    return DeviceGroup.objects.create(tenant=rival.tenant, name="rival vans")
+
+
+def test_a_group_is_made_and_gathers_devices(acme: Fleet, foreign_group: DeviceGroup) -> None:
+    client = client_of(acme.manager)
+    form = {"tenant": acme.tenant.pk, "name": "vans", "description": "With a tracker"}
+
+    assert client.post(page("devices_devicegroup_add"), form).status_code == 302
+    group = DeviceGroup.objects.get(tenant=acme.tenant)
+    acme.device.group = group
+    acme.device.save()
+
+    listed = client.get(page("devices_devicegroup_changelist"))
+    assert [(row.name, row.device_count) for row in listed.context["cl"].result_list] == [
+        ("vans", 1)
+    ]
+    assert b"rival" not in listed.content.lower()
+    devices = client.get(page("devices_device_changelist"), {"group__id__exact": group.pk})
+    assert [row.device_id for row in devices.context["cl"].result_list] == ["acme-phone"]
+    group.delete()
+    acme.device.refresh_from_db()
+    assert acme.device.group is None
+
+
+def test_a_name_that_another_group_has_is_refused(acme: Fleet) -> None:
+    DeviceGroup.objects.create(tenant=acme.tenant, name="vans")
+    form = {"tenant": acme.tenant.pk, "name": "vans"}
+
+    answer = client_of(acme.manager).post(page("devices_devicegroup_add"), form)
+
+    assert answer.status_code == 200
+    assert DeviceGroup.objects.count() == 1
+
+
+def test_a_group_of_another_tenant_is_as_good_as_missing(
+    acme: Fleet, foreign_group: DeviceGroup
+) -> None:
+    client = client_of(acme.manager)
+
+    for view in ("change", "delete", "history"):
+        url = page(f"devices_devicegroup_{view}", foreign_group.pk)
+        for answer in (client.get(url), client.post(url, {"name": "taken", "post": "yes"})):
+            assert answer.status_code in (302, 403)
+    assert DeviceGroup.objects.get().name == "rival vans"
+
+
+@pytest.mark.parametrize("model", [Device, EnrolmentToken])
+def test_nothing_joins_a_group_of_another_tenant(
+    acme: Fleet, foreign_group: DeviceGroup, model: type[Device] | type[EnrolmentToken]
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        model(tenant=acme.tenant, group=foreign_group).clean()
+
+    assert refused.value.message_dict == {"group": ["This group belongs to another tenant."]}
+
+
+def test_a_burst_without_a_rate_is_refused_in_words(acme: Fleet) -> None:
+    acme.tenant.burst = acme.tenant.device_burst = 5
+    acme.device.burst = 5
+
+    for row, fields in ((acme.tenant, {"burst", "device_burst"}), (acme.device, {"burst"})):
+        with pytest.raises(ValidationError) as refused:
+            row.clean()
+        assert set(refused.value.message_dict) == fields
+        assert "messages a second" in str(refused.value)
+
+
+def test_an_owner_limits_each_device_but_not_the_tenant(acme: Fleet, owner: User) -> None:
+    limits = {"rate_per_s": "9", "burst": "9", "device_rate_per_s": "0.5", "device_burst": "3"}
+    url = page("devices_tenant_change", acme.tenant.pk)
+
+    assert client_of(owner).post(url, members_form(acme.tenant) | limits).status_code == 302
+
+    tenant = Tenant.objects.get(pk=acme.tenant.pk)
+    assert (tenant.rate_per_s, tenant.burst) == (None, None)
+    assert (tenant.device_rate_per_s, tenant.device_burst) == (0.5, 3)
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "1e9"])
+def test_a_rate_that_is_none_is_refused(acme: Fleet, owner: User, rate: str) -> None:
+    form = members_form(acme.tenant) | {"device_rate_per_s": rate}
+
+    answer = client_of(owner).post(page("devices_tenant_change", acme.tenant.pk), form)
+
+    assert answer.status_code == 200
+    assert Tenant.objects.get(pk=acme.tenant.pk).device_rate_per_s is None

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from devices.credentials import speaker_for_key
 from devices.enrolment import DeviceExists, TokenRefused, device_enrol, token_issue, tokens_revoke
-from devices.models import Device, EnrolmentToken
+from devices.models import Device, DeviceGroup, EnrolmentToken
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem
 
@@ -33,7 +33,8 @@ def uses_left(token: EnrolmentToken) -> int:
 
 
 def test_a_device_gets_a_key_of_its_own(client: Client, acme: Fleet, rival: Fleet) -> None:
-    token, text = token_of(acme, site=acme.site)
+    group = DeviceGroup.objects.create(tenant=acme.tenant, name="vans")
+    token, text = token_of(acme, site=acme.site, group=group)
 
     answer = enrol(client, text, name="Front desk", kind="phone")
 
@@ -47,7 +48,7 @@ def test_a_device_gets_a_key_of_its_own(client: Client, acme: Fleet, rival: Flee
         "ingest_url": "http://testserver/",
     }
     device = Device.objects.get(device_id="new-phone")
-    assert (device.tenant, device.site) == (acme.tenant, acme.site)
+    assert (device.tenant, device.site, device.group) == (acme.tenant, acme.site, group)
     assert (device.name, device.kind, device.is_pending) == ("Front desk", "phone", False)
     speaker = speaker_for_key(key)
     assert speaker is not None
