@@ -331,6 +331,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "ingest.breaches_collect": {
+        "task": "ingest.breaches_collect",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "ingest.ledger_check": {
+        "task": "ingest.ledger_check",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "ingest.presence_sweep": {
         "task": "ingest.presence_sweep",
         "schedule": PRESENCE_SWEEP_S,

@@ -6,9 +6,10 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from config import seed_urls
+from config.health import CHECKS
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
-from monitoring.health import health
+from monitoring.health import health_view
 
 # Without parameters in their paths; config.lane takes them past what is for people.
 device_urlpatterns = [
@@ -25,7 +26,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="api-docs"),
     *seed_urls.urlpatterns,
-    path("health", health, name="health"),
+    path("health", health_view(CHECKS), name="health"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]

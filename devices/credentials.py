@@ -18,6 +18,7 @@ import psycopg
 from django.db import connection
 from django.db.models import Q
 
+from devices.limits import Rate, rate_of
 from devices.models import Credential, Device, Registration, Tenant
 
 ALPHABET = string.ascii_letters + string.digits
@@ -46,7 +47,8 @@ class Speaker:
     """Who proved who it is by a key, with what the door needs to know of it.
 
     A gateway has neither `id` nor `device_id`: it speaks for the devices of its tenant.
-    `interval_s` is the effective heartbeat interval in seconds.
+    `interval_s` is the effective heartbeat interval in seconds. `tenant_limit` holds for all
+    devices of the tenant together, `limit` for the device; None where there is none.
     """
 
     tenant_id: int
@@ -55,6 +57,8 @@ class Speaker:
     interval_s: int
     registration: Registration
     is_pending: bool
+    tenant_limit: Rate | None = None
+    limit: Rate | None = None
 
 
 def gateway_credential_issue(*, tenant: Tenant, label: str = "") -> IssuedKey:
@@ -117,7 +121,8 @@ def speaker_for_tenant(slug: str) -> Speaker | None:
     if tenant is None:
         return None
     registration = Registration(tenant.registration)
-    return Speaker(tenant.pk, None, None, tenant.default_interval_s, registration, False)
+    limit = rate_of(tenant.rate_per_s, tenant.burst)
+    return Speaker(tenant.pk, None, None, tenant.default_interval_s, registration, False, limit)
 
 
 def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
@@ -125,7 +130,7 @@ def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
     given = {key: _split(key) for key in keys}
     rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
     return {
-        key: Speaker(row[2], row[3], row[4], row[5], Registration(row[6]), row[7])
+        key: _speaker(row)
         for key, (prefix, secret) in given.items()
         if (row := rows.get(prefix)) and hmac.compare_digest(row[1], secret_hash(secret))
     }
@@ -140,6 +145,20 @@ def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
         rows = cursor.execute(IN_FORCE, [list(prefixes)], prepare=True).fetchall()
     return {row[0]: row for row in rows}
+
+
+def _speaker(row: tuple[Any, ...]) -> Speaker:
+    tenant_id, device, device_id, interval_s, registration, is_pending = row[2:8]
+    return Speaker(
+        tenant_id,
+        device,
+        device_id,
+        interval_s,
+        Registration(registration),
+        is_pending,
+        rate_of(*row[8:10]),
+        rate_of(*row[10:12]),
+    )
 
 
 def _issue(*, tenant_id: int, device: Device | None, label: str) -> IssuedKey:

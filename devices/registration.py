@@ -7,16 +7,18 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.functions import Coalesce
 
+from devices.limits import Rate, rate_of
 from devices.models import Device, Registration, Tenant, device_id_validator
 
 
 class KnownDevice(NamedTuple):
     """A device by our id; messages of a pending one wait until it is approved. `interval_s` is its
-    effective heartbeat interval in seconds."""
+    effective heartbeat interval in seconds, `limit` the limit that holds for it, if one does."""
 
     id: int
     is_pending: bool
     interval_s: int
+    limit: Rate | None = None
 
 
 class Description(NamedTuple):
@@ -45,8 +47,17 @@ def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, Kn
         "id",
         "is_pending",
         Coalesce("expected_interval_s", "tenant__default_interval_s"),
+        "rate_per_s",
+        "burst",
+        "tenant__device_rate_per_s",
+        "tenant__device_burst",
     )
-    return {name: KnownDevice(*rest) for name, *rest in values}
+    return {
+        name: KnownDevice(
+            device, is_pending, interval_s, rate_of(*limit[:2]) or rate_of(*limit[2:])
+        )
+        for name, device, is_pending, interval_s, *limit in values
+    }
 
 
 def pending_among(*, ids: Collection[int]) -> set[int]:

@@ -1,6 +1,7 @@
-"""The admin of what happened at the door: rejected messages, and the ledger's page."""
+"""The admin of what happened at the door: rejected messages, limits, and the ledger's page."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
@@ -27,8 +29,9 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from devices.scoped_admin import Question, ScopedAdmin, access_in
+from ingest.breaches import breach_words
 from ingest.ledger_page import ledger_context
-from ingest.models import RejectedMessage
+from ingest.models import LimitBreach, RejectedMessage
 from ingest.refusal import InvalidMessage
 from ingest.rejected import payload_check, rejected_edit
 from ingest.replay import replay_request
@@ -243,6 +246,86 @@ class RejectedMessageAdmin(ScopedAdmin):
     def _check_view(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):
             raise PermissionDenied
+
+
+class SinceFilter(RadioFilter):
+    """By the time of the last refusal."""
+
+    title = "when"
+    parameter_name = "since"
+    spans = {
+        "hour": ("the last hour", timedelta(hours=1)),
+        "day": ("the last day", timedelta(days=1)),
+        "week": ("the last week", timedelta(weeks=1)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, words) for name, (words, _) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if (chosen := self.spans.get(self.value() or "")) is None:
+            return queryset
+        return queryset.filter(last_at__gte=timezone.now() - chosen[1])
+
+
+@admin.register(LimitBreach)
+class LimitBreachAdmin(ScopedAdmin):
+    """Which limit refused whose messages; there is nothing to change."""
+
+    list_display = ("limit_hit", "of_device", "tenant", "count", "when", "why")
+    list_display_links = None
+    list_filter = (
+        ("kind", ChoicesCheckboxFilter),
+        SinceFilter,
+        ("tenant", AutocompleteSelectFilter),
+        ("device", AutocompleteSelectFilter),
+    )
+    list_filter_submit = True
+    list_fullwidth = True
+    list_per_page = PER_PAGE
+    list_max_show_all = PER_PAGE
+    show_full_result_count = False
+    search_fields = ("device__device_id", "device__name")
+    search_help_text = "Device"
+    empty_help = "No limit was hit: nothing was refused for being too much."
+    actions = None
+    fields = (("limit_hit", "of_device", "tenant"), ("count", "when"), "why")
+    readonly_fields = ("limit_hit", "of_device", "count", "when", "why")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LimitBreach]:
+        return super().get_queryset(request).select_related("device", "tenant")
+
+    @display(description="limit", ordering="kind")
+    def limit_hit(self, breach: LimitBreach) -> SafeString:
+        return format_html(
+            '<span class="rc-state" data-state="{}"><span class="rc-state__word">{}</span></span>',
+            breach.kind,
+            breach.get_kind_display(),
+        )
+
+    @display(description="device", ordering="device__device_id")
+    def of_device(self, breach: LimitBreach) -> str:
+        return breach.device.device_id if breach.device else "all of them"
+
+    @display(description="refused", ordering="refused")
+    def count(self, breach: LimitBreach) -> str:
+        return f"{breach.refused:,}"
+
+    @display(description="when", ordering="minute")
+    def when(self, breach: LimitBreach) -> str:
+        """Both refusals are of one minute, so of one day."""
+        first, last = f"{breach.first_at:%H:%M:%S}", f"{breach.last_at:%H:%M:%S}"
+        until = "" if first == last else f" – {last}"
+        return f"{breach.first_at:%Y-%m-%d} {first}{until} UTC"
+
+    @display(description="why")
+    def why(self, breach: LimitBreach) -> SafeString:
+        return format_html('<span class="rc-why" title="{0}">{0}</span>', breach_words(breach))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    has_change_permission = has_delete_permission = has_add_permission
 
 
 def laid_out(payload: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any, cast
 
 import msgspec
@@ -29,7 +30,7 @@ from ingest.readings import (
     readings_decode,
     unpack,
 )
-from ingest.refusal import ForeignDevice, InvalidMessage
+from ingest.refusal import ForeignDevice, InvalidMessage, LimitReached
 from ingest.stream import StreamAway
 
 JSON = "application/json"
@@ -55,6 +56,19 @@ class StreamUnavailable(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = "Nothing can be accepted just now; keep the message and send it again."
     wait = 5
+
+
+class TooManyMessages(APIException):
+    """A limit is reached, after `wait` whole seconds no more; `errors` are of single messages."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+
+    def __init__(
+        self, words: str, retry_after_s: float, errors: list[dict[str, Any]] | None = None
+    ) -> None:
+        super().__init__(f"{words[:1].upper()}{words[1:]}.")
+        self.wait = ceil(retry_after_s)
+        self.errors = errors
 
 
 class HeartbeatAccepted(msgspec.Struct, gc=False):
@@ -105,6 +119,8 @@ class DoorView(APIView):
             raise InvalidBody([{"field": error.field, "reason": error.reason}]) from None
         except ForeignDevice as error:
             raise PermissionDenied(f"{error}.") from None
+        except LimitReached as error:
+            raise TooManyMessages(str(error), error.retry_after_s) from None
         except StreamAway as error:
             raise StreamUnavailable from error
         return HttpResponse(msgspec.json.encode(answer), status=202, content_type=JSON)
@@ -132,7 +148,8 @@ class HeartbeatView(DoorView):
 class ReadingsView(DoorView):
     """`POST /api/v1/readings`: an object, an array or NDJSON; 202 once the good ones are on disk.
 
-    Where none is good the answer is 400, or 403 if all are for another device.
+    Where none is good the answer is 429 if a limit refused any, 403 if all are for another device,
+    else 400.
     """
 
     def read(self, request: Request) -> bytes:
@@ -170,15 +187,20 @@ def refusals_raise(refusals: list[Refusal], *, is_single: bool) -> None:
     errors = [_as_json(refusal) for refusal in refusals]
     if is_single:
         del errors[0]["index"]
+    if limited := [refusal for refusal in refusals if refusal.code == "limit"]:
+        wait_s = max(refusal.retry_after_s for refusal in limited)
+        raise TooManyMessages(limited[0].reason, wait_s, errors)
     raise InvalidBody(errors)
 
 
 def _as_json(refusal: Refusal) -> dict[str, Any]:
+    waits = {"retry_after_s": ceil(refusal.retry_after_s)} if refusal.retry_after_s else {}
     return {
         "index": refusal.position,
         "code": refusal.code,
         "field": refusal.field,
         "reason": refusal.reason,
+        **waits,
     }
 
 

@@ -98,3 +98,54 @@ class RejectedMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}, {self.get_reason_display()}"
+
+
+class LimitBreach(models.Model):
+    """Messages that a limit refused within one minute: which limit, of whom, and how many."""
+
+    class Kind(models.TextChoices):
+        TENANT_RATE = "tenant_rate", "tenant's rate"
+        DEVICE_RATE = "device_rate", "device's rate"
+        FOREIGN_DEVICE = "foreign_device", "foreign device"
+        BACKLOG = "backlog", "backlog"
+
+    # An upsert takes a number even where it only updates.
+    id = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
+    device = models.ForeignKey(Device, models.CASCADE, null=True, related_name="+")
+    kind = models.CharField("limit", max_length=14, choices=Kind)
+    minute = models.DateTimeField()
+    limit_words = models.CharField("limit in words", max_length=200)
+    refused = models.BigIntegerField("messages refused")
+    first_at = models.DateTimeField("first refusal")
+    last_at = models.DateTimeField("last refusal")
+
+    class Meta:
+        db_table = "ingest_limitbreach"
+        verbose_name = "limit breach"
+        verbose_name_plural = "limit breaches"
+        ordering = ("-minute", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "kind", "device", "minute"),
+                nulls_distinct=False,
+                name="breach_once_a_minute",
+            ),
+        )
+        indexes = (models.Index(fields=("minute",), name="breach_minute"),)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}, {self.minute:%Y-%m-%d %H:%M}"
+
+
+class LedgerCheck(models.Model):
+    """What the last look at the ledger found, of all tenants: one row, for `/health`."""
+
+    checked_at = models.DateTimeField()
+    residual = models.BigIntegerField()
+
+    class Meta:
+        db_table = "ingest_ledgercheck"
+
+    def __str__(self) -> str:
+        return f"{self.residual} at {self.checked_at:%Y-%m-%d %H:%M}"

@@ -46,12 +46,14 @@ class ReadingMessage(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A message that cannot be accepted, by its place in the request."""
+    """A message that cannot be accepted, by its place in the request; `retry_after_s` is when it
+    can be, where a limit is what refused it."""
 
     position: int
     code: str
     field: str
     reason: str
+    retry_after_s: float = 0.0
 
 
 class DecodedReadings(NamedTuple):

@@ -12,3 +12,12 @@ class InvalidMessage(ValueError):
 
 class ForeignDevice(ValueError):
     """A device's key was used to speak for another device; the text says for which."""
+
+
+class LimitReached(Exception):
+    """More messages than a tenant or a device may send; the text says which limit, and its value.
+    After `retry_after_s` seconds as many may come."""
+
+    def __init__(self, words: str, retry_after_s: float) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s

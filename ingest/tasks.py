@@ -5,7 +5,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingest import stream
+from ingest.breaches import breaches_collect
 from ingest.drain import drain_run
+from ingest.ledger import ledger_check
 from ingest.replay import approved_replay, requested_replay
 from telemetry.presence import presence_sweep
 
@@ -27,6 +29,17 @@ def replay_approved() -> None:
 @shared_task(name="ingest.replay_requested")
 def replay_requested() -> None:
     requested_replay(ts=timezone.now())
+
+
+@shared_task(name="ingest.breaches_collect")
+def collect_breaches() -> None:
+    """The door only counts breaches, so that refusing costs the database nothing."""
+    breaches_collect()
+
+
+@shared_task(name="ingest.ledger_check")
+def check_ledger() -> None:
+    ledger_check(ts=timezone.now())
 
 
 @shared_task(name="ingest.presence_sweep")

@@ -1,7 +1,10 @@
 """`/health`: is this process able to serve, for load balancers and people in a hurry."""
 
+import logging
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
+from typing import NamedTuple
 
 import redis
 from django.conf import settings
@@ -16,26 +19,46 @@ from redis.retry import Retry
 
 from telemetry.presence import last_sweep_at
 
+log = logging.getLogger(__name__)
+
 SILENT_AFTER = timedelta(seconds=60)
 
 
-@never_cache
-@require_safe
-def health(request: HttpRequest) -> JsonResponse:
-    """200 `{"status": "ok", "database": "ok", "valkey": "ok", "worker": "ok"}`.
+class Finding(NamedTuple):
+    """What a check found: the words or the figure to show, and whether all is as it should be."""
 
-    503 and "failing" with a database or Valkey that is "away". A worker that has not swept for a
-    minute is "silent" and the status "degraded", still with 200: messages are accepted.
+    shown: str | float | None
+    is_ok: bool = True
+
+
+Check = Callable[[], Finding]
+
+
+def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResponse]:
+    """The view of `/health`: 200 `{"status": "ok", "database": "ok", "valkey": "ok", "worker":
+    "ok", …}`, with what the further checks found under their names.
+
+    503 and "failing" with a database or Valkey that is "away". The status is "degraded", still
+    with 200 since messages are accepted, if a check found something or broke, or if the worker has
+    not swept for a minute and so is "silent".
     """
-    parts = {
-        "database": "ok" if _database_answers() else "away",
-        "valkey": "ok" if _valkey_answers() else "away",
-    }
-    if "away" in parts.values():
-        return JsonResponse({"status": "failing", **parts}, status=503)
-    works = worker_works()
-    status = "ok" if works else "degraded"
-    return JsonResponse({"status": status, **parts, "worker": "ok" if works else "silent"})
+
+    @never_cache
+    @require_safe
+    def health(request: HttpRequest) -> JsonResponse:
+        parts = {
+            "database": "ok" if _database_answers() else "away",
+            "valkey": "ok" if _valkey_answers() else "away",
+        }
+        if "away" in parts.values():
+            return JsonResponse({"status": "failing", **parts}, status=503)
+        findings = {name: _found(name, check) for name, check in checks.items()}
+        findings = {"worker": _worker(), **findings}
+        status = "ok" if all(one.is_ok for one in findings.values()) else "degraded"
+        shown = {name: one.shown for name, one in findings.items()}
+        return JsonResponse({"status": status, **parts, **shown})
+
+    return health
 
 
 @never_cache
@@ -55,6 +78,19 @@ def worker_works() -> bool:
     """Whether devices are being looked at: beat sends sweeps, and a worker runs them."""
     swept_at = last_sweep_at()
     return swept_at is not None and timezone.now() - swept_at < SILENT_AFTER
+
+
+def _worker() -> Finding:
+    return Finding("ok") if worker_works() else Finding("silent", is_ok=False)
+
+
+def _found(name: str, check: Check) -> Finding:
+    """What the check found; that it broke is a finding too, and goes to the log."""
+    try:
+        return check()
+    except Exception:
+        log.exception("the check %s of /health broke", name)
+        return Finding("unknown", is_ok=False)
 
 
 def _database_answers() -> bool:

@@ -21,6 +21,7 @@ FLEET = (
 MESSAGES = (
     ("Ledger", "account_balance", "ingest_ledger"),
     ("Rejected", "report", "ingest_rejectedmessage_changelist"),
+    ("Limit breaches", "speed", "ingest_limitbreach_changelist"),
 )
 INSTALLATION = (
     ("Users", "person", "auth_user_changelist"),

@@ -297,7 +297,7 @@ def _all_healthy(addresses: Addresses) -> bool:
 def _worker_works(addresses: Addresses) -> bool:
     """Whether the drain and the sweeps run: nothing is seen alive before that."""
     with urllib.request.urlopen(f"{addresses.portal_url}/health", timeout=5) as answer:
-        return bool(json.load(answer)["status"] == "ok")
+        return bool(json.load(answer)["worker"] == "ok")
 
 
 def _greet(addresses: Addresses, env: dict[str, str], seconds: float) -> None:

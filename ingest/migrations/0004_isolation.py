@@ -1,15 +1,21 @@
-"""The ledger and rejected messages by policies; people ask for a replay, and the worker does it."""
+"""What happened at the door by policies; people ask for a replay, and the worker does it."""
 
 from django.db import migrations, models
 
 ISOLATE = """
 SELECT rollcall_isolate('ingest_ledgerminute');
 SELECT rollcall_isolate('ingest_rejectedmessage');
+SELECT rollcall_isolate('ingest_limitbreach');
 GRANT SELECT, INSERT, UPDATE, DELETE ON ingest_drainposition TO rollcall_worker;
 GRANT SELECT ON ingest_drainposition TO rollcall_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ingest_ledgercheck TO rollcall_worker;
+GRANT SELECT ON ingest_ledgercheck TO rollcall_tenant, rollcall_operator, rollcall_web;
 """
 ISOLATE_BACK = """
+REVOKE ALL ON ingest_ledgercheck
+    FROM rollcall_tenant, rollcall_operator, rollcall_web, rollcall_worker;
 REVOKE ALL ON ingest_drainposition FROM rollcall_worker, rollcall_operator;
+SELECT rollcall_isolate_back('ingest_limitbreach');
 SELECT rollcall_isolate_back('ingest_rejectedmessage');
 SELECT rollcall_isolate_back('ingest_ledgerminute');
 """
@@ -17,7 +23,7 @@ SELECT rollcall_isolate_back('ingest_ledgerminute');
 
 class Migration(migrations.Migration):
     dependencies = (
-        ("ingest", "0002_rejected_held_and_ledger_minute"),
+        ("ingest", "0003_limit_breaches"),
         ("devices", "0006_isolation"),
     )
 

@@ -5,21 +5,23 @@ The broker lets a device publish under its own name only, so a topic says who sp
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
 from devices.credentials import Speaker
-from ingest.accept import Origin, device_of, heartbeat_entry, readings_entries
+from devices.registration import KnownDevice
+from ingest.accept import Origin, device_of, foreign_record, heartbeat_entry, readings_entries
 from ingest.directory import directory
-from ingest.entries import Entry
+from ingest.entries import Entry, HeartbeatEntry
 from ingest.keys import TenantCache
+from ingest.limits import Messages, is_limited, limits_give_back, limits_take
 from ingest.messages import HeartbeatMessage, heartbeat_decode
 from ingest.readings import DecodedReadings, ReadingMessage, readings_decode
-from ingest.refusal import ForeignDevice, InvalidMessage
-from ingest.stream import append
+from ingest.refusal import ForeignDevice, InvalidMessage, LimitReached
+from ingest.stream import StreamFull, append
 
 TELEMETRY = "tenant/+/device/+/telemetry"
 HEARTBEAT = "tenant/+/device/+/heartbeat"
@@ -70,7 +72,7 @@ def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> Batc
     for tenant, addressed in _by_tenant(batch.read(messages)).items():
         batch.put(tenant, addressed)
     if batch.entries:
-        append(*batch.entries)
+        batch.append()
     return BatchOutcome(batch.accepted, batch.refused)
 
 
@@ -82,6 +84,7 @@ class _Batch:
         self.accepted = 0
         self.refused: list[Refused] = []
         self._tenants = tenants
+        self._taken: list[tuple[Speaker, Messages]] = []
 
     def read(self, messages: Iterable[Published]) -> Iterable[_Addressed]:
         """The messages that can be understood; the others are refused."""
@@ -101,7 +104,7 @@ class _Batch:
                     yield _Addressed(published, tenant, device_id, decoded)
 
     def put(self, tenant: str, addressed: Sequence[_Addressed]) -> None:
-        """Puts one tenant's messages to its devices."""
+        """Puts one tenant's messages to its devices, as far as its limits let it."""
         speaker = self._tenants.speaker(tenant)
         if speaker is None:
             for one in addressed:
@@ -113,8 +116,18 @@ class _Batch:
         if len(heartbeats) < len(addressed):
             self._put_readings(speaker, addressed)
 
+    def append(self) -> None:
+        """Appends what is to be accepted; without room for it, its limits are as before."""
+        try:
+            append(*self.entries)
+        except StreamFull:
+            for speaker, taken in self._taken:
+                limits_give_back(speaker=speaker, taken=taken)
+            raise
+
     def _put_heartbeats(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
         resolved = directory.resolve(speaker, {one.device_id for one in addressed})
+        understood: list[tuple[Published, KnownDevice, HeartbeatEntry]] = []
         for published, _, name, decoded in addressed:
             if (device := resolved.devices.get(name)) is None:
                 self._refuse(published, "unknown_device", resolved.refused[name])
@@ -123,16 +136,38 @@ class _Batch:
             who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
             origin = Origin(who, published.received_at, None)
             try:
-                own = device_of(decoded.body.device_id, who)
-                self.entries.append(heartbeat_entry(message=decoded, device=own, origin=origin))
-                self.accepted += 1
+                device_of(decoded.body.device_id, who)
             except ForeignDevice as error:
                 self._refuse(published, "forbidden", str(error))
+            else:
+                entry = heartbeat_entry(message=decoded, device=device, origin=origin)
+                understood.append((published, device, entry))
+        self._add_heartbeats(speaker, understood)
+
+    def _add_heartbeats(
+        self, speaker: Speaker, heartbeats: Sequence[tuple[Published, KnownDevice, HeartbeatEntry]]
+    ) -> None:
+        """Adds those that limits let through."""
+        counts = Counter(device for _, device, _ in heartbeats)
+        reached: Mapping[int, LimitReached] = {}
+        if is_limited(speaker, counts):
+            try:
+                taken, reached = limits_take(speaker=speaker, messages=counts)
+                self._taken.append((speaker, taken))
+            except LimitReached as error:
+                reached = {device.id: error for device in counts}
+        for published, device, entry in heartbeats:
+            if limit := reached.get(device.id):
+                self._refuse(published, "limit", str(limit))
+            else:
+                self.entries.append(entry)
+                self.accepted += 1
 
     def _put_readings(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
         """All readings of the tenant become one entry."""
         messages: list[ReadingMessage] = []
         sources: list[Published] = []
+        foreign = 0
         for published, _, name, decoded in addressed:
             if not isinstance(decoded, DecodedReadings):
                 continue
@@ -141,11 +176,20 @@ class _Batch:
             for message in decoded.messages:
                 if message.device_id not in (None, name):
                     self._refuse(published, "forbidden", f"it names {message.device_id}")
+                    foreign += 1
                     continue
                 messages.append(message._replace(position=len(sources), device_id=name))
                 sources.append(published)
+        if foreign:
+            foreign_record(speaker, foreign)
         origin = Origin(speaker, addressed[-1].published.received_at, None)
-        put = readings_entries(messages=messages, origin=origin)
+        try:
+            put = readings_entries(messages=messages, origin=origin)
+        except LimitReached as error:
+            for published in sources:
+                self._refuse(published, "limit", str(error))
+            return
+        self._taken.append((speaker, put.taken))
         self.entries += put.entries
         self.accepted += put.accepted
         for refusal in put.refused:

@@ -11,21 +11,11 @@ from ingest import directory as directories
 from ingest import stream
 from ingest.entries import HeartbeatEntry, ReadingsEntry, decode
 from ingest.keys import TenantCache
-from ingest.mqtt import batch as batches
 from ingest.mqtt.batch import MAX_BYTES, BatchOutcome, Published, batch_accept
 from tests.conftest import Fleet
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def fresh_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that an earlier test has seen are not remembered."""
-    fresh = directories.Directory()
-    monkeypatch.setattr(directories, "directory", fresh)
-    monkeypatch.setattr(batches, "directory", fresh)
-    monkeypatch.setattr("ingest.accept.directory", fresh)
 
 
 def published(

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from devices.credentials import gateway_credential_issue
 from devices.models import Device, Registration
 from ingest import stream
 from ingest.entries import ReadingsEntry
@@ -14,11 +13,6 @@ from tests.ingest.test_api import assert_problem, waiting
 
 pytestmark = pytest.mark.usefixtures("valkey")
 PATH = "/api/v1/readings"
-
-
-@pytest.fixture
-def gateway(acme: Fleet) -> str:
-    return gateway_credential_issue(tenant=acme.tenant).key
 
 
 def post(client: Client, key: str, body: Any, **extra: Any) -> Any:

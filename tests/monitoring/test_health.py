@@ -1,16 +1,25 @@
+import json
 from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
+from config.health import CHECKS
+from ingest import stream
+from ingest.models import LedgerCheck, LedgerMinute
+from ingest.tasks import check_ledger
 from monitoring import health
+from monitoring.health import Finding, health_view
 from telemetry.models import PresenceSweep
+from tests.conftest import Fleet
+from tests.ingest.way import append, reading, seconds_ago
 
 
 def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, db: None) -> None:
     PresenceSweep.objects.create(swept_at=timezone.now())
+    stream.connection().flushdb()
 
     answer = client.get("/health")
 
@@ -20,6 +29,8 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
         "database": "ok",
         "valkey": "ok",
         "worker": "ok",
+        "oldest_waiting_s": 0.0,
+        "ledger": "not checked",
     }
 
 
@@ -68,3 +79,57 @@ def test_the_seeds_check_fails_when_valkey_is_away(
 
     assert answer.status_code == 503
     assert answer.json() == {"status": "failing", "data": {"api": "ok", "redis": "away"}}
+
+
+@pytest.fixture
+def swept(db: None, valkey: None) -> None:
+    """A worker that works, and nothing in the stream."""
+    PresenceSweep.objects.create(swept_at=timezone.now())
+
+
+def test_it_tells_for_how_long_the_oldest_message_waits(
+    client: Client, acme: Fleet, swept: None
+) -> None:
+    append(acme, reading(acme.device, seconds_ago(0)))
+    accepted_at = stream.oldest_waiting_at()
+    assert accepted_at is not None
+
+    told = client.get("/health").json()["oldest_waiting_s"]
+
+    assert 0 <= told <= (timezone.now() - accepted_at).total_seconds()
+
+
+def test_a_ledger_that_does_not_balance_is_an_error(
+    client: Client, acme: Fleet, swept: None
+) -> None:
+    check_ledger()
+    assert client.get("/health").json()["ledger"] == "ok"
+    lost = LedgerMinute(tenant=acme.tenant, minute=seconds_ago(3600), shard=0, accepted=3, stored=2)
+    lost.save()
+
+    check_ledger()
+
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert (answer.json()["status"], answer.json()["ledger"]) == ("degraded", "does not balance")
+    assert LedgerCheck.objects.get().residual == 1
+
+
+def test_what_was_found_long_ago_is_not_told(client: Client, swept: None) -> None:
+    LedgerCheck.objects.create(pk=1, checked_at=timezone.now() - timedelta(minutes=6), residual=1)
+
+    assert client.get("/health").json()["ledger"] == "not checked"
+
+
+def test_a_check_that_breaks_breaks_nothing_else(
+    rf: RequestFactory, swept: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> Finding:
+        raise ZeroDivisionError("no figure")
+
+    answer = health_view({**CHECKS, "broken": broken})(rf.get("/health"))
+
+    assert answer.status_code == 200
+    told = json.loads(answer.content)
+    assert (told["status"], told["broken"], told["database"]) == ("degraded", "unknown", "ok")
+    assert "no figure" in caplog.text

@@ -1,0 +1,24 @@
+"""Limits on pages that are about something else."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from ingest.breaches import breach_words
+from ingest.models import LimitBreach
+
+register = template.Library()
+
+SHOWN = 5
+DAY = timedelta(days=1)
+
+
+@register.inclusion_tag("admin/ingest/breaches_of_device.html")
+def limit_breaches(device_id: int) -> dict[str, Any]:
+    """What limits refused of the device in the last day, the latest first; nothing if nothing."""
+    since = timezone.now() - DAY
+    found = LimitBreach.objects.filter(device=device_id, minute__gte=since).select_related("device")
+    breaches = list(found[:SHOWN])
+    return {"device_id": device_id, "breaches": [(one, breach_words(one)) for one in breaches]}

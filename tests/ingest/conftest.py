@@ -1,0 +1,22 @@
+"""Fixtures of the door."""
+
+import pytest
+
+from devices.credentials import gateway_credential_issue
+from ingest import directory as directories
+from ingest.mqtt import batch as batches
+from tests.conftest import Fleet
+
+
+@pytest.fixture
+def fresh_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that an earlier test has seen are not remembered."""
+    fresh = directories.Directory()
+    monkeypatch.setattr(directories, "directory", fresh)
+    monkeypatch.setattr(batches, "directory", fresh)
+    monkeypatch.setattr("ingest.accept.directory", fresh)
+
+
+@pytest.fixture
+def gateway(acme: Fleet) -> str:
+    return gateway_credential_issue(tenant=acme.tenant).key
