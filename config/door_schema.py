@@ -33,7 +33,7 @@ def _components() -> dict[str, Any]:
     _, found = msgspec.json.schema_components(
         BODIES, schema_hook=_choices, ref_template=f"{SCHEMAS}{{name}}"
     )
-    shapes: dict[str, Any] = dict(found)
+    shapes: dict[str, Any] = {name: _storable(shape) for name, shape in found.items()}
     # Every further field is one of its vitals.
     shapes["HeartbeatBody"]["additionalProperties"] = SCALAR
     shapes["ReadingsAccepted"] = {
@@ -58,6 +58,17 @@ REFUSAL = {
         "reason": {"type": "string"},
     },
 }
+
+
+def _storable(shape: Any) -> Any:
+    """The shape without texts that cannot be stored: those with U+0000."""
+    if isinstance(shape, list):
+        return [_storable(one) for one in shape]
+    if not isinstance(shape, dict):
+        return shape
+    inner = {key: _storable(value) for key, value in shape.items()}
+    is_text = shape.get("type") == "string" and not shape.keys() & {"format", "enum"}
+    return inner | {"pattern": r"^[^\u0000]*$"} if is_text else inner
 
 
 def _choices(kind: type) -> dict[str, Any]:

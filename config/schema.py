@@ -10,6 +10,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework.permissions import SAFE_METHODS
+from rest_framework.serializers import CharField
 from uritemplate import variables
 
 from devices.api.bodies import StrictBody
@@ -52,6 +53,9 @@ OF_TENANT = {
     "schema": {"type": "string", "pattern": f"^{SLUG}$"},
     "description": "Slug of the device's tenant; needed if several of yours have one of this name.",
 }
+# Without U+0000, which the database cannot store; and not of spaces alone.
+TEXT = r"^[^\u0000]*$"
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 ADDED = ("create", "rotate")
 # Wherever a request is answered: what it accepts, how often it came, and whether we are there.
 ALWAYS = (406, 429, 503)
@@ -64,15 +68,15 @@ class ProblemSchema(AutoSchema):
     def get_request_serializer(self) -> Any:
         if (inputs := getattr(self.view, "inputs", None)) is None:
             return super().get_request_serializer()
-        return inputs.get(self.view.action)
+        return inputs.get(getattr(self.view, "action", ""))
 
     def get_response_serializers(self) -> Any:
         if (outputs := getattr(self.view, "outputs", None)) is None:
             return super().get_response_serializers()
-        action = self.view.action
+        action = getattr(self.view, "action", "")
         if action == "destroy":
             return {204: None}
-        serializer = outputs.get(action, self.view.serializer_class)
+        serializer = outputs.get(action, getattr(self.view, "serializer_class", None))
         answers = {201 if action in ADDED else 200: serializer}
         return answers | ({304: None} if action == "retrieve" else {})
 
@@ -86,9 +90,10 @@ class ProblemSchema(AutoSchema):
         codes = {*ALWAYS}
         if self.view.get_authenticators():
             codes |= {401, 403}
-        if variables(self.path):
+        parameters = self._get_parameters()
+        if any(one["in"] == "path" or one["name"] == "cursor" for one in parameters):
             codes.add(404)
-        if self._get_parameters():
+        if parameters:
             codes.add(400)
         if self._is_conditional() and self.method not in SAFE_METHODS:
             codes.add(412)
@@ -100,10 +105,9 @@ class ProblemSchema(AutoSchema):
         return codes | set(problems)
 
     def _problem(self, code: int) -> dict[str, Any]:
+        component: Any = ResolvedComponent
         self.registry.register_on_missing(
-            ResolvedComponent(
-                name="Problem", type=ResolvedComponent.SCHEMA, schema=PROBLEM, object="Problem"
-            )
+            component(name="Problem", type=component.SCHEMA, schema=PROBLEM, object="Problem")
         )
         return problem_answer(code)
 
@@ -132,8 +136,16 @@ class ProblemSchema(AutoSchema):
             for name in variables
         ]
 
+    def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
+        """With what is refused of every text that is sent."""
+        schema = super()._map_serializer_field(field, *args, **kwargs)
+        if isinstance(field, CharField) and not field.read_only and "pattern" not in schema:
+            is_named = field.trim_whitespace and not field.allow_blank
+            return {**schema, "pattern": NOT_BLANK if is_named else TEXT}
+        return schema
+
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
-        schema = super()._map_basic_serializer(serializer, direction)
+        schema = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if isinstance(serializer, StrictBody):
             schema["additionalProperties"] = False
         return schema
@@ -154,4 +166,5 @@ class Generator(SchemaGenerator):
 
 @cache
 def _schema() -> Any:
-    return SchemaGenerator().get_schema(public=True)
+    generator: Any = SchemaGenerator
+    return generator().get_schema(public=True)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core import signing
-from rest_framework.exceptions import ValidationError
+
+from devices.api.refusals import NoSuchReference
 
 SALT = "rollcall.cursor"
 WORDS = "This is no cursor of this list; begin again without one."
@@ -20,9 +21,9 @@ def cursor_seal(values: Sequence[Any], *, about: str) -> str:
 
 
 def cursor_open(cursor: str, *, about: str) -> list[Any]:
-    """What was sealed. Raises ValidationError if it was not sealed here, or for another list."""
+    """What was sealed. Raises NoSuchReference if it was not sealed here, or for another list."""
     try:
         values: list[Any] = signing.loads(cursor, salt=f"{SALT}:{about}")
     except (signing.BadSignature, ValueError):
-        raise ValidationError({"cursor": WORDS}) from None
+        raise NoSuchReference("cursor", WORDS) from None
     return values

@@ -3,8 +3,7 @@
 from typing import Any
 
 from django import forms
-from django_filters import CharFilter, Filter, FilterSet
-from drf_spectacular.types import OpenApiTypes
+from django_filters import CharFilter, Filter, FilterSet, TypedChoiceFilter
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -27,7 +26,7 @@ class RowId(serializers.IntegerField):
         super().__init__(min_value=1, max_value=MAX_ID, required=False, allow_null=True, **kwargs)
 
 
-@extend_schema_field(OpenApiTypes.INT)
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
 class IdFilter(Filter):
     """By an id; one of another tenant finds nothing, like one that does not exist."""
 
@@ -35,6 +34,15 @@ class IdFilter(Filter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, min_value=1, max_value=MAX_ID, **kwargs)
+
+
+@extend_schema_field({"type": "string", "enum": ["true", "false"]})
+class YesNoFilter(TypedChoiceFilter):
+    """`true` or `false`; anything else is an error, where django-filter's own would be no filter."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        choices = (("true", "true"), ("false", "false"))
+        super().__init__(*args, choices=choices, coerce=lambda word: word == "true", **kwargs)
 
 
 class TenantFilter(FilterSet):

@@ -14,7 +14,7 @@ def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
 
     Raises Http404, and Conflict if it is not told of which tenant.
     """
-    tenant = view.request.query_params.get("tenant")  # type: ignore[attr-defined]
+    tenant = view.request.query_params.get("tenant")
     if tenant is not None and "\0" in tenant:
         raise Http404
     try:

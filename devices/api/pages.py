@@ -38,9 +38,7 @@ class KeysetPages(BasePagination):
     which columns each order has; the first is the default.
     """
 
-    def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: Any = None
-    ) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         limit = _limit(request)
         order = _order(request, _orders(view))
         about = f"{queryset.model._meta.label_lower}:{','.join(order.columns)}"
@@ -63,7 +61,7 @@ class KeysetPages(BasePagination):
             "type": "object",
             "required": ["results", "next"],
             "properties": {
-                "results": {"type": "array", "items": schema},
+                "results": schema,
                 "next": {
                     "type": ["string", "null"],
                     "format": "uri",

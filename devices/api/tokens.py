@@ -58,6 +58,7 @@ class SignInView(APIView):
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = (SignInThrottle,)
+    problems = (401,)
 
     def get_authenticate_header(self, request: Request) -> str:
         return CHALLENGE

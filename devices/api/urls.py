@@ -1,6 +1,9 @@
 """The paths below /api/v1/ for who may speak, for people and their programs."""
 
+from typing import Any
+
 from django.urls import path
+from rest_framework.viewsets import ViewSetAction
 
 import devices.api.paths  # noqa: F401 -- registers the converters
 from devices.api.credentials import DeviceCredentialViewSet, GatewayCredentialViewSet
@@ -10,9 +13,11 @@ from devices.api.sites import SiteViewSet
 from devices.api.tenants import TenantsViewSet
 from devices.api.tokens import TokenRefreshView, TokenView
 
-MANY = {"get": "list", "post": "create"}
-ONE = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
-READ = {"get": "retrieve"}
+Actions = dict[str, str | ViewSetAction[Any]]
+
+MANY: Actions = {"get": "list", "post": "create"}
+ONE: Actions = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
+READ: Actions = {"get": "retrieve"}
 
 DEVICE = "devices/<device_id:device_id>"
 TENANT = "tenants/<tenant_slug:slug>"

@@ -4,13 +4,13 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django_filters import MultipleChoiceFilter, TypedChoiceFilter
+from django_filters import MultipleChoiceFilter
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from devices.api.bodies import StrictBody
-from devices.api.fields import IdFilter, RowId, TenantFilter, TenantSlug
+from devices.api.fields import IdFilter, RowId, TenantFilter, TenantSlug, YesNoFilter
 from devices.api.lookup import device_in_path
 from devices.api.viewset import TenantViewSet
 from devices.models import Device, Site
@@ -25,11 +25,7 @@ class DeviceFilter(TenantFilter):
     state = MultipleChoiceFilter(field_name="status__state", choices=PresenceState.choices)
     kind = MultipleChoiceFilter(choices=Device.Kind.choices)
     site = IdFilter("site_id")
-    pending = TypedChoiceFilter(
-        field_name="is_pending",
-        choices=(("true", "true"), ("false", "false")),
-        coerce=lambda word: word == "true",
-    )
+    pending = YesNoFilter("is_pending")
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):

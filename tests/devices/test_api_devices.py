@@ -132,9 +132,6 @@ def test_pages_show_every_device_once_in_order(
         "ordering=tenant__name",
         "ordering=device_id;drop table",
         "ordering=%00",
-        "cursor=abc",
-        "cursor=%00",
-        "cursor=eyJhIjoxfQ:1:1",
         "state=on",
         "state=%00",
         "state=' or 1=1 --",
@@ -183,9 +180,14 @@ def test_a_cursor_is_good_for_its_own_order_only(acme: Fleet) -> None:
     client = member(acme, Role.VIEWER)
     following = send(client, "get", "devices?limit=1").json()["next"]
     assert client.get(following).status_code == 200
-    assert_problem(client.get(f"{following}&ordering=name"), 400)
-    assert_problem(client.get(f"{following[:-1]}~"), 400)
-    assert_problem(client.get(following.replace("devices", "sites")), 400)
+    for path in (
+        f"{following}&ordering=name",
+        f"{following[:-1]}~",
+        following.replace("devices", "sites"),
+        *(f"/api/v1/devices?cursor={text}" for text in ("abc", "%00", "eyJhIjoxfQ:1:1", "é")),
+    ):
+        problem = assert_problem(client.get(path), 404)
+        assert problem["errors"][0]["field"] == "cursor"
 
 
 @pytest.mark.parametrize("how_many", [1, 30])
@@ -384,7 +386,7 @@ class TestAdding:
         self, acme: Fleet, data: bytes, content_type: str, status: int
     ) -> None:
         client = member(acme, Role.MANAGER)
-        answer = client.generic("POST", "/api/v1/devices", data, content_type=content_type)
+        answer = client.generic("POST", "/api/v1/devices", data, content_type)  # type: ignore[arg-type]
         assert_problem(answer, status)
 
 

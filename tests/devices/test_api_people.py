@@ -74,7 +74,7 @@ class TestTokens:
     def test_tokens_that_were_not_given_here_open_nothing(self, acme: Fleet) -> None:
         good = AccessToken.for_user(acme.manager)
         payload = dict(good.payload)
-        key = settings.SIMPLE_JWT["SIGNING_KEY"]
+        key = str(settings.SIMPLE_JWT["SIGNING_KEY"])
         expired = AccessToken.for_user(acme.manager)
         expired.set_exp(lifetime=-timedelta(seconds=1))
         header, body, signature = str(good).split(".")
@@ -102,8 +102,8 @@ class TestTokens:
             answer = send(bearing(token), "get", "devices")
             problem = assert_problem(answer, 401)
             assert "{" not in problem["detail"]
-        body = {"refresh": str(good)}
-        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+        refresh = {"refresh": str(good)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", refresh), 401)
 
     def test_too_many_attempts_wait(self, acme: Fleet, settings: LazySettings) -> None:
         settings.API_SIGN_INS_PER_MIN = 2
