@@ -159,7 +159,7 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
         return error
     try:
         metrics = msgspec.json.decode(part)["metrics"]
-    except msgspec.DecodeError as broken:  # further on than the wrong value
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:  # further on
         return InvalidMessage("$", not_json(broken))
     for name, value in metrics.items() if isinstance(metrics, dict) else ():
         try:

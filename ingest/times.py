@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
+
 from ingest.refusal import InvalidMessage
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -11,11 +13,18 @@ LATEST_AHEAD = timedelta(days=1)
 def device_time(value: datetime | float, *, received_at: datetime) -> datetime:
     """The time in UTC, from a time with its zone or from seconds since 1970.
 
-    Raises InvalidMessage for one before 2000 or more than a day ahead.
+    Raises InvalidMessage for one before 2000, INGEST_OLDEST_DAYS ago or more, or more than a day
+    ahead: each day that a message is of is a chunk of its own.
     """
     time = _with_zone(value) if isinstance(value, datetime) else _of_seconds(value)
     if time < EARLIEST:
         raise InvalidMessage("$.time", f"{time.isoformat()} is before 2000; is the clock set?")
+    if (received_at - time).days >= settings.INGEST_OLDEST_DAYS:
+        raise InvalidMessage(
+            "$.time",
+            f"{time.isoformat()} is {(received_at - time).days} days ago; "
+            f"messages older than {settings.INGEST_OLDEST_DAYS} days are not taken",
+        )
     if time > received_at + LATEST_AHEAD:
         raise InvalidMessage(
             "$.time",

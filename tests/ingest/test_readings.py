@@ -2,6 +2,7 @@ import gzip
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +20,7 @@ from ingest.readings import (
 from ingest.refusal import InvalidMessage
 from tests.ingest.test_messages import json_values
 
-EXAMPLES = int(os.environ.get("ROLLCALL_FUZZ_EXAMPLES", "1000"))
+EXAMPLES = int(os.environ.get("ROLLCALL_FUZZ_EXAMPLES", "5000"))
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
@@ -69,6 +70,7 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
         ('{"metrics": {"a": 1}, "seq": 1.5}', "$.seq", "expected a whole number, got a number"),
         ('{"metrics": {"a": 1}, "msg_type": ""}', "$.msg_type", "at least 1"),
         ('{"metrics": {"a": 1}, "time": "1999-01-01T00:00:00Z"}', "$.time", "before 2000"),
+        ('{"metrics": {"a": 1}, "time": "2025-04-27T12:00:00Z"}', "$.time", "400 days ago"),
         ('{"metrics": {"a": 1}, "time": 1780315200000}', "$.time", "milliseconds"),
         ("{bad", "$", "not JSON"),
         (json.dumps({"metrics": {f"m{n}": n for n in range(65)}}), "$.metrics", "at most 64"),
@@ -84,6 +86,14 @@ def test_the_field_and_the_reason_are_named_when_a_reading_is_wrong(
     assert decoded.messages == []
     assert (refusal.position, refusal.field) == (0, field)
     assert words in refusal.reason
+
+
+def test_a_message_of_the_last_day_that_is_taken_is_taken() -> None:
+    oldest = NOW - timedelta(days=400) + timedelta(seconds=1)
+
+    (message,) = decode(json.dumps({"metrics": {"a": 1}, "time": oldest.isoformat()})).messages
+
+    assert message.time == oldest
 
 
 def test_good_messages_of_a_bad_batch_are_kept() -> None:
@@ -130,25 +140,68 @@ def test_gzip_that_is_none_or_ends_too_soon_is_refused(body: bytes) -> None:
         unpack(body, encoding="gzip")
 
 
-messages = st.dictionaries(
-    st.sampled_from(["metrics", "device_id", "time", "seq", "msg_type", "site"]) | st.text(),
-    json_values | st.dictionaries(st.text(max_size=5), json_values, max_size=4),
-    max_size=6,
+# What may stand at each place of a body. Most is JSON, so that it comes as far as the place.
+PLACES = [
+    b"%s",
+    b"[%s]",
+    b'{"metrics": %s}',
+    b'{"metrics": {"a": %s}}',
+    b'{"metrics": {%s: 1}}',
+    b'{"metrics": {"a": 1, "b": %s}, "seq": 7}',
+    b'{"metrics": {"a": 1}, "time": %s}',
+    b'{"metrics": {"a": 1}, "device_id": %s}',
+    b'{"metrics": {"a": 1}, "seq": %s}',
+    b'{"metrics": {"a": 1}, "msg_type": %s}',
+    b'{"metrics": {"a": 1}, "site": %s}',
+    b'{"metrics": {"a": 1}, %s: 1}',
+    b'[{"metrics": {"a": 1}}, %s, {"metrics": {"a": 1}}]',
+    b'{"metrics": {"a": 1}}\n%s\n{"metrics": {"a": %s}}',
+    b'{"battery_pct": %s}',
+    b'{"time": %s, "cpu_pct": %s}',
+    b"%s%s",
+    b'{"metrics": {"a": [%s, {"b": %s}]}}',
+]
+VALUES_AT_ONCE = 10
+
+
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode("utf-8", "surrogatepass")
+
+
+values = st.lists(
+    json_values.map(as_json)
+    | st.text(max_size=80).map(as_json)
+    | st.integers().map(as_json)
+    | st.datetimes().map(lambda time: as_json(time.isoformat() + "Z"))
+    | st.floats().map(as_json)
+    | st.binary(max_size=20),
+    min_size=VALUES_AT_ONCE,
+    max_size=VALUES_AT_ONCE,
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(
-    st.lists(messages, max_size=4).map(json.dumps)
-    | messages.map(json.dumps)
-    | st.lists(messages.map(json.dumps) | st.text(), max_size=4).map("\n".join)
-    | st.binary(max_size=100),
-    st.booleans(),
-)
-def test_any_body_is_accepted_or_refused_in_words(body: str | bytes, lines: bool) -> None:
-    data = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+def bodies(values: list[bytes]) -> Iterator[bytes]:
+    """Each value at each place: many bodies for each example, which takes long to draw."""
+    for place in PLACES:
+        for value in values:
+            yield place.replace(b"%s", value)
+
+
+# How many examples make EXAMPLES bodies.
+DRAWN = -(-EXAMPLES // (len(PLACES) * VALUES_AT_ONCE))
+
+
+@settings(max_examples=DRAWN, deadline=None, database=None)
+@given(values)
+def test_any_body_is_accepted_or_refused_in_words(values: list[bytes]) -> None:
+    for body in bodies(values):
+        for lines in (False, True):
+            check_decoded(body, lines=lines)
+
+
+def check_decoded(body: bytes, *, lines: bool) -> None:
     try:
-        decoded = decode(data, lines=lines)
+        decoded = decode(body, lines=lines)
     except InvalidMessage as refused:
         assert refused.reason
     else:

@@ -4,12 +4,16 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from devices.models import Device, Registration
 from ingest import stream
 from ingest.entries import ReadingsEntry
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem, waiting
+from tests.ingest.test_readings import DRAWN, bodies, values
+from tests.ingest.way import now
 
 pytestmark = pytest.mark.usefixtures("valkey")
 PATH = "/api/v1/readings"
@@ -179,6 +183,81 @@ def test_too_large_bodies_and_other_types_are_refused(client: Client, acme: Flee
 )
 def test_odd_bodies_are_refused_with_400(client: Client, acme: Fleet, body: str) -> None:
     assert_problem(post(client, acme.key, body), 400)
+
+
+def test_duplicates_in_one_request_are_accepted_and_left_to_the_writer(
+    client: Client, acme: Fleet
+) -> None:
+    same = {"time": now().isoformat(), **reading()}
+
+    assert post(client, acme.key, [same, same]).json()["accepted"] == 2
+
+
+def test_a_broken_line_in_the_middle_is_named_and_the_others_kept(
+    client: Client, acme: Fleet
+) -> None:
+    good = json.dumps(reading())
+
+    answer = post(
+        client, acme.key, f"{good}\n{{broken\n{good}\n", content_type="application/x-ndjson"
+    )
+
+    assert answer.json()["accepted"] == 2
+    assert [one["index"] for one in answer.json()["refused"]] == [1]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        "{}",
+        '{"a": 1e999}',
+        '{"a": {"b": 1}}',
+        "{" + '"a":{' * 10_000 + "}" * 10_001,
+        json.dumps({f"m{n}": n for n in range(10_000)}),
+    ],
+    ids=["none", "beyond float8", "nested", "nested deeply", "10,000 keys"],
+)
+def test_metrics_that_cannot_be_stored_are_refused(
+    client: Client, acme: Fleet, metrics: str
+) -> None:
+    body = assert_problem(post(client, acme.key, f'{{"metrics": {metrics}}}'), 400)
+
+    assert body["errors"][0]["reason"]
+    assert entries() == []
+
+
+@settings(
+    max_examples=DRAWN,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(values, st.booleans())
+def test_no_body_is_answered_with_500(
+    client: Client, acme: Fleet, values: list[bytes], lines: bool
+) -> None:
+    kind = "application/x-ndjson" if lines else "application/json"
+    for number, body in enumerate(bodies(values)):
+        path, encoding, data = sent_as(number, body)
+        answer = client.post(
+            path,
+            data,
+            content_type=kind,
+            headers={"Authorization": f"Bearer {acme.key}"},
+            HTTP_CONTENT_ENCODING=encoding,
+        )
+        if answer.status_code != 202:
+            assert answer.status_code in (400, 403, 415), (body, answer.content)
+            assert_problem(answer, answer.status_code)
+
+
+def sent_as(number: int, body: bytes) -> tuple[str, str, bytes]:
+    """Path, encoding and bytes: every fifth body is a heartbeat, every third packed, some cut."""
+    path = "/api/v1/heartbeats" if number % 5 == 0 else PATH
+    if number % 3:
+        return path, "", body
+    packed = gzip.compress(body, 1)
+    return path, "gzip", packed[: -1 - number % 9] if number % 2 else packed
 
 
 def test_options_are_refused_as_any_other_method(client: Client, acme: Fleet) -> None:
