@@ -18,7 +18,10 @@ from config.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(http_application, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+        "http": BodyLimit(
+            http_application,  # type: ignore[arg-type]
+            limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+        ),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns))  # type: ignore[arg-type]
         ),

@@ -138,7 +138,7 @@ class ProblemSchema(AutoSchema):
 
     def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
         """With what is refused of every text that is sent."""
-        schema = super()._map_serializer_field(field, *args, **kwargs)
+        schema = super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
         if isinstance(field, CharField) and not field.read_only and "pattern" not in schema:
             is_named = field.trim_whitespace and not field.allow_blank
             return {**schema, "pattern": NOT_BLANK if is_named else TEXT}

@@ -38,7 +38,7 @@ class IdFilter(Filter):
 
 @extend_schema_field({"type": "string", "enum": ["true", "false"]})
 class YesNoFilter(TypedChoiceFilter):
-    """`true` or `false`; anything else is an error, where django-filter's own would be no filter."""
+    """`true` or `false`; anything else is an error, where django-filter would not filter."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         choices = (("true", "true"), ("false", "false"))

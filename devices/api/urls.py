@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.urls import path
-from rest_framework.viewsets import ViewSetAction
 
 import devices.api.paths  # noqa: F401 -- registers the converters
 from devices.api.credentials import DeviceCredentialViewSet, GatewayCredentialViewSet
@@ -13,7 +12,7 @@ from devices.api.sites import SiteViewSet
 from devices.api.tenants import TenantsViewSet
 from devices.api.tokens import TokenRefreshView, TokenView
 
-Actions = dict[str, str | ViewSetAction[Any]]
+Actions = dict[str, Any]
 
 MANY: Actions = {"get": "list", "post": "create"}
 ONE: Actions = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
