@@ -1,0 +1,185 @@
+"""Every route and method of the API, asked by the owner of another tenant: nothing told, nothing
+changed. Routes are found from the OpenAPI description, so that a new one cannot be forgotten.
+"""
+
+from typing import Any, NamedTuple
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.urls import URLPattern, URLResolver, get_resolver
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
+
+from devices.credentials import gateway_credential_issue
+from devices.models import Device, Site
+from devices.tenancy import Role
+from tests.admin import person
+from tests.conftest import Fleet
+from tests.devices.api_callers import caller
+from tests.ingest.way import REFUSED, append, append_heartbeat, drain, now, reading
+from tests.tenant_tables import row_ensure, state, tenant_models
+
+TABLES = sorted(model._meta.db_table for model in tenant_models())
+METHODS = ("get", "post", "put", "patch", "delete")
+MARK = "acme"
+# Devices post there with a key of theirs, and people sign in there: neither asks for rows.
+DOORS = ("/api/push", "/api/v1/heartbeats", "/api/v1/readings", "/api/v1/enrol", "/api/v1/auth/")
+# Answered under ASGI only; tests/e2e asks it there.
+LIVE = "/api/v1/live"
+QUERIES = ("", "?tenant=acme", "?hours=1", "?q=acme", "?search=acme", "?hours=1&format=csv")
+
+pytestmark = pytest.mark.usefixtures("valkey")
+
+
+class Route(NamedTuple):
+    path: str
+    method: str
+
+
+def routes() -> list[Route]:
+    schema: Any = SchemaGenerator().get_schema(public=True)
+    return [
+        Route(path, method)
+        for path, methods in schema["paths"].items()
+        for method in METHODS
+        if method in methods and not path.startswith(DOORS) and path != LIVE
+    ]
+
+
+ROUTES = routes()
+
+
+@pytest.fixture
+def full(acme: Fleet, rival: Fleet, settings: Any) -> None:
+    """Two tenants with rows of everything, some of them come the way of messages."""
+    settings.INGEST_SHARDS = 1
+    for fleet in (acme, rival):
+        append(fleet, reading(fleet.device, now()), reading(fleet.device, now(), REFUSED))
+        append_heartbeat(fleet.device, now())
+        gateway_credential_issue(tenant=fleet.tenant, label=f"{fleet.tenant.slug} gateway")
+    drain()
+    for fleet in (acme, rival):
+        for table in TABLES:
+            row_ensure(table, fleet)
+
+
+@pytest.fixture
+def outsider(rival: Fleet) -> User:
+    """Who may do everything in the other tenant."""
+    return person("rival-owner", (rival.tenant, Role.OWNER))
+
+
+def first_of(table: str, column: str, fleet: Fleet) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {column} FROM {table} WHERE tenant_id = %s LIMIT 1", [fleet.tenant.pk]
+        )
+        return cursor.fetchone()[0]
+
+
+def path_of(route: Route, fleet: Fleet) -> str:
+    """The route's path with what belongs to the fleet's tenant in the place of each parameter."""
+    last = route.path.partition("{")[0].rstrip("/").rpartition("/")[2]
+    tables = {
+        "members": "devices_membership",
+        "sites": "devices_site",
+        "groups": "devices_devicegroup",
+        "enrolment-tokens": "devices_enrolmenttoken",
+    }
+    path = route.path.replace("{device_id}", fleet.device.device_id)
+    path = path.replace("{slug}", fleet.tenant.slug)
+    if "{prefix}" in path:
+        path = path.replace(
+            "{prefix}", first_of(tables.get(last, "devices_credential"), "prefix", fleet)
+        )
+    if "{id}" in path:
+        path = path.replace("{id}", str(first_of(tables[last], "id", fleet)))
+    assert "{" not in path, f"{path}: say what stands for this parameter"
+    return path
+
+
+def bodies(acme: Fleet) -> list[dict[str, Any]]:
+    """What would take, move or change something of the tenant's, if one could name it."""
+    return [
+        {"tenant": "acme", "name": "stolen", "device_id": "stolen", "kind": "phone"},
+        {"site": acme.site.pk, "name": "stolen", "device_id": "stolen2", "kind": "phone"},
+        {"tenant": "acme", "username": "rival-owner", "role": "owner", "user": "rival-owner"},
+        {"tenant": "acme", "slug": "acme", "label": "stolen", "max_uses": 1, "why": "stolen"},
+    ]
+
+
+def told(response: Any) -> str:
+    streamed = getattr(response, "streaming_content", None)
+    content = b"".join(streamed) if streamed else response.content
+    return str(content.decode().lower())
+
+
+def ask(client: APIClient, method: str, path: str, body: Any = None) -> Any:
+    return getattr(client, method)(path, body, format="json")
+
+
+@pytest.mark.usefixtures("full")
+@pytest.mark.parametrize("route", ROUTES, ids=lambda one: f"{one.method} {one.path}")
+class TestEachRoute:
+    def test_tells_and_gives_an_outsider_nothing(
+        self, route: Route, acme: Fleet, outsider: User
+    ) -> None:
+        before = state(TABLES, acme)
+        client = caller(outsider)
+        path = path_of(route, acme)
+        asked = [(f"{path}{query}", None) for query in QUERIES] if route.method == "get" else []
+        sent = [(path, body) for body in bodies(acme)] if route.method != "get" else []
+        for address, body in [*asked, *sent]:
+            response = ask(client, route.method, address, body)
+            assert response.status_code < 500, (address, body)
+            if "{" in route.path:
+                assert response.status_code in (400, 403, 404, 405, 415), (address, body)
+            # What was asked for may be repeated in words; what else there is may not be told.
+            words = told(response)
+            for repeated in ("?tenant=acme", "tenant 'acme'", "acme-phone", "'acme'", '"acme"'):
+                words = words.replace(repeated, "") if repeated in address + str(body) else words
+            assert MARK not in words, (address, words)
+        assert state(TABLES, acme) == before
+
+    def test_wants_a_stranger_to_show_who_they_are(self, route: Route, acme: Fleet) -> None:
+        before = state(TABLES, acme)
+        response = ask(APIClient(), route.method, path_of(route, acme), {})
+        assert response.status_code == 401, response.status_code
+        assert MARK not in told(response)
+        assert state(TABLES, acme) == before
+
+
+@pytest.mark.usefixtures("full")
+def test_nothing_moves_between_tenants_from_either_end(
+    acme: Fleet, rival: Fleet, outsider: User
+) -> None:
+    path = f"/api/v1/devices/{rival.device.device_id}"
+    client = caller(outsider)
+
+    for body in ({"tenant": "acme"}, {"site": acme.site.pk}):
+        assert ask(client, "patch", path, body).status_code in (200, 400)
+    rival.device.refresh_from_db()
+
+    assert rival.device.tenant_id == rival.tenant.pk
+    assert rival.device.site_id is None
+    assert Site.objects.get(pk=acme.site.pk).tenant_id == acme.tenant.pk
+    assert Device.objects.filter(tenant=acme.tenant).count() == 1
+
+
+def test_every_address_below_api_is_described() -> None:
+    """What is not in the description would not be asked above."""
+
+    def below(resolver: Any, prefix: str) -> set[str]:
+        found = set()
+        for one in resolver.url_patterns:
+            route = prefix + str(one.pattern)
+            if isinstance(one, URLResolver):
+                found |= below(one, route)
+            elif isinstance(one, URLPattern) and route.startswith("api/"):
+                found.add(one.name or route)
+        return found
+
+    described = {"schema", "api-docs", "seed-status"}
+    names = below(get_resolver(), "")
+    assert len(names - described) >= len({route.path for route in ROUTES})
