@@ -48,30 +48,48 @@ def insert(cursor: CursorWrapper, readings: Sequence[IncomingReading]) -> list[i
 
 
 class NodeLatest(NamedTuple):
-    """The latest reading of a probe; `metrics` is the JSON object that it sent."""
+    """The latest reading of a probe; `metrics` is the JSON object that it sent, `time` and `region`
+    are None if the reading itself is not there any more."""
 
     id: int
     node_id: str
     name: str
     region: str | None
-    time: datetime
+    time: datetime | None
     received_at: datetime
     metrics: dict[str, Any]
 
 
-# By the primary key of each device, so that it reads one row a probe.
+# The status has the metrics and says when they were received. The reading's time by the device's
+# clock, which the primary key has, is then as near as a sign of life has to be: see
+# telemetry.sql.devicestatus. The window is computed first, since a scope's view lets no condition
+# through to its index that calls a function.
 LATEST_OF_PROBES = """
-SELECT d.id, d.device_id, d.name, r.site, r.time, r.received_at, r.metrics
-FROM devices_device d
-CROSS JOIN LATERAL (
-    SELECT site, time, received_at, metrics FROM telemetry_reading
-    WHERE device_id = d.id AND time > %(since)s
+WITH probe AS MATERIALIZED (
+    SELECT d.id, d.device_id, d.name, s.last_reading_at, s.metrics,
+           s.last_reading_at - make_interval(
+               secs => s.interval_s + s.grace_s + abs(coalesce(s.clock_skew_s, 0)) + 10
+           ) AS earliest,
+           s.last_reading_at + interval '1 day 10 s' AS latest
+    FROM devices_device d JOIN telemetry_devicestatus s ON s.device_id = d.id
+    WHERE d.kind = 'probe'
+      AND s.last_reading_at > %(since)s
+      AND d.id > %(after)s
+      AND (%(own)s::integer IS NULL OR d.id = %(own)s)
+    ORDER BY d.id
+    LIMIT %(limit)s
+)
+SELECT p.id, p.device_id, p.name, r.site, r.time, p.last_reading_at, p.metrics
+FROM probe p
+LEFT JOIN LATERAL (
+    SELECT site, time FROM telemetry_reading
+    WHERE device_id = p.id
+      AND time >= p.earliest AND time <= p.latest
+      AND received_at = p.last_reading_at
     ORDER BY time DESC
     LIMIT 1
-) r
-WHERE d.kind = 'probe' AND d.id > %(after)s AND (%(own)s::integer IS NULL OR d.id = %(own)s)
-ORDER BY d.id
-LIMIT %(limit)s
+) r ON true
+ORDER BY p.id
 """
 
 

@@ -1,3 +1,4 @@
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,10 +9,11 @@ from django.test import Client
 from devices.credentials import credential_issue, gateway_credential_issue
 from devices.models import Device, OperatorAccess
 from ingest.probes import HEARD_WITHIN
-from telemetry.models import Reading
+from telemetry.readings import readings_store
+from telemetry.sql.reading import IncomingReading
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem
-from tests.ingest.way import now
+from tests.ingest.way import seconds_ago
 
 PATH = "/api/metrics"
 
@@ -20,21 +22,24 @@ def add_probe(fleet: Fleet, name: str, **metrics: Any) -> Device:
     probe = Device.objects.create(
         tenant=fleet.tenant, device_id=name, name=name.title(), kind=Device.Kind.PROBE
     )
-    add_reading(probe, now() - timedelta(minutes=1), latency_ms=99)
-    add_reading(probe, now(), **(metrics or {"latency_ms": 21.5}))
+    add_reading(probe, seconds_ago(60), latency_ms=99)
+    add_reading(probe, seconds_ago(0), **(metrics or {"latency_ms": 21.5}))
     return probe
 
 
-def add_reading(probe: Device, time: datetime, **metrics: Any) -> None:
-    Reading.objects.create(
-        device=probe,
-        tenant=probe.tenant,
-        time=time,
-        received_at=time,
-        msg_type="probe",
-        site="Accra",
-        metrics=metrics,
+def add_reading(probe: Device, time: datetime, *, delay_s: float = 0, **metrics: Any) -> None:
+    """A reading that is received `delay_s` after its time."""
+    incoming = IncomingReading(
+        probe.pk,
+        probe.tenant_id,
+        time,
+        time + timedelta(seconds=delay_s),
+        None,
+        "probe",
+        "Accra",
+        json.dumps(metrics).encode(),
     )
+    assert readings_store(readings=[incoming]).stored == 1
 
 
 def names(answer: Any) -> list[str]:
@@ -56,7 +61,7 @@ def test_a_gateway_gets_the_latest_of_each_probe_of_its_tenant(
 ) -> None:
     add_probe(acme, "one", latency_ms=12.5, uptime_pct=100)
     add_probe(rival, "secret")
-    add_reading(acme.device, now(), temp_c=1)  # a phone
+    add_reading(acme.device, seconds_ago(0), temp_c=1)  # a phone
 
     answer = get(client, gateway)
 
@@ -94,11 +99,30 @@ def test_a_person_gets_those_of_the_persons_tenants(
 
 
 def test_probes_silent_for_a_week_are_left_out(client: Client, acme: Fleet, gateway: str) -> None:
-    silent = add_probe(acme, "silent")
-    Reading.objects.filter(device=silent).delete()
-    add_reading(silent, now() - HEARD_WITHIN - timedelta(minutes=1), latency_ms=1)
+    silent = Device.objects.create(tenant=acme.tenant, device_id="silent", kind="probe")
+    add_reading(silent, seconds_ago(HEARD_WITHIN.total_seconds() + 60), latency_ms=1)
 
     assert names(get(client, gateway)) == []
+
+
+def test_a_backlog_is_not_the_latest(client: Client, acme: Fleet, gateway: str) -> None:
+    probe = add_probe(acme, "one", latency_ms=5)
+    add_reading(probe, seconds_ago(3600), delay_s=3601, latency_ms=99)
+
+    (node,) = get(client, gateway).json()["data"]
+    assert node["metrics"] == {"latency_ms": 5}
+
+
+@pytest.mark.parametrize("skew_s", [-7200, 7200])
+def test_a_wrong_clock_hides_no_probe(
+    client: Client, acme: Fleet, gateway: str, skew_s: int
+) -> None:
+    probe = Device.objects.create(tenant=acme.tenant, device_id="one", kind="probe")
+    for ago_s in (20, 10, 0):
+        add_reading(probe, seconds_ago(ago_s - skew_s), delay_s=-skew_s, ago_s=ago_s)
+
+    (node,) = get(client, gateway).json()["data"]
+    assert node["metrics"] == {"ago_s": 0}
 
 
 def test_pages_follow_each_other(client: Client, acme: Fleet, gateway: str) -> None:
