@@ -14,7 +14,6 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from random import randrange, sample
 from typing import Any, NamedTuple
 
@@ -121,7 +120,6 @@ def accepted_key(shard: int) -> str:
     return f"ingest:{{{shard}}}:accepted"
 
 
-@lru_cache(maxsize=1000)  # the readings of a request share their time
 def minute_of(ts: datetime) -> int:
     return int(ts.timestamp()) // 60
 

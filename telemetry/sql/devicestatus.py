@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import copy_lines, fetch_binary, json, moment, moment_shared, number, text
+from telemetry.sql.bulk import copy_lines, fetch_binary, json, moment, number, text
 from telemetry.sql.presenceevent import PresenceTransition
 from telemetry.statuses import StatusChange
 
@@ -229,7 +229,7 @@ def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> lis
 def _line(sign: SignOfLife) -> str:
     device_id, time, received_at, address, battery, rssi, uptime, version, vitals, metrics = sign
     return (
-        f"{device_id}\t{moment(time)}\t{moment_shared(received_at)}\t{text(address)}\t"
+        f"{device_id}\t{moment(time)}\t{moment(received_at)}\t{text(address)}\t"
         f"{number(battery)}\t{number(rssi)}\t{number(uptime)}\t{text(version)}\t"
         f"{json(vitals)}\t{json(metrics)}"
     )

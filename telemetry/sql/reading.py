@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import NULL, Target, insert_once, json, moment_shared, text
+from telemetry.sql.bulk import NULL, Target, insert_once, json, moment, text
 from telemetry.sql.devicestatus import SignOfLife
 
 TARGET = Target(
@@ -119,7 +119,7 @@ def _line(reading: IncomingReading) -> str:
     # The hot path: a million times a minute.
     device_id, tenant_id, time, received_at, seq, msg_type, site, metrics = reading
     return (
-        f"{device_id}\t{tenant_id}\t{time.isoformat()}\t{moment_shared(received_at)}\t"
+        f"{device_id}\t{tenant_id}\t{moment(time)}\t{moment(received_at)}\t"
         f"{NULL if seq is None else seq}\t{text(msg_type)}\t{text(site)}\t"
         f"{json(metrics.decode())}"
     )

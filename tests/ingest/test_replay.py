@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -56,8 +57,9 @@ def mended(fleet: Fleet, age_s: float = 0) -> RejectedMessage:
 def held(fleet: Fleet, *seconds: float) -> list[RejectedMessage]:
     """Readings of a device that is not approved yet, so many seconds old."""
     Device.objects.filter(pk=fleet.device.pk).update(is_pending=True)
+    until = now()  # asked once: a second that passes in between would make two of them one
     for age_s in seconds:
-        at = seconds_ago(age_s)
+        at = until - timedelta(seconds=age_s)
         append(fleet, reading(fleet.device, at), received_at=at, is_pending=True)
     drain()
     return list(RejectedMessage.objects.filter(tenant=fleet.tenant).order_by("pk"))
