@@ -239,7 +239,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "DEFAULT_GENERATOR_CLASS": "config.schema.Generator",
-    "PREPROCESSING_HOOKS": ["config.door_schema.without_doors"],
+    "PREPROCESSING_HOOKS": ["config.door_schema.documented"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.door_schema.with_doors",

@@ -1,15 +1,23 @@
 """What people send: JSON of a bounded size, without fields that nobody knows."""
 
+import math
 from collections.abc import Mapping
 from io import BytesIO
 from typing import IO, Any
 
 from django.core.exceptions import RequestDataTooBig
+from django.db import models
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
-from rest_framework.serializers import BaseSerializer, ValidationError
+from rest_framework.serializers import (
+    BaseSerializer,
+    FloatField,
+    ModelSerializer,
+    ValidationError,
+)
 
 MAX_BYTES = 1024 * 1024
+WHY_UNKNOWN = "This is not a field that can be set here."
 
 
 class JSONBody(JSONParser):
@@ -46,4 +54,19 @@ class StrictBody(BaseSerializer[Any]):
         return super().to_internal_value(data)
 
 
-WHY_UNKNOWN = "This is not a field that can be set here."
+class FiniteFloat(FloatField):
+    """Without NaN, which is within all limits."""
+
+    def to_internal_value(self, data: Any) -> float:
+        value = super().to_internal_value(data)
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return value
+
+
+# The same for what is sent of a model's fields.
+class ModelBody(StrictBody, ModelSerializer[Any]):
+    serializer_field_mapping = {
+        **ModelSerializer.serializer_field_mapping,
+        models.FloatField: FiniteFloat,
+    }

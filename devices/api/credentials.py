@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import StrictBody
+from devices.api.bodies import ModelBody
 from devices.api.lookup import device_in_path
 from devices.api.refusals import Conflict
 from devices.api.viewset import TenantViewSet, secret_once
@@ -60,13 +60,13 @@ class IssuedSerializer(CredentialSerializer):
         read_only_fields = fields
 
 
-class KeyCreate(StrictBody, serializers.ModelSerializer[Credential]):
+class KeyCreate(ModelBody):
     class Meta:
         model = Credential
         fields = ("label",)
 
 
-class KeyRotate(StrictBody, serializers.ModelSerializer[Credential]):
+class KeyRotate(ModelBody):
     overlap_s = serializers.IntegerField(
         min_value=0,
         max_value=MAX_OVERLAP_S,

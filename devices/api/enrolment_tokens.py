@@ -9,11 +9,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import StrictBody
+from devices.api.bodies import ModelBody
 from devices.api.fields import RowId, TenantFilter, TenantSlug
 from devices.api.viewset import TenantViewSet, secret_once
 from devices.enrolment import token_issue, token_state, tokens_revoke
-from devices.models import EnrolmentToken, Site
+from devices.models import EnrolmentToken
 
 MINUTE_S, WEEK_S, YEAR_S = 60, 7 * 86_400, 366 * 86_400
 
@@ -21,6 +21,7 @@ MINUTE_S, WEEK_S, YEAR_S = 60, 7 * 86_400, 366 * 86_400
 class EnrolmentTokenSerializer(serializers.ModelSerializer[EnrolmentToken]):
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
+    group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
     state = serializers.SerializerMethodField(help_text="In words, such as `in force`.")
 
     class Meta:
@@ -33,6 +34,7 @@ class EnrolmentTokenSerializer(serializers.ModelSerializer[EnrolmentToken]):
             "uses_left",
             "expires_at",
             "site",
+            "group",
             "state",
             "created_at",
             "revoked_at",
@@ -51,9 +53,10 @@ class IssuedTokenSerializer(EnrolmentTokenSerializer):
         read_only_fields = fields
 
 
-class EnrolmentTokenCreate(StrictBody, serializers.ModelSerializer[EnrolmentToken]):
+class EnrolmentTokenCreate(ModelBody):
     tenant = TenantSlug()
     site = RowId(help_text="Id of the site where its devices stand.")
+    group = RowId(help_text="Id of the group that its devices join.")
     expires_in_s = serializers.IntegerField(
         min_value=MINUTE_S,
         max_value=YEAR_S,
@@ -63,7 +66,7 @@ class EnrolmentTokenCreate(StrictBody, serializers.ModelSerializer[EnrolmentToke
 
     class Meta:
         model = EnrolmentToken
-        fields = ("tenant", "label", "max_uses", "expires_in_s", "site")
+        fields = ("tenant", "label", "max_uses", "expires_in_s", "site", "group")
 
 
 class EnrolmentTokenViewSet(TenantViewSet):
@@ -80,9 +83,9 @@ class EnrolmentTokenViewSet(TenantViewSet):
     def create(self, request: Request) -> Response:
         given = self.body()
         tenant = self.tenant_for(given.pop("tenant", None))
-        site = self.referred("site", Site.objects.all(), tenant, given.pop("site", None))
+        self.refer(given, tenant)
         expires_at = timezone.now() + timedelta(seconds=given.pop("expires_in_s"))
-        token = EnrolmentToken(tenant=tenant, site=site, expires_at=expires_at, **given)
+        token = EnrolmentToken(tenant=tenant, expires_at=expires_at, **given)
         token.token = token_issue(token=token)  # type: ignore[attr-defined]
         serializer = IssuedTokenSerializer(token, context=self.get_serializer_context())
         return secret_once(Response(serializer.data, status=201))

@@ -1,5 +1,7 @@
 """What the API answers when it does not do what it was asked."""
 
+from collections.abc import Mapping
+
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
@@ -9,6 +11,11 @@ class Conflict(APIException):
 
     status_code = status.HTTP_409_CONFLICT
     default_detail = "Somebody else changed this at the same moment; read it again, then retry."
+
+    def __init__(self, detail: str | None = None, fields: Mapping[str, list[str]] | None = None):
+        super().__init__(detail)
+        reasons = [(name, one) for name, several in (fields or {}).items() for one in several]
+        self.errors = [{"field": name, "reason": reason} for name, reason in reasons]
 
 
 class PreconditionFailed(APIException):

@@ -8,14 +8,21 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import StrictBody
+from devices.api.bodies import ModelBody
 from devices.api.viewset import TenantViewSet
 from devices.models import Tenant
 from devices.tenancy import Role
 
-OPERATORS_FIELDS = ("slug", "device_limit", "is_active")
-OWNERS_FIELDS = ("name", "default_interval_s", "default_grace_s", "registration")
-FIELDS = ("slug", *OWNERS_FIELDS, "device_limit", "is_active")
+OPERATORS_FIELDS = ("slug", "device_limit", "rate_per_s", "burst", "is_active")
+OWNERS_FIELDS = (
+    "name",
+    "default_interval_s",
+    "default_grace_s",
+    "registration",
+    "device_rate_per_s",
+    "device_burst",
+)
+FIELDS = (*OPERATORS_FIELDS, *OWNERS_FIELDS)
 DEVICE_LIMIT = {"max_value": 10_000_000}
 
 
@@ -32,7 +39,7 @@ class TenantSerializer(serializers.ModelSerializer[Tenant]):
         return "operator" if access.is_operator else access.roles[tenant.pk].value
 
 
-class TenantCreate(StrictBody, serializers.ModelSerializer[Tenant]):
+class TenantCreate(ModelBody):
     class Meta:
         model = Tenant
         fields = FIELDS
@@ -40,7 +47,7 @@ class TenantCreate(StrictBody, serializers.ModelSerializer[Tenant]):
         extra_kwargs = {"slug": {"validators": ()}, "device_limit": DEVICE_LIMIT}
 
 
-class TenantChange(StrictBody, serializers.ModelSerializer[Tenant]):
+class TenantChange(ModelBody):
     class Meta:
         model = Tenant
         fields = FIELDS

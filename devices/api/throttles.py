@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
-from devices.client_address import client_address
+from devices.origin import client_address
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import devices.api.paths  # noqa: F401 -- registers the converters
 from devices.api.credentials import DeviceCredentialViewSet, GatewayCredentialViewSet
 from devices.api.enrolment_tokens import EnrolmentTokenViewSet
 from devices.api.members import MemberViewSet
-from devices.api.sites import SiteViewSet
+from devices.api.places import GroupViewSet, SiteViewSet
 from devices.api.tenants import TenantsViewSet
 from devices.api.tokens import TokenRefreshView, TokenView
 
@@ -26,6 +26,8 @@ urlpatterns = [
     path("auth/token/refresh", TokenRefreshView.as_view(), name="token-refresh"),
     path("sites", SiteViewSet.as_view(MANY), name="sites"),
     path("sites/<row_id:id>", SiteViewSet.as_view(ONE), name="site"),
+    path("groups", GroupViewSet.as_view(MANY), name="groups"),
+    path("groups/<row_id:id>", GroupViewSet.as_view(ONE), name="group"),
     path("tenants", TenantsViewSet.as_view(MANY), name="tenants"),
     path(
         TENANT,

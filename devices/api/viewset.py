@@ -17,10 +17,13 @@ from rest_framework.viewsets import GenericViewSet
 
 from devices.api.etags import etag_of, is_known, precondition_check
 from devices.api.refusals import Conflict, NoSuchReference
-from devices.models import Tenant
+from devices.models import DeviceGroup, Site, Tenant
 from devices.scoped_admin import tenant_id_of
 from devices.scoped_api import ScopedView
 from devices.tenancy import Role
+
+# What things of a tenant name by its id.
+PLACES: Mapping[str, type[Site] | type[DeviceGroup]] = {"site": Site, "group": DeviceGroup}
 
 
 class TenantViewSet(ScopedView, GenericViewSet[Any]):
@@ -96,15 +99,18 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             raise ValidationError({"tenant": "Say in which of your tenants, by its slug."})
         return possible[0]
 
-    def referred(self, field: str, queryset: QuerySet[Any], tenant: Tenant, pk: int | None) -> Any:
-        """The row of this tenant that a field names by its id, locked so that it stays until the
-        end; None for None. Raises NoSuchReference."""
-        if pk is None:
-            return None
-        row = queryset.filter(tenant=tenant, pk=pk).select_for_update(no_key=True).first()
-        if row is None:
-            raise NoSuchReference(field, f"The tenant {tenant.slug} has none with this id.")
-        return row
+    def refer(self, given: dict[str, Any], tenant: Tenant) -> None:
+        """Puts, for the ids of a site and a group that were sent, the rows of this tenant, locked
+        so that they stay until the end. Raises NoSuchReference."""
+        for field, model in PLACES.items():
+            pk = given.get(field)
+            if pk is None:
+                continue
+            rows = model._default_manager.filter(tenant=tenant, pk=pk)
+            row = rows.select_for_update(no_key=True).first()
+            if row is None:
+                raise NoSuchReference(field, f"The tenant {tenant.slug} has none with this id.")
+            given[field] = row
 
     def changed(self, row: Any, given: Mapping[str, Any]) -> Any:
         """The row with the values that were sent, not saved yet."""
@@ -113,11 +119,13 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return row
 
     def saved(self, row: Any) -> Any:
-        """Saves the row. Raises Conflict if there is one like it, ValidationError if it is odd."""
+        """Saves the row. Raises Conflict if there is one like it, or if its fields do not go
+        together."""
         try:
             row.clean()
         except ModelError as error:
-            raise ValidationError(error.message_dict) from None
+            words = "These fields do not go together with what there is."
+            raise Conflict(words, error.message_dict) from None
         try:
             row.validate_constraints()
             row.validate_unique()

@@ -9,28 +9,39 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import StrictBody
+from devices.api.bodies import ModelBody, StrictBody
 from devices.api.fields import IdFilter, RowId, TenantFilter, TenantSlug, YesNoFilter
 from devices.api.lookup import device_in_path
 from devices.api.viewset import TenantViewSet
-from devices.models import Device, Site
+from devices.models import Device
 from devices.registration import devices_approve
 from telemetry.models import PresenceState
 from telemetry.presence import presence_pause, presence_resume
 
-SETTINGS = ("name", "kind", "site", "expected_interval_s", "grace_s")
+SETTINGS = (
+    "name",
+    "kind",
+    "site",
+    "group",
+    "expected_interval_s",
+    "grace_s",
+    "rate_per_s",
+    "burst",
+)
 
 
 class DeviceFilter(TenantFilter):
     state = MultipleChoiceFilter(field_name="status__state", choices=PresenceState.choices)
     kind = MultipleChoiceFilter(choices=Device.Kind.choices)
     site = IdFilter("site_id")
+    group = IdFilter("group_id")
     pending = YesNoFilter("is_pending")
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
+    group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
     state = serializers.ChoiceField(
         source="status.state", choices=PresenceState.choices, read_only=True
     )
@@ -41,11 +52,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
         fields = (
             "tenant",
             "device_id",
-            "name",
-            "kind",
-            "site",
-            "expected_interval_s",
-            "grace_s",
+            *SETTINGS,
             "is_pending",
             "state",
             "state_since",
@@ -54,10 +61,11 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
         read_only_fields = fields
 
 
-class DeviceChange(StrictBody, serializers.ModelSerializer[Device]):
+class DeviceChange(ModelBody):
     """A device stays in its tenant, and its ID is its own to say."""
 
     site = RowId(help_text="Id of a site of the same tenant, or null.")
+    group = RowId(help_text="Id of a group of the same tenant, or null.")
 
     class Meta:
         model = Device
@@ -110,16 +118,14 @@ class DeviceViewSet(TenantViewSet):
     def create(self, request: Request) -> Response:
         given = self.body()
         tenant = self.tenant_for(given.pop("tenant", None))
-        site = self.referred("site", Site.objects.all(), tenant, given.pop("site", None))
-        device = self.saved(Device(tenant=tenant, site=site, **given))
+        self.refer(given, tenant)
+        device = self.saved(Device(tenant=tenant, **given))
         return self.added(self.reread(device), device.device_id)
 
     def partial_update(self, request: Request, **names: Any) -> Response:
         device: Device = self.found()
         given = self.body()
-        if "site" in given:
-            sites = Site.objects.all()
-            given["site"] = self.referred("site", sites, device.tenant, given["site"])
+        self.refer(given, device.tenant)
         self.saved(self.changed(device, given))
         return self.answered(self.reread(device))
 

@@ -35,8 +35,11 @@ def test_a_member_sees_the_devices_of_the_own_tenant(acme: Fleet, rival: Fleet) 
                 "name": "",
                 "kind": "phone",
                 "site": None,
+                "group": None,
                 "expected_interval_s": None,
                 "grace_s": None,
+                "rate_per_s": None,
+                "burst": None,
                 "is_pending": False,
                 "state": "new",
                 "state_since": answer.json()["results"][0]["state_since"],
@@ -182,7 +185,7 @@ def test_a_cursor_is_good_for_its_own_order_only(acme: Fleet) -> None:
     assert client.get(following).status_code == 200
     for path in (
         f"{following}&ordering=name",
-        f"{following[:-1]}~",
+        following.replace("cursor=", "cursor=x"),
         following.replace("devices", "sites"),
         *(f"/api/v1/devices?cursor={text}" for text in ("abc", "%00", "eyJhIjoxfQ:1:1", "é")),
     ):
@@ -402,6 +405,13 @@ class TestChanging:
         assert send(client, "patch", "devices/acme-phone", {}).json()["site"] == acme.site.pk
         body = {"site": None, "grace_s": None}
         assert send(client, "patch", "devices/acme-phone", body).json()["site"] is None
+
+    def test_fields_that_do_not_go_together_are_a_conflict(self, acme: Fleet) -> None:
+        client = member(acme, Role.MANAGER)
+        problem = assert_problem(send(client, "patch", "devices/acme-phone", {"burst": 5}), 409)
+        assert problem["errors"][0]["field"] == "burst"
+        body = {"rate_per_s": 2, "burst": 5}
+        assert send(client, "patch", "devices/acme-phone", body).json()["burst"] == 5
 
     def test_it_is_not_moved_to_another_tenant_from_either_end(
         self, acme: Fleet, rival: Fleet, both: User

@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from devices.models import Device, Membership, Site, Tenant
+from devices.models import Device, DeviceGroup, Membership, Tenant
 from devices.tenancy import Role
 from tests.admin import client_of, person
 from tests.conftest import Fleet
@@ -160,7 +160,12 @@ class TestTenants:
         body = {"name": "Acme Ltd", "default_interval_s": 10, "registration": "pending"}
         answer = send(client, "patch", "tenants/acme", body)
         assert answer.json() | body == answer.json()
-        for field, value in (("slug", "x"), ("device_limit", 1), ("is_active", False)):
+        for field, value in (
+            ("slug", "x"),
+            ("device_limit", 1),
+            ("rate_per_s", 1),
+            ("is_active", False),
+        ):
             problem = assert_problem(send(client, "patch", "tenants/acme", {field: value}), 403)
             assert field in problem["detail"]
         for role in (Role.VIEWER, Role.MANAGER):
@@ -229,32 +234,61 @@ class TestMembers:
         assert sorted(names) == ["acme-manager", "acme-owner-1"]
 
 
-class TestSites:
-    def test_a_manager_adds_changes_and_removes_sites(self, acme: Fleet) -> None:
+@pytest.mark.parametrize("kind", ["sites", "groups"])
+class TestPlaces:
+    @pytest.fixture
+    def own(self, kind: str, acme: Fleet, rival: Fleet) -> int:
+        """The id of acme's only one, `acme site` by name."""
+        if kind == "sites":
+            return acme.site.pk
+        DeviceGroup.objects.create(tenant=rival.tenant, name="rival group")
+        return DeviceGroup.objects.create(tenant=acme.tenant, name="acme site").pk
+
+    def test_a_manager_adds_changes_and_removes_them(
+        self, acme: Fleet, kind: str, own: int
+    ) -> None:
         client = member(acme, Role.MANAGER)
-        body = {"name": "Roof", "latitude_deg": 48.2, "longitude_deg": 16.4}
-        answer = send(client, "post", "sites", body)
+        answer = send(client, "post", kind, {"name": "Roof"})
         assert answer.status_code == 201
         path = answer["Location"].removeprefix("/api/v1/")
-        assert_problem(send(client, "post", "sites", body), 409)
-        assert send(client, "patch", path, {"name": "Cellar"}).json()["latitude_deg"] == 48.2
+        assert_problem(send(client, "post", kind, {"name": "Roof"}), 409)
+        assert send(client, "patch", path, {"name": "Cellar"}).json()["name"] == "Cellar"
         assert_problem(send(client, "patch", path, {"name": "acme site"}), 409)
-        Device.objects.update(site_id=answer.json()["id"])
+        field = kind.removesuffix("s")
+        body = {field: answer.json()["id"]}
+        assert send(client, "patch", "devices/acme-phone", body).json()[field] == body[field]
+        found = send(client, "get", f"devices?{field}={body[field]}").json()["results"]
+        assert [row[field] for row in found] == [body[field]]
         assert send(client, "delete", path).status_code == 204
-        assert Device.objects.get().site is None
+        assert send(client, "get", "devices/acme-phone").json()[field] is None
 
-    def test_others_do_not(self, acme: Fleet, rival: Fleet) -> None:
-        path = f"sites/{acme.site.pk}"
+    def test_others_do_not(self, acme: Fleet, rival: Fleet, kind: str, own: int) -> None:
+        path = f"{kind}/{own}"
         for client, status in ((member(acme, Role.VIEWER), 403), (member(rival, Role.OWNER), 404)):
             assert_problem(send(client, "patch", path, {"name": "mine"}), status)
             assert_problem(send(client, "delete", path), status)
             body = {"name": "new", "tenant": "acme"}
-            assert_problem(send(client, "post", "sites", body), status)
-        assert Site.objects.get(pk=acme.site.pk).name == "acme site"
-        assert send(member(rival, Role.VIEWER), "get", path).status_code == 404
-        rows = send(member(acme, Role.MANAGER), "get", "sites").json()["results"]
-        assert [row["id"] for row in rows] == [acme.site.pk]
+            assert_problem(send(client, "post", kind, body), status)
+        assert_problem(send(member(rival, Role.VIEWER), "get", path), 404)
+        rows = send(member(acme, Role.MANAGER), "get", kind).json()["results"]
+        assert [(row["id"], row["name"]) for row in rows] == [(own, "acme site")]
 
+    def test_one_of_another_tenant_is_as_one_that_does_not_exist(
+        self, acme: Fleet, rival: Fleet, kind: str, own: int
+    ) -> None:
+        client = member(rival, Role.MANAGER)
+        field = kind.removesuffix("s")
+        for pk in (own, 999_999):
+            for method, path, body in (
+                ("post", "devices", {"device_id": "x", field: pk}),
+                ("patch", "devices/rival-phone", {field: pk}),
+                ("post", "enrolment-tokens", {field: pk}),
+            ):
+                problem = assert_problem(send(client, method, path, body), 404)
+                assert [one["field"] for one in problem["errors"]] == [field]
+
+
+class TestSites:
     @pytest.mark.parametrize(
         ("body", "field"),
         [
@@ -263,6 +297,8 @@ class TestSites:
             ({"name": "x", "latitude_deg": 91}, "latitude_deg"),
             ({"name": "x", "longitude_deg": 1e400}, "longitude_deg"),
             ({"name": "x", "longitude_deg": "east"}, "longitude_deg"),
+            ({"name": "x", "longitude_deg": "NaN"}, "longitude_deg"),
+            ({"name": "x", "longitude_deg": "-Infinity"}, "longitude_deg"),
         ],
     )
     def test_a_bad_field_is_named(self, acme: Fleet, body: dict[str, Any], field: str) -> None:
