@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from django.db import connection
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -15,6 +14,7 @@ from devices.models import Device
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import PageQuery, asked
 from telemetry.api.pages import page_response, past_open, past_seal
+from telemetry.api.patience import patient_cursor
 from telemetry.sql import heartbeat
 from telemetry.sql.heartbeat import StoredHeartbeat
 
@@ -58,7 +58,7 @@ class HeartbeatsView(ScopedView):
         if "cursor" in given:
             span, (bucket,) = past_open(given["cursor"], about=about)
             until = datetime.fromisoformat(bucket)
-        with connection.cursor() as cursor:
+        with patient_cursor() as cursor:
             rows = heartbeat.page(
                 cursor, device_id=device.pk, start=span.start, end=until, limit=limit + 1
             )

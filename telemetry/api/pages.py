@@ -38,6 +38,6 @@ def past_seal(span: Span, last: Sequence[str], *, about: str) -> str:
 
 
 def past_open(cursor: str, *, about: str) -> tuple[Span, list[str]]:
-    """What was sealed. Raises ValidationError."""
+    """What was sealed. Raises NoSuchReference."""
     start, end, *last = cursor_open(cursor, about=about)
     return Span(datetime.fromisoformat(start), datetime.fromisoformat(end)), last

@@ -33,6 +33,7 @@ from telemetry.api.formats import (
     reading_object,
 )
 from telemetry.api.pages import json_response, page_response, past_open, past_seal
+from telemetry.api.patience import patient_cursor
 from telemetry.sql import reading_history
 from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
 
@@ -160,7 +161,7 @@ class ReadingsView(ScopedView):
             window = window._replace(start=span.start, end=span.end)
             last = Last(datetime.fromisoformat(time), msg_type)
         limit = given["limit"]
-        with connection.cursor() as cursor:
+        with patient_cursor() as cursor:
             rows = reading_history.page(cursor, window, limit=limit + 1, after=last)
         following = None
         if len(rows) > limit:
@@ -212,7 +213,7 @@ def _about(device: Device, window: Window) -> dict[str, Any]:
 
 def _buckets(window: Window, given: dict[str, Any]) -> list[Bucket]:
     """Raises ValidationError if there are more values than an answer may have."""
-    with connection.cursor() as cursor:
+    with patient_cursor() as cursor:
         found = reading_history.buckets(
             cursor, window, bucket=given["bucket"], fill=given["fill"], limit=MAX_VALUES + 1
         )
@@ -225,7 +226,7 @@ def _csv_file(window: Window) -> Iterator[bytes]:
     """A column for each metric. Raises ValidationError if they are too many for that."""
     names = window.names
     if names is None:
-        with connection.cursor() as cursor:
+        with patient_cursor() as cursor:
             names = reading_history.names(cursor, window, limit=MAX_COLUMNS + 1)
         if len(names) > MAX_COLUMNS:
             words = f"There are more than {MAX_COLUMNS} metrics here; name those you want."
