@@ -1,6 +1,7 @@
 """ASGI entry point: the portal with its websockets."""
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
@@ -10,11 +11,20 @@ http_application = get_asgi_application()
 # Consumers import models, so they may only be imported once Django is set up.
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from config.body_limit import BodyLimit  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
+
+
+class OwnPages(OriginValidator):
+    """Sockets of our own pages, and of programs. Only browsers, which always say of which page a
+    socket is, would send somebody's session along for a page of somebody else."""
+
+    def valid_origin(self, parsed_origin: Any) -> bool:
+        return parsed_origin is None or bool(self.validate_origin(parsed_origin))
+
 
 application = ProtocolTypeRouter(
     {
@@ -22,8 +32,9 @@ application = ProtocolTypeRouter(
             http_application,  # type: ignore[arg-type]
             limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         ),
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))  # type: ignore[arg-type]
+        "websocket": OwnPages(
+            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),  # type: ignore[arg-type]
+            settings.ALLOWED_HOSTS,
         ),
     }
 )

@@ -14,6 +14,7 @@ from ingest.enrol import EnrolAnswer, EnrolBody
 from ingest.messages import HeartbeatBody
 from ingest.readings import MAX_MESSAGES, ReadingBody
 
+OWN = "/api/v1/"
 SCHEMAS = "#/components/schemas/"
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -154,7 +155,7 @@ def documented(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, st
     """A PREPROCESSING_HOOK: what has its place below /api/v1/. The doors of devices decode by
     themselves, so there is nothing in their views to find; the seeds' paths answer as the seeds
     document them."""
-    own = [one for one in endpoints if one[0].startswith("/api/v1/")]
+    own = [one for one in endpoints if one[0].startswith(OWN)]
     return [one for one in own if one[0] not in DOOR_PATHS]
 
 

@@ -122,6 +122,8 @@ MIDDLEWARE = [
 UNSCOPED_PATHS = (
     "/accounts/",
     "/api/",
+    "/ops/",
+    "/operator/system/health",
     "/admin/login/",
     "/admin/logout/",
     "/admin/password_change/",
@@ -244,6 +246,11 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.door_schema.with_doors",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "PresenceState": "telemetry.models.PresenceState",
+        "HealthStatus": "monitoring.api.installation.STATES",
+        "UseStatus": "monitoring.api.installation.USES",
+    },
     "COMPONENT_SPLIT_REQUEST": True,
     "COMPONENT_SPLIT_PATCH": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",

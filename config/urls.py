@@ -9,7 +9,11 @@ from config import seed_urls
 from config.health import CHECKS
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
+from ingest.ledger import messages_stored
 from monitoring.health import health_view
+from telemetry.api.summary import SummaryView
+
+summary = SummaryView.as_view(messages_stored=messages_stored)
 
 # Without parameters in their paths; config.lane takes them past what is for people.
 device_urlpatterns = [
@@ -22,6 +26,8 @@ device_urlpatterns = [
 urlpatterns = [
     *device_urlpatterns,
     path("api/v1/", include("devices.api.urls")),
+    path("api/v1/", include("telemetry.api.urls")),
+    path("api/v1/telemetry/summary", summary, name="telemetry-summary"),
     path("api/v1/", include("monitoring.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="api-docs"),

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection, transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from ingest import stream
 from ingest.in_flight import ShardCounts, counts_read
-from ingest.models import DrainPosition, LedgerCheck
+from ingest.models import DrainPosition, LedgerCheck, LedgerMinute
 
 # A stream counts a minute until nothing can be accepted in it any more.
 FORGET_AFTER = timedelta(minutes=15)
@@ -112,6 +113,14 @@ class Balance(NamedTuple):
 
     def plus(self, other: "Balance") -> "Balance":
         return Balance(*map(sum, zip(self, other, strict=True)))
+
+
+def messages_stored(tenant_ids: Sequence[int], since: datetime) -> int:
+    """How many messages of these tenants were stored that came from `since` on, whose minute is
+    counted whole."""
+    minute = since.replace(second=0, microsecond=0)
+    minutes = LedgerMinute.objects.filter(tenant__in=tenant_ids, minute__gte=minute)
+    return minutes.aggregate(sum=Sum("stored", default=0))["sum"]
 
 
 def tally_write(*, shard: int, tally: Tally) -> None:

@@ -1,5 +1,10 @@
 """`/ws/live`: the devices of one's tenants, as they change.
 
+Signed in is who has the portal's session, or shows an access token (never in the address): as the
+second subprotocol after `rollcall.jwt`, or within 5 s as the first message, `{"type": "auth",
+"token": …}`, which may also bring a new token later on. The socket is closed with 4401 when the
+token runs out.
+
 From the server: `{"type": "hello", "server_time": …}` once changes arrive, then
 `{"type": "devices", "server_time": …, "devices": [{"id", "state", "state_since", "reason",
 "last_seen", "battery_pct"}, …]}`. From the client: `{"type": "watch", "ids": […]}`, at most 500
@@ -9,22 +14,20 @@ they are sent. Without it every change of one's tenants is sent.
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from django.contrib.auth.models import User
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from devices.scope import access_scope
-from devices.tenancy import access_of
-from monitoring.live import OPERATORS, change_as_json, status_as_change, tenant_group
-from telemetry.models import DeviceStatus
+from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
+from monitoring.live_watching import watching
 
 log = logging.getLogger(__name__)
 
+SUBPROTOCOL = "rollcall.jwt"
 MAX_WATCHED = 500
 NOT_SIGNED_IN = 4401
 NOT_UNDERSTOOD = 4400
@@ -32,6 +35,7 @@ TOO_SLOW = 4408
 TRY_AGAIN_LATER = 1013
 RECHECK_S = 15
 SLOW_AFTER_S = 10
+AUTH_WITHIN_S = 5
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
@@ -44,29 +48,28 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.visitor: Visitor | None = None
         self.joined: set[str] = set()
         self.watched: frozenset[int] | None = None
-        self.rechecks: asyncio.Task[None] | None = None
+        # Waits for a token, then asks again and again what the visitor may see.
+        self.waiting: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        await self.accept()
-        try:
-            if not await self._join():
-                return
-            # Comes back through the layer: who is greeted really hears what is sent to the groups.
-            await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
-        except (RedisError, OSError) as error:
-            log.warning("a socket is sent away, Valkey does not answer: %s", error)
-            await self.close(code=TRY_AGAIN_LATER)
-            return
-        self.rechecks = asyncio.create_task(self._recheck())
+        offered = _offered_token(self.scope["subprotocols"])
+        await self.accept(subprotocol=None if offered is None else SUBPROTOCOL)
+        if offered is not None:
+            await self._welcome(await visitor_of_token(offered))
+        elif visitor := visitor_of_session(self.scope["user"], self.scope["session"]):
+            await self._welcome(visitor)
+        else:
+            self.waiting = asyncio.create_task(self._await_token())
 
     async def subscribed(self, message: dict[str, Any]) -> None:
         await self._send({"type": "hello", "server_time": _now()})
 
     async def disconnect(self, code: int) -> None:
-        if self.rechecks is not None:
-            self.rechecks.cancel()
+        if self.waiting is not None:
+            self.waiting.cancel()
         with suppress(RedisError, OSError):  # what is not heard need not be left
             await self._leave(self.joined)
 
@@ -79,13 +82,16 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await super().receive(text_data=text_data, **kwargs)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        ids = _watched_ids(content)
-        if ids is None:
+        token, ids = _token(content), _watched_ids(content)
+        if token is not None:
+            await self._show(await visitor_of_token(token))
+        elif ids is None:
             await self.close(code=NOT_UNDERSTOOD)
-            return
-        if await self._join():
+        elif self.visitor is None:
+            await self.close(code=NOT_SIGNED_IN)
+        elif await self._join(self.visitor):
             self.watched = ids
-            await self._send_devices(await _latest(self.scope, ids))
+            await self._send_devices(await self.visitor.latest(ids))
 
     async def devices_changed(self, message: dict[str, Any]) -> None:
         devices = message["devices"]
@@ -94,26 +100,66 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if devices:
             await self._send_devices(devices)
 
-    async def _join(self) -> bool:
+    async def _show(self, visitor: Visitor | None) -> None:
+        """Takes on what a token says: who a stranger is, or for how long the visitor may stay."""
+        if self.visitor is None:
+            await self._welcome(visitor)
+        elif visitor is None or visitor.user_id != self.visitor.user_id:
+            await self.close(code=NOT_SIGNED_IN)
+        else:
+            self._stay(visitor)
+
+    async def _welcome(self, visitor: Visitor | None) -> None:
+        """Joins the groups and says hello once they are heard; closes if there are none."""
+        if visitor is None:
+            await self.close(code=NOT_SIGNED_IN)
+            return
+        try:
+            if not await self._join(visitor):
+                return
+            # Comes back through the layer: who is greeted really hears what is sent to the groups.
+            await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
+        except (RedisError, OSError) as error:
+            log.warning("a socket is sent away, Valkey does not answer: %s", error)
+            await self.close(code=TRY_AGAIN_LATER)
+            return
+        self._stay(visitor)
+
+    def _stay(self, visitor: Visitor) -> None:
+        self.visitor = visitor
+        if self.waiting is not None:
+            self.waiting.cancel()
+        self.waiting = asyncio.create_task(self._recheck(visitor))
+
+    async def _join(self, visitor: Visitor) -> bool:
         """Joins and leaves groups as the person's access now is; closes if there is none."""
-        groups = await _groups_of(self.scope)
-        for group in groups - self.joined:
+        groups = await visitor.groups()
+        new = groups - self.joined
+        for group in new:
             await self.channel_layer.group_add(group, self.channel_name)
+        if new:
+            await watching().begin(new)
+            self.joined |= new
         await self._leave(self.joined - groups)
-        self.joined = groups
         if not groups:
             await self.close(code=NOT_SIGNED_IN)
         return bool(groups)
 
     async def _leave(self, groups: set[str]) -> None:
+        self.joined = self.joined - groups
+        watching().end(groups)
         for group in groups:
             await self.channel_layer.group_discard(group, self.channel_name)
 
-    async def _recheck(self) -> None:
+    async def _await_token(self) -> None:
+        await asyncio.sleep(AUTH_WITHIN_S)
+        await self.close(code=NOT_SIGNED_IN)
+
+    async def _recheck(self, visitor: Visitor) -> None:
         while True:
-            await asyncio.sleep(RECHECK_S)
+            await asyncio.sleep(min(RECHECK_S, max(0, visitor.expires_in_s(timezone.now()))))
             try:
-                if not await self._join():
+                if not await self._join(visitor):
                     return
             except (RedisError, OSError) as error:
                 log.warning("access is asked again later, Valkey does not answer: %s", error)
@@ -135,6 +181,21 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             return None
 
 
+def _offered_token(subprotocols: Iterable[str]) -> str | None:
+    """The token offered beside SUBPROTOCOL; "" if that stands alone, None if it is not there."""
+    offered = list(subprotocols)
+    if SUBPROTOCOL not in offered:
+        return None
+    return next((one for one in offered if one != SUBPROTOCOL), "")
+
+
+def _token(content: Any) -> str | None:
+    if not isinstance(content, dict) or content.get("type") != "auth":
+        return None
+    token = content.get("token")
+    return token if isinstance(token, str) else None
+
+
 def _watched_ids(content: Any) -> frozenset[int] | None:
     if not isinstance(content, dict) or content.get("type") != "watch":
         return None
@@ -144,23 +205,6 @@ def _watched_ids(content: Any) -> frozenset[int] | None:
     if not all(type(one) is int and 0 < one < 2**31 for one in ids):
         return None
     return frozenset(ids)
-
-
-@database_sync_to_async
-def _groups_of(scope: Any) -> set[str]:
-    """The groups that the person of the socket may be in at this moment."""
-    user = User.objects.filter(pk=scope["user"].pk, is_active=True).first()
-    if user is None or not scope["session"].exists(scope["session"].session_key or ""):
-        return set()
-    access = access_of(user)
-    return {OPERATORS} if access.is_operator else set(map(tenant_group, access.roles))
-
-
-@database_sync_to_async
-def _latest(scope: Any, ids: frozenset[int]) -> list[dict[str, Any]]:
-    with access_scope(access_of(User.objects.get(pk=scope["user"].pk))):
-        statuses = DeviceStatus.objects.filter(device_id__in=ids)
-        return [change_as_json(status_as_change(status)) for status in statuses]
 
 
 def _now() -> str:

@@ -48,7 +48,7 @@ def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResp
     def health(request: HttpRequest) -> JsonResponse:
         parts = {
             "database": "ok" if _database_answers() else "away",
-            "valkey": "ok" if _valkey_answers() else "away",
+            "valkey": "ok" if valkey_answers() else "away",
         }
         if "away" in parts.values():
             return JsonResponse({"status": "failing", **parts}, status=503)
@@ -68,7 +68,7 @@ def api_status(request: HttpRequest) -> JsonResponse:
 
     503, "failing" and a "redis" that is "away" when nothing can be accepted.
     """
-    answers = _valkey_answers()
+    answers = valkey_answers()
     parts = {"api": "ok", "redis": "ok" if answers else "away"}
     body = {"status": "ok" if answers else "failing", "data": parts}
     return JsonResponse(body, status=200 if answers else 503)
@@ -102,7 +102,7 @@ def _database_answers() -> bool:
     return True
 
 
-def _valkey_answers() -> bool:
+def valkey_answers() -> bool:
     try:
         _valkey().ping()
     except RedisError:

@@ -1,15 +1,16 @@
-"""Publishes changes of latest status to the people who watch, about once a second a tenant.
+"""Publishes changes of latest status to the people who watch, about once a second.
 
-A commit may change thousands of devices and there are many commits a second, so the changes of a
-tenant are gathered: the first goes out at once, those that follow it go out together after
-LIVE_COALESCE_S. Delivery is at most once; a page that missed something asks again by itself.
+A commit may change thousands of devices and there are many commits a second, so changes are
+gathered: the first go out at once, those that follow go out together after LIVE_COALESCE_S. What
+nobody watches is thrown away unread: see monitoring.live_watching. Delivery is at most once; who
+missed something finds it in monitoring.live_replay, or asks again.
 """
 
 import asyncio
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,8 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from monitoring.live_replay import remember
+from monitoring.live_watching import groups_watched
 from telemetry.models import DeviceStatus
 from telemetry.statuses import StatusChange
 
@@ -26,6 +29,8 @@ OPERATORS = "live.operators"
 DEVICES_PER_MESSAGE = 500
 ATTEMPTS = 5
 RETRY_AFTER_S = 1.0
+
+Batches = Sequence[Sequence[StatusChange]]
 
 
 def tenant_group(tenant_id: int) -> str:
@@ -55,8 +60,8 @@ class Publisher:
     """
 
     def __init__(self) -> None:
-        self._gathered: dict[int, dict[int, StatusChange]] = {}
-        self._sending: set[int] = set()
+        self._gathered: list[Sequence[StatusChange]] = []
+        self._is_sending = False
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="live", daemon=True).start()
 
@@ -65,42 +70,68 @@ class Publisher:
         self._loop.call_soon_threadsafe(self._gather, changes)
 
     def _gather(self, changes: Sequence[StatusChange]) -> None:
-        for change in changes:
-            self._gathered.setdefault(change.tenant_id, {})[change.device_id] = change
-        for tenant_id in self._gathered.keys() - self._sending:
-            self._sending.add(tenant_id)
-            self._loop.create_task(self._send_until_quiet(tenant_id))
+        self._gathered.append(changes)
+        if not self._is_sending:
+            self._is_sending = True
+            self._sending = self._loop.create_task(self._send_until_quiet())
 
-    async def _send_until_quiet(self, tenant_id: int) -> None:
+    async def _send_until_quiet(self) -> None:
         try:
-            while changes := self._gathered.pop(tenant_id, None):
-                await _send_at_last(tenant_id, list(changes.values()))
+            while self._gathered:
+                batches, self._gathered = self._gathered, []
+                await _send_at_last(batches)
                 await asyncio.sleep(settings.LIVE_COALESCE_S)
         finally:
-            self._sending.discard(tenant_id)
+            self._is_sending = False
 
 
-async def _send_at_last(tenant_id: int, changes: Sequence[StatusChange]) -> None:
+async def _send_at_last(batches: Batches) -> None:
     """Sends, and tries again for a while if Valkey is just starting; then gives up in the log."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return await _send(tenant_id, changes)
+            return await _send(batches)
         except (RedisError, OSError) as error:
-            log.warning("live changes of tenant %d, attempt %d: %s", tenant_id, attempt, error)
+            log.warning("live changes, attempt %d: %s", attempt, error)
             await asyncio.sleep(RETRY_AFTER_S)
 
 
-async def _send(tenant_id: int, changes: Sequence[StatusChange]) -> None:
+async def _send(batches: Batches) -> None:
+    """Asked at each sending who watches, so that from a mark on nothing is missing."""
+    watched = await groups_watched()
+    messages = _messages(batches, watched) if watched else {}
+    if not messages:
+        return
     layer = get_channel_layer()
     assert layer is not None, "CHANNEL_LAYERS stands in settings"
-    for part in _parts(changes):
-        message = {"type": "devices.changed", "devices": [change_as_json(one) for one in part]}
-        for group in (tenant_group(tenant_id), OPERATORS):
+    ids = await remember(messages)
+    for group, parts in messages.items():
+        for message_id, devices in zip(ids[group], parts, strict=True):
+            message = {"type": "devices.changed", "id": message_id, "devices": devices}
             await layer.group_send(group, message)
 
 
-def _parts(changes: Sequence[StatusChange]) -> Iterator[list[StatusChange]]:
-    remaining = iter(changes)
+def _messages(batches: Batches, watched: set[str]) -> dict[str, list[list[dict[str, Any]]]]:
+    """What each watched group is to hear, in parts."""
+    messages: dict[str, list[list[dict[str, Any]]]] = {}
+    for tenant_id, changes in _latest(batches, watched).items():
+        parts = list(_parts(map(change_as_json, changes.values())))
+        for group in {tenant_group(tenant_id), OPERATORS} & watched:
+            messages.setdefault(group, []).extend(parts)
+    return messages
+
+
+def _latest(batches: Batches, watched: set[str]) -> Mapping[int, Mapping[int, StatusChange]]:
+    """The last change of each device, by the tenants that somebody watches."""
+    latest: dict[int, dict[int, StatusChange]] = {}
+    for change in (one for changes in batches for one in changes):
+        latest.setdefault(change.tenant_id, {})[change.device_id] = change
+    if OPERATORS in watched:
+        return latest
+    return {one: changes for one, changes in latest.items() if tenant_group(one) in watched}
+
+
+def _parts(devices: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    remaining = iter(devices)
     while part := list(islice(remaining, DEVICES_PER_MESSAGE)):
         yield part
 

@@ -8,7 +8,7 @@ from django.db.backends.utils import CursorWrapper
 
 from telemetry.sql.bulk import Target, insert_once, moment, number, text
 from telemetry.sql.devicestatus import SignOfLife
-from telemetry.sql.newest import newest
+from telemetry.sql.newest import backwards, newest
 
 BUCKET = timedelta(seconds=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,6 +58,29 @@ class IncomingHeartbeat(NamedTuple):
         )
 
 
+class StoredHeartbeat(NamedTuple):
+    """A heartbeat as it stands in the table; `vitals` is a JSON object as text, or None."""
+
+    bucket: datetime
+    time: datetime
+    received_at: datetime
+    battery_pct: float | None
+    rssi_dbm: float | None
+    uptime_s: float | None
+    version: str | None
+    address: str | None
+    vitals: str | None
+
+
+PAGE = """
+SELECT bucket, time, received_at, battery_pct, rssi_dbm, uptime_s, version, host(address),
+       vitals::text
+FROM telemetry_heartbeat
+WHERE device_id = %(device_id)s AND bucket >= %(start)s AND bucket < %(end)s
+ORDER BY bucket DESC LIMIT %(limit)s
+"""
+
+
 def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> list[int]:
     """Stores each heartbeat once a device and 10 s; returns the positions of the duplicates."""
     return insert_once(cursor, TARGET, [_line(heartbeat) for heartbeat in heartbeats])
@@ -79,6 +102,20 @@ def recent(
         return cursor.fetchall()
 
     return newest(read, until=until, limit=limit)
+
+
+def page(
+    cursor: CursorWrapper, *, device_id: int, start: datetime, end: datetime, limit: int
+) -> list[StoredHeartbeat]:
+    """The newest heartbeats of a device with buckets from `start` up to, and without, `end`."""
+    rows: list[StoredHeartbeat] = []
+    for begin, until in backwards(start, end):
+        left = limit - len(rows)
+        cursor.execute(PAGE, {"device_id": device_id, "start": begin, "end": until, "limit": left})
+        rows += [StoredHeartbeat(*row) for row in cursor.fetchall()]
+        if len(rows) == limit:
+            break
+    return rows
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:

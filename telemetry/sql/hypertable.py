@@ -1,9 +1,11 @@
-"""Facts about all hypertables: their chunk intervals and TimescaleDB's edition."""
+"""Facts about all hypertables: chunk intervals, chunks and sizes, and TimescaleDB's edition."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import connections
+from django.db.backends.utils import CursorWrapper
 
 from telemetry.fields import HypertableTimeField
 
@@ -21,3 +23,121 @@ def chunk_intervals_apply(*, using: str = "default", **kwargs: Any) -> None:
                         "SELECT set_chunk_time_interval(%s::regclass, %s::interval)",
                         [model._meta.db_table, field.interval],
                     )
+
+
+COMMUNITY = "timescale"
+
+EXTENSION = """
+SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
+       current_setting('timescaledb.license', true)
+"""
+HYPERTABLES = """
+SELECT h.hypertable_name, h.num_chunks, h.compression_enabled,
+       extract(epoch FROM d.time_interval)::bigint, coalesce(size.bytes, 0)::bigint,
+       coalesce(size.rows, 0)::bigint, size.oldest, size.newest
+FROM timescaledb_information.hypertables h
+JOIN timescaledb_information.dimensions d
+    ON d.hypertable_name = h.hypertable_name AND d.dimension_number = 1
+LEFT JOIN LATERAL (
+    SELECT sum(pg_total_relation_size(c.oid)) AS bytes, sum(greatest(0, c.reltuples)) AS rows,
+           min(i.range_start) AS oldest, max(i.range_end) AS newest
+    FROM timescaledb_information.chunks i
+    JOIN pg_namespace n ON n.nspname = i.chunk_schema
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = i.chunk_name
+    WHERE i.hypertable_name = h.hypertable_name
+) size ON true
+WHERE h.hypertable_schema = 'public'
+ORDER BY 1
+"""
+CHUNKS = """
+SELECT i.hypertable_name, i.chunk_name, i.range_start, i.range_end, i.is_compressed,
+       pg_total_relation_size(c.oid), greatest(0, c.reltuples)::bigint
+FROM timescaledb_information.chunks i
+JOIN pg_namespace n ON n.nspname = i.chunk_schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = i.chunk_name
+WHERE i.hypertable_schema = 'public'
+  AND (%(hypertable)s::text IS NULL OR i.hypertable_name = %(hypertable)s)
+ORDER BY i.range_start DESC, i.hypertable_name LIMIT %(limit)s
+"""
+COMPRESSION = """
+SELECT h.hypertable_name, s.total_chunks, s.number_compressed_chunks,
+       s.before_compression_total_bytes, s.after_compression_total_bytes
+FROM timescaledb_information.hypertables h
+CROSS JOIN LATERAL hypertable_compression_stats(format('public.%%I', h.hypertable_name)::regclass) s
+WHERE h.hypertable_schema = 'public'
+ORDER BY 1
+"""
+
+
+class Extension(NamedTuple):
+    """TimescaleDB as it is installed; `version` is None if it is not."""
+
+    version: str | None
+    license: str | None
+
+    @property
+    def edition(self) -> str:
+        """`community` has the columnstore, `apache` has not."""
+        return "community" if self.license == COMMUNITY else "apache"
+
+
+class Hypertable(NamedTuple):
+    """A hypertable, its indexes and chunks in bytes; `rows_estimate` is as of the last ANALYZE."""
+
+    name: str
+    chunks: int
+    compression_enabled: bool
+    chunk_interval_s: int
+    bytes: int
+    rows_estimate: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+class Chunk(NamedTuple):
+    hypertable: str
+    name: str
+    start: datetime
+    end: datetime
+    is_compressed: bool
+    bytes: int
+    rows_estimate: int
+
+
+class Compression(NamedTuple):
+    """How much the columnstore saves; None where nothing is compressed."""
+
+    hypertable: str
+    chunks: int
+    compressed_chunks: int
+    before_bytes: int | None
+    after_bytes: int | None
+
+    @property
+    def saved_pct(self) -> float | None:
+        if not self.before_bytes or self.after_bytes is None:
+            return None
+        return round(100 * (1 - self.after_bytes / self.before_bytes), 1)
+
+
+def extension(cursor: CursorWrapper) -> Extension:
+    cursor.execute(EXTENSION)
+    return Extension(*cursor.fetchone())
+
+
+def hypertables(cursor: CursorWrapper) -> list[Hypertable]:
+    """Every hypertable, by its name."""
+    cursor.execute(HYPERTABLES)
+    return [Hypertable(*row) for row in cursor.fetchall()]
+
+
+def chunks(cursor: CursorWrapper, *, hypertable: str | None, limit: int) -> list[Chunk]:
+    """The newest chunks, of one hypertable or of all."""
+    cursor.execute(CHUNKS, {"hypertable": hypertable, "limit": limit})
+    return [Chunk(*row) for row in cursor.fetchall()]
+
+
+def compression(cursor: CursorWrapper) -> list[Compression]:
+    """Of every hypertable. For the Community edition only."""
+    cursor.execute(COMPRESSION)
+    return [Compression(*row) for row in cursor.fetchall()]

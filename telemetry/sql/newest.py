@@ -5,7 +5,7 @@ conditions leave before it sorts. So the conditions name a window of time. A dev
 every ten minutes or more often fills it; of one that speaks less often all can be read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ Row = TypeVar("Row")
 
 WINDOW = timedelta(hours=4)
 FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+SPAN, WIDER = timedelta(hours=1), 4
 
 
 def newest(
@@ -25,3 +26,13 @@ def newest(
     """
     rows = read(until - WINDOW)
     return rows if len(rows) >= limit else read(FIRST)
+
+
+def backwards(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The time from `start` to `end` in parts for a page to read, the newest first, each longer
+    than the one before."""
+    span = SPAN
+    while end > start:
+        begin = max(start, end - span)
+        yield begin, end
+        end, span = begin, span * WIDER

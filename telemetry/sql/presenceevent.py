@@ -25,6 +25,13 @@ SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::integer[], %s::text[]
                      %s::text[])
 """
 
+PAGE = """
+SELECT time, previous_state, state, reason FROM telemetry_presenceevent
+WHERE device_id = %(device_id)s
+  AND (%(time)s::timestamptz IS NULL OR time <= %(time)s AND (time, state) < (%(time)s, %(state)s))
+ORDER BY time DESC, state DESC LIMIT %(limit)s
+"""
+
 
 def insert(cursor: CursorWrapper, transitions: Sequence[PresenceTransition]) -> None:
     """Writes the transitions, at least one."""
@@ -44,3 +51,22 @@ def timeline(
         [device_id, limit],
     )
     return cursor.fetchall()
+
+
+class StoredTransition(NamedTuple):
+    """A transition as it stands in the table."""
+
+    time: datetime
+    previous_state: str
+    state: str
+    reason: str
+
+
+def page(
+    cursor: CursorWrapper, *, device_id: int, before: tuple[datetime, str] | None, limit: int
+) -> list[StoredTransition]:
+    """A device's transitions, newest first, those before the one with this time and state if it
+    is given. Reads all of them: a device has few."""
+    time, state = before or (None, None)
+    cursor.execute(PAGE, {"device_id": device_id, "time": time, "state": state, "limit": limit})
+    return [StoredTransition(*row) for row in cursor.fetchall()]

@@ -1,0 +1,349 @@
+"""`/api/v1/monitoring/…` and `/api/v1/ops/pool_health`: how the installation is.
+
+Whether it is well is told to everybody who is signed in. The rest is for operators.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from devices.scoped_api import ScopedView
+from monitoring.database import Use, pool_figures, pool_use, server_read
+from monitoring.health import valkey_answers, worker_works
+from telemetry.sql import hypertable
+from telemetry.sql.hypertable import Extension
+
+MAX_CHUNKS = 1000
+# What operators may read of the settings: no addresses, no keys.
+SHOWN_SETTINGS = (
+    "DATABASE_POOL_SIZE",
+    "INGEST_SHARDS",
+    "INGEST_SHARD_MAX_BYTES",
+    "INGEST_DRAIN_BATCH",
+    "INGEST_DRAIN_RUN_S",
+    "INGEST_KEY_CACHE_S",
+    "INGEST_MAX_BODY_BYTES",
+    "PRESENCE_SWEEP_S",
+    "LIVE_COALESCE_S",
+    "LOG_LEVEL",
+)
+HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
+STATES = (HEALTHY, DEGRADED, UNHEALTHY)
+USES = ("ok", "warn", "critical")
+EDITIONS = ("community", "apache")
+
+
+class OperatorView(ScopedView):
+    """For operators. Each of their requests is recorded, as it is everywhere."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if not self.access.is_operator:
+            raise PermissionDenied("This is for operators of the installation.")
+
+
+class DatabaseHealthAnswer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=STATES)
+    version = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+    connections = serializers.IntegerField()
+    max_connections = serializers.IntegerField()
+    uptime_s = serializers.FloatField()
+
+
+class TimescaleHealthAnswer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=STATES)
+    extension_installed = serializers.BooleanField()
+    version = serializers.CharField(allow_null=True)
+    edition = serializers.ChoiceField(choices=EDITIONS)
+    hypertables = serializers.IntegerField()
+    chunks = serializers.IntegerField()
+
+
+class HealthAnswer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=STATES)
+    database = serializers.ChoiceField(choices=("ok",))
+    valkey = serializers.ChoiceField(choices=("ok", "away"))
+    worker = serializers.ChoiceField(
+        choices=("ok", "silent"), help_text="Silent: no sweep for a minute."
+    )
+    timescaledb = serializers.ChoiceField(choices=("ok", "missing"))
+
+
+class SystemHealthAnswer(HealthAnswer):
+    details = serializers.DictField(help_text="`database` and `timescaledb`, as under health/….")
+
+
+class HypertableAnswer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    chunks = serializers.IntegerField()
+    compression_enabled = serializers.BooleanField()
+    chunk_interval_s = serializers.IntegerField()
+    bytes = serializers.IntegerField()
+    rows_estimate = serializers.IntegerField(help_text="As of the last ANALYZE.")
+    oldest = serializers.DateTimeField(allow_null=True)
+    newest = serializers.DateTimeField(allow_null=True)
+
+
+class HypertablesAnswer(serializers.Serializer[Any]):
+    hypertables = HypertableAnswer(many=True)
+
+
+class ChunkAnswer(serializers.Serializer[Any]):
+    hypertable = serializers.CharField()
+    name = serializers.CharField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    is_compressed = serializers.BooleanField()
+    bytes = serializers.IntegerField()
+    rows_estimate = serializers.IntegerField()
+
+
+class ChunksAnswer(serializers.Serializer[Any]):
+    chunks = ChunkAnswer(many=True)
+
+
+class ChunksQuery(serializers.Serializer[Any]):
+    hypertable = serializers.CharField(required=False, max_length=63)
+    limit = serializers.IntegerField(default=100, min_value=1, max_value=MAX_CHUNKS)
+
+
+class CompressionRow(serializers.Serializer[Any]):
+    hypertable = serializers.CharField()
+    chunks = serializers.IntegerField()
+    compressed_chunks = serializers.IntegerField()
+    before_bytes = serializers.IntegerField(allow_null=True)
+    after_bytes = serializers.IntegerField(allow_null=True)
+    saved_pct = serializers.FloatField(allow_null=True)
+
+
+class CompressionAnswer(serializers.Serializer[Any]):
+    available = serializers.BooleanField()
+    edition = serializers.ChoiceField(choices=EDITIONS)
+    reason = serializers.CharField(allow_null=True, help_text="Why it is not available.")
+    hypertables = CompressionRow(many=True)
+
+
+class ConfigurationAnswer(serializers.Serializer[Any]):
+    edition = serializers.ChoiceField(choices=EDITIONS)
+    chunk_intervals = serializers.DictField(child=serializers.CharField())
+    settings = serializers.DictField()
+
+
+class UseAnswer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=USES)
+    in_use = serializers.IntegerField()
+    max = serializers.IntegerField()
+    utilization_pct = serializers.FloatField()
+
+
+class PoolUseAnswer(UseAnswer):
+    requests_waiting = serializers.IntegerField()
+
+
+class PoolHealthAnswer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=USES)
+    pool = PoolUseAnswer(allow_null=True, help_text="Of the process that answers; null: none.")
+    server = UseAnswer(help_text="All connections of the database server.")
+
+
+class HealthView(ScopedView):
+    @extend_schema(operation_id="health", request=None, tags=["monitoring"], responses=HealthAnswer)
+    def get(self, request: Request) -> Response:
+        """Whether all parts are well. (Load balancers ask `/health`, which needs no sign-in.)"""
+        return Response(_health(_extension()))
+
+
+class SystemHealthView(OperatorView):
+    """`/operator/system/health`, as a system before called it."""
+
+    @extend_schema(
+        operation_id="system_health",
+        request=None,
+        tags=["monitoring"],
+        responses=SystemHealthAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """Health with the figures of the database and TimescaleDB."""
+        details = {"database": _database_health(), "timescaledb": _timescale_health()}
+        return Response({**_health(_extension()), "details": details})
+
+
+class DatabaseHealthView(OperatorView):
+    @extend_schema(
+        operation_id="health_database",
+        request=None,
+        tags=["monitoring"],
+        responses=DatabaseHealthAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """The database server: its size, and how many connections of how many are in use."""
+        return Response(_database_health())
+
+
+class TimescaleHealthView(OperatorView):
+    @extend_schema(
+        operation_id="health_timescaledb",
+        request=None,
+        tags=["monitoring"],
+        responses=TimescaleHealthAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """TimescaleDB: its version and edition, and how much it holds."""
+        return Response(_timescale_health())
+
+
+class TimescaleStatusView(OperatorView):
+    @extend_schema(
+        operation_id="status_timescaledb",
+        request=None,
+        tags=["monitoring"],
+        responses=TimescaleHealthAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """The same as health/timescaledb, by the name that a system before gave it."""
+        return Response(_timescale_health())
+
+
+class HypertablesView(OperatorView):
+    @extend_schema(
+        operation_id="metrics_hypertables",
+        request=None,
+        tags=["monitoring"],
+        responses=HypertablesAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """Every hypertable: its chunks, size and time."""
+        with connection.cursor() as cursor:
+            rows = hypertable.hypertables(cursor)
+        return Response({"hypertables": [one._asdict() for one in rows]})
+
+
+class ChunksView(OperatorView):
+    @extend_schema(
+        operation_id="metrics_chunks",
+        request=None,
+        tags=["monitoring"],
+        parameters=[ChunksQuery],
+        responses=ChunksAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """The newest chunks, of one hypertable or of all."""
+        query = ChunksQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        given = query.validated_data
+        with connection.cursor() as cursor:
+            rows = hypertable.chunks(
+                cursor, hypertable=given.get("hypertable"), limit=given["limit"]
+            )
+        return Response({"chunks": [one._asdict() for one in rows]})
+
+
+class CompressionView(OperatorView):
+    @extend_schema(
+        operation_id="metrics_compression",
+        request=None,
+        tags=["monitoring"],
+        responses=CompressionAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """What the columnstore saves, where the edition has one."""
+        edition = _extension().edition
+        if edition != "community":
+            reason = "TimescaleDB's Apache edition has no columnstore; nothing is compressed."
+            answer = {"available": False, "reason": reason, "hypertables": []}
+        else:
+            with connection.cursor() as cursor:
+                rows = hypertable.compression(cursor)
+            shown = [{**one._asdict(), "saved_pct": one.saved_pct} for one in rows]
+            answer = {"available": True, "reason": None, "hypertables": shown}
+        return Response({"edition": edition, **answer})
+
+
+class ConfigurationView(OperatorView):
+    @extend_schema(
+        operation_id="configuration",
+        request=None,
+        tags=["monitoring"],
+        responses=ConfigurationAnswer,
+    )
+    def get(self, request: Request) -> Response:
+        """The settings in force that are no secrets."""
+        return Response(
+            {
+                "edition": _extension().edition,
+                "chunk_intervals": settings.CHUNK_INTERVALS,
+                "settings": {name: getattr(settings, name) for name in SHOWN_SETTINGS},
+            }
+        )
+
+
+class PoolHealthView(OperatorView):
+    @extend_schema(
+        operation_id="pool_health", request=None, tags=["monitoring"], responses=PoolHealthAnswer
+    )
+    def get(self, request: Request) -> Response:
+        """How many database connections are in use: warn above 80 %, critical above 95 %."""
+        with connection.cursor() as cursor:
+            server = server_read(cursor)
+        server_use = Use(server.connections, server.max_connections)
+        uses, pool, figures = [server_use], None, pool_figures()
+        if figures is not None:
+            use = pool_use(figures)
+            uses.append(use)
+            pool = {**_shown(use), "requests_waiting": figures["requests_waiting"]}
+        worst = max(uses, key=lambda one: one.pct)
+        return Response({"status": worst.status, "pool": pool, "server": _shown(server_use)})
+
+
+def _extension() -> Extension:
+    with connection.cursor() as cursor:
+        return hypertable.extension(cursor)
+
+
+def _health(extension: Extension) -> dict[str, str]:
+    parts = {
+        "database": "ok",
+        "valkey": "ok" if valkey_answers() else "away",
+        "worker": "ok" if worker_works() else "silent",
+        "timescaledb": "ok" if extension.version else "missing",
+    }
+    if {"away", "missing"} & set(parts.values()):
+        return {"status": UNHEALTHY, **parts}
+    return {"status": DEGRADED if "silent" in parts.values() else HEALTHY, **parts}
+
+
+def _database_health() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        server = server_read(cursor)
+    use = Use(server.connections, server.max_connections)
+    return {"status": HEALTHY if use.status == "ok" else DEGRADED, **server._asdict()}
+
+
+def _timescale_health() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        extension = hypertable.extension(cursor)
+        tables = hypertable.hypertables(cursor) if extension.version else []
+    return {
+        "status": HEALTHY if tables else UNHEALTHY,
+        "extension_installed": extension.version is not None,
+        "version": extension.version,
+        "edition": extension.edition,
+        "hypertables": len(tables),
+        "chunks": sum(one.chunks for one in tables),
+    }
+
+
+def _shown(use: Use) -> dict[str, Any]:
+    return {
+        "status": use.status,
+        "in_use": use.in_use,
+        "max": use.most,
+        "utilization_pct": use.pct,
+    }

@@ -1,0 +1,60 @@
+"""The database server and this process's connections to it, in figures."""
+
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+# Above so much of the connections in use, in per cent.
+WARN_PCT, CRITICAL_PCT = 80, 95
+
+# pg_stat_database counts everybody's connections for everybody; pg_stat_activity does not.
+SERVER = """
+SELECT current_setting('server_version'), pg_database_size(current_database()),
+       (SELECT sum(numbackends)::int FROM pg_stat_database),
+       current_setting('max_connections')::int,
+       extract(epoch FROM now() - pg_postmaster_start_time())
+"""
+
+
+class Server(NamedTuple):
+    version: str
+    size_bytes: int
+    connections: int
+    max_connections: int
+    uptime_s: float
+
+
+class Use(NamedTuple):
+    """How many connections of how many are in use."""
+
+    in_use: int
+    most: int
+
+    @property
+    def pct(self) -> float:
+        return round(100 * self.in_use / self.most, 1) if self.most else 0.0
+
+    @property
+    def status(self) -> str:
+        """`ok`, `warn` or `critical`."""
+        if self.pct > CRITICAL_PCT:
+            return "critical"
+        return "warn" if self.pct > WARN_PCT else "ok"
+
+
+def server_read(cursor: CursorWrapper) -> Server:
+    cursor.execute(SERVER)
+    version, size_bytes, connections, most, uptime_s = cursor.fetchone()
+    return Server(version, size_bytes, connections, most, float(uptime_s))
+
+
+def pool_figures() -> dict[str, Any] | None:
+    """This process's pool, by the names of psycopg's statistics; None if it has none."""
+    pool: Any = getattr(connection, "pool", None)
+    return None if pool is None else dict(pool.get_stats())
+
+
+def pool_use(figures: dict[str, Any]) -> Use:
+    in_use = figures["pool_size"] - figures["pool_available"]
+    return Use(in_use, figures["pool_max"])

@@ -1,0 +1,98 @@
+"""Who listens: somebody with a session or with a token, and what that person may hear now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.base import SessionBase
+from django.utils import timezone
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.tokens import Token
+
+from devices.scope import access_scope
+from devices.tenancy import Access, access_of
+from monitoring.live import OPERATORS, change_as_json, status_as_change, tenant_group
+from telemetry.models import DeviceStatus
+
+NOBODY = Access(False, {})
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody who has shown who they are, by a session or by a token.
+
+    What they may hear is asked anew each time: a session ends, a token runs out, a membership is
+    taken away, a person locked out.
+    """
+
+    user_id: int
+    session: SessionBase | None = None
+    token: Token | None = None
+
+    def expires_in_s(self, ts: datetime) -> float:
+        """For how long the token is good; endless for a session."""
+        if self.token is None:
+            return float("inf")
+        return (datetime.fromtimestamp(self.token["exp"], UTC) - ts).total_seconds()
+
+    @database_sync_to_async
+    def groups(self) -> set[str]:
+        """The groups that the person may be in at this moment; none for who may not listen."""
+        access = self._access()
+        return {OPERATORS} if access.is_operator else set(map(tenant_group, access.roles))
+
+    @database_sync_to_async
+    def latest(self, ids: frozenset[int]) -> list[dict[str, Any]]:
+        """Those of these devices that the person may see."""
+        with access_scope(self._access()):
+            statuses = DeviceStatus.objects.filter(device_id__in=ids)
+            return [change_as_json(status_as_change(status)) for status in statuses]
+
+    @database_sync_to_async
+    def devices_after(self, device_id: int, limit: int) -> Sequence[dict[str, Any]]:
+        """The next devices that the person may see, in the order of our ids."""
+        with access_scope(self._access()):
+            statuses = DeviceStatus.objects.filter(device_id__gt=device_id)
+            page = statuses.order_by("device_id")[:limit]
+            return [change_as_json(status_as_change(status)) for status in page]
+
+    def _access(self) -> Access:
+        user = self._user()
+        return NOBODY if user is None else access_of(user)
+
+    def _user(self) -> User | None:
+        if self.token is not None:
+            is_over = self.expires_in_s(timezone.now()) <= 0
+            return None if is_over else _user_of(self.token)
+        session = self.session
+        if session is None or not session.exists(session.session_key or ""):
+            return None
+        return User.objects.filter(pk=self.user_id, is_active=True).first()
+
+
+def visitor_of_session(user: Any, session: SessionBase) -> Visitor | None:
+    """Whoever is signed in with the session; None if nobody is."""
+    return Visitor(user.pk, session=session) if user.is_authenticated else None
+
+
+@database_sync_to_async
+def visitor_of_token(raw: str) -> Visitor | None:
+    """Whose access token it is; None if it is none, or not good any more."""
+    try:
+        token = JWTAuthentication().get_validated_token(raw.encode())
+    except AuthenticationFailed:
+        return None
+    user = _user_of(token)
+    return Visitor(user.pk, token=token) if user else None
+
+
+def _user_of(token: Token) -> User | None:
+    try:
+        user = JWTAuthentication().get_user(token)
+    except AuthenticationFailed:
+        return None
+    return user if isinstance(user, User) else None

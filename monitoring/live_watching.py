@@ -1,0 +1,119 @@
+"""Who watches what: so that nobody makes messages that nobody hears.
+
+Valkey knows the groups that somebody listens to, by when the mark runs out, and since when they
+are listened to without a gap. Listeners renew their marks while they listen; a mark outlives its
+last listener by a while, so that one who comes back in that time has missed nothing.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+WATCHED, SINCE = "live:watched", "live:since"
+MARK_LIFE_S = 75
+RENEW_S = 5
+
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+MARK = f"""
+{NOW}
+local answer = {{now}}
+for i = 2, #ARGV do
+    local runs_out = redis.call('ZSCORE', KEYS[1], ARGV[i])
+    if not runs_out or tonumber(runs_out) <= now then
+        redis.call('HSET', KEYS[2], ARGV[i], string.format('%d', now))
+    end
+    redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i])
+    answer[i] = tonumber(redis.call('HGET', KEYS[2], ARGV[i]))
+end
+return answer
+"""
+MARKED = f"""
+{NOW}
+for _, group in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+    redis.call('ZREM', KEYS[1], group)
+    redis.call('HDEL', KEYS[2], group)
+end
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+
+
+class Marks(NamedTuple):
+    """Valkey's time, and since when each group is listened to without a gap; both in ms."""
+
+    now_ms: int
+    since_ms: Mapping[str, int]
+
+
+class Watching:
+    """The listeners of this event loop: their groups stay marked as long as there are any."""
+
+    def __init__(self) -> None:
+        self._listeners: Counter[str] = Counter()
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def begin(self, groups: Collection[str]) -> Marks:
+        """Somebody listens to these groups too: from now on messages are made for them."""
+        marks = await _mark(groups)
+        self._listeners.update(groups)
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew())
+        return marks
+
+    def end(self, groups: Collection[str]) -> None:
+        """The listener has left."""
+        self._listeners.subtract(groups)
+        self._listeners += Counter()  # without those at 0
+
+    async def _renew(self) -> None:
+        while self._listeners:
+            await asyncio.sleep(RENEW_S)
+            try:
+                await _mark(set(self._listeners))
+            except (RedisError, OSError) as error:
+                log.warning("who listens is told later, Valkey does not answer: %s", error)
+
+
+def watching() -> Watching:
+    """That of the running event loop."""
+    return _watching.setdefault(asyncio.get_running_loop(), Watching())
+
+
+async def groups_watched() -> set[str]:
+    """The groups for which messages are to be made at this moment."""
+    found = await cast(Any, valkey().eval(MARKED, 2, WATCHED, SINCE))
+    return {group.decode() for group in found}
+
+
+def valkey() -> Redis:
+    """The client of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        # Whoever asks tries again; the client's own patience would come on top.
+        retry = Retry(NoBackoff(), 0)
+        _clients[loop] = Redis.from_url(settings.VALKEY_URL, retry=retry, socket_timeout=5)
+    return _clients[loop]
+
+
+async def _mark(groups: Collection[str]) -> Marks:
+    names = sorted(groups)
+    life_ms = str(MARK_LIFE_S * 1000)
+    answer = await cast(Any, valkey().eval(MARK, 2, WATCHED, SINCE, life_ms, *names))
+    return Marks(answer[0], dict(zip(names, answer[1:], strict=True)))
+
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
+_watching: WeakKeyDictionary[asyncio.AbstractEventLoop, Watching] = WeakKeyDictionary()

@@ -1,0 +1,82 @@
+"""`/api/v1/devices/<device_id>/heartbeats`: the signs of life of a device."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from devices.api.lookup import device_in_path
+from devices.models import Device
+from devices.scoped_api import ScopedView
+from telemetry.api.asking import PageQuery, asked
+from telemetry.api.pages import page_response, past_open, past_seal
+from telemetry.api.patience import patient_cursor
+from telemetry.sql import heartbeat
+from telemetry.sql.heartbeat import StoredHeartbeat
+
+
+class HeartbeatSerializer(serializers.Serializer[Any]):
+    time = serializers.DateTimeField(help_text="The device's clock.")
+    received_at = serializers.DateTimeField()
+    battery_pct = serializers.FloatField(allow_null=True)
+    rssi_dbm = serializers.FloatField(allow_null=True)
+    uptime_s = serializers.FloatField(allow_null=True)
+    version = serializers.CharField(allow_null=True)
+    address = serializers.IPAddressField(allow_null=True)
+    vitals = serializers.DictField(allow_null=True, help_text="Further vitals.")
+
+
+class HeartbeatsPage(serializers.Serializer[Any]):
+    tenant = serializers.CharField()
+    device_id = serializers.CharField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    results = HeartbeatSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class HeartbeatsView(ScopedView):
+    problems = (409,)
+
+    @extend_schema(
+        operation_id="device_heartbeats",
+        tags=["telemetry"],
+        request=None,
+        parameters=[PageQuery],
+        responses=HeartbeatsPage,
+    )
+    def get(self, request: Request, device_id: str) -> HttpResponse:
+        """The heartbeats of a period by the device's clock, to 10 s, newest first."""
+        given = asked(PageQuery, request)
+        device = device_in_path(self, Device.objects.select_related("tenant"))
+        about, span, limit = f"heartbeats:{device.pk}", given["span"], given["limit"]
+        until = span.end
+        if "cursor" in given:
+            span, (bucket,) = past_open(given["cursor"], about=about)
+            until = datetime.fromisoformat(bucket)
+        with patient_cursor() as cursor:
+            rows = heartbeat.page(
+                cursor, device_id=device.pk, start=span.start, end=until, limit=limit + 1
+            )
+        following = None
+        if len(rows) > limit:
+            following = past_seal(span, [rows[limit - 1].bucket.isoformat()], about=about)
+        return page_response(
+            [_object(one) for one in rows[:limit]],
+            request=request,
+            cursor=following,
+            tenant=device.tenant.slug,
+            device_id=device.device_id,
+            start=span.start,
+            end=span.end,
+        )
+
+
+def _object(one: StoredHeartbeat) -> dict[str, Any]:
+    row = one._asdict()
+    del row["bucket"]
+    return {**row, "vitals": None if one.vitals is None else msgspec.Raw(one.vitals.encode())}

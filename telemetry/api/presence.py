@@ -1,0 +1,94 @@
+"""`/api/v1/devices/<device_id>/presence`: when a device was in which state, and why."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from devices.api.cursors import cursor_open, cursor_seal
+from devices.api.lookup import device_in_path
+from devices.models import Device
+from devices.scoped_api import ScopedView
+from telemetry.api.asking import DEFAULT_LIMIT, MAX_LIMIT
+from telemetry.api.pages import page_response
+from telemetry.models import PresenceState
+from telemetry.sql import presenceevent
+from telemetry.sql.presenceevent import StoredTransition
+
+
+class PresenceQuery(serializers.Serializer[Any]):
+    limit = serializers.IntegerField(default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
+    cursor = serializers.CharField(required=False, max_length=1000, help_text="As found in `next`.")
+
+
+class TransitionSerializer(serializers.Serializer[Any]):
+    time = serializers.DateTimeField()
+    previous_state = serializers.ChoiceField(choices=PresenceState.choices)
+    state = serializers.ChoiceField(choices=PresenceState.choices)
+    reason = serializers.CharField(help_text="In words.")
+    lasted_s = serializers.FloatField(
+        allow_null=True, help_text="How long it was in this state; null if it is in it now."
+    )
+
+
+class PresencePage(serializers.Serializer[Any]):
+    tenant = serializers.CharField()
+    device_id = serializers.CharField()
+    results = TransitionSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class PresenceView(ScopedView):
+    problems = (409,)
+
+    @extend_schema(
+        operation_id="device_presence",
+        tags=["telemetry"],
+        request=None,
+        parameters=[PresenceQuery],
+        responses=PresencePage,
+    )
+    def get(self, request: Request, device_id: str) -> HttpResponse:
+        """The device's transitions from state to state, newest first."""
+        query = PresenceQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        limit = query.validated_data["limit"]
+        device = device_in_path(self, Device.objects.select_related("tenant"))
+        about = f"presence:{device.pk}"
+        ended, before = _after(query.validated_data.get("cursor"), about=about)
+        with connection.cursor() as cursor:
+            rows = presenceevent.page(cursor, device_id=device.pk, before=before, limit=limit + 1)
+        following = None
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            following = cursor_seal([last.time.isoformat(), last.state], about=about)
+        return page_response(
+            _lasting(rows[:limit], ended),
+            request=request,
+            cursor=following,
+            tenant=device.tenant.slug,
+            device_id=device.device_id,
+        )
+
+
+def _after(
+    cursor: str | None, *, about: str
+) -> tuple[datetime | None, tuple[datetime, str] | None]:
+    """When the state of the page's first row ended, and the row before it."""
+    if cursor is None:
+        return None, None
+    time, state = cursor_open(cursor, about=about)
+    moment = datetime.fromisoformat(time)
+    return moment, (moment, state)
+
+
+def _lasting(rows: list[StoredTransition], ended: datetime | None) -> list[dict[str, Any]]:
+    ends = [ended, *(one.time for one in rows)]
+    return [
+        {**row._asdict(), "lasted_s": (end - row.time).total_seconds() if end else None}
+        for row, end in zip(rows, ends, strict=False)
+    ]

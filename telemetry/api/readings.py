@@ -1,0 +1,247 @@
+"""`/api/v1/devices/<device_id>/readings`: what a device measured.
+
+Page by page, as figures of buckets of time, or all of a period as a file.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+
+from devices.api.lookup import device_in_path
+from devices.models import Device
+from devices.scoped_api import ScopedView
+from telemetry.api.asking import MAX_VALUES, ReadingsQuery, Span, asked, too_many_values
+from telemetry.api.exports import export_response
+from telemetry.api.formats import (
+    BUCKET_COLUMNS,
+    READING_COLUMNS,
+    bucket_cells,
+    bucket_object,
+    csv_parts,
+    ndjson,
+    reading_cells,
+    reading_object,
+)
+from telemetry.api.pages import json_response, page_response, past_open, past_seal
+from telemetry.api.patience import patient_cursor
+from telemetry.sql import reading_history
+from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
+
+ROWS_AT_ONCE = 1000
+MAX_COLUMNS = 200
+
+
+class FileRenderer(BaseRenderer):
+    """Stands for a kind of file that can be asked for; the view makes the file."""
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        """Problems are no files, and have been rendered."""
+        raise NotImplementedError
+
+
+class CsvFile(FileRenderer):
+    media_type = "text/csv"
+    format = "csv"
+
+
+class NdjsonFile(FileRenderer):
+    media_type = "application/x-ndjson"
+    format = "ndjson"
+
+
+class FormatOrAccept(DefaultContentNegotiation):
+    """`?format=` is heard before `Accept`."""
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        wanted = request.query_params.get("format")
+        for renderer in renderers:
+            if renderer.format == wanted:
+                return renderer, renderer.media_type
+        return super().select_renderer(request, renderers, format_suffix)
+
+
+class ReadingSerializer(serializers.Serializer[Any]):
+    time = serializers.DateTimeField(help_text="The device's clock.")
+    received_at = serializers.DateTimeField()
+    msg_type = serializers.CharField()
+    seq = serializers.IntegerField(allow_null=True)
+    site = serializers.CharField(allow_null=True)
+    metrics = serializers.DictField(help_text="Name to number, text or boolean.")
+
+
+class ReadingsPage(serializers.Serializer[Any]):
+    tenant = serializers.CharField()
+    device_id = serializers.CharField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    results = ReadingSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class BucketSerializer(serializers.Serializer[Any]):
+    time = serializers.DateTimeField(help_text="When the bucket begins.")
+    metric = serializers.CharField()
+    count = serializers.IntegerField()
+    avg = serializers.FloatField(allow_null=True)
+    min = serializers.FloatField(allow_null=True)
+    max = serializers.FloatField(allow_null=True)
+
+
+class ReadingsBuckets(serializers.Serializer[Any]):
+    tenant = serializers.CharField()
+    device_id = serializers.CharField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    bucket_s = serializers.IntegerField()
+    results = BucketSerializer(many=True, help_text="By metric and time.")
+
+
+ANSWERS = {
+    (200, "application/json"): PolymorphicProxySerializer(
+        component_name="Readings",
+        serializers=[ReadingsPage, ReadingsBuckets],
+        resource_type_field_name=None,
+    ),
+    (200, "text/csv"): OpenApiTypes.STR,
+    (200, "application/x-ndjson"): OpenApiTypes.STR,
+}
+
+
+class ReadingsView(ScopedView):
+    renderer_classes = (JSONRenderer, CsvFile, NdjsonFile)
+    content_negotiation_class = FormatOrAccept
+    problems = (409,)
+
+    @extend_schema(
+        operation_id="device_readings",
+        tags=["telemetry"],
+        request=None,
+        parameters=[ReadingsQuery],
+        responses=ANSWERS,
+    )
+    def get(self, request: Request, device_id: str) -> HttpResponseBase:
+        """What the device measured: pages newest first, figures of buckets, or a file.
+
+        A file holds all of the period, oldest first. In CSV, text that a spreadsheet would take
+        for a formula has a `'` before it.
+        """
+        given = asked(ReadingsQuery, request)
+        device = device_in_path(self, Device.objects.select_related("tenant"))
+        span: Span = given["span"]
+        window = Window(device.pk, span.start, span.end, given.get("metric"))
+        kind = given.get("format") or request.accepted_renderer.format
+        if "bucket" in given:
+            found = _buckets(window, given)
+            return self._bucket_file(device, window, found, kind) or json_response(
+                {
+                    **_about(device, window),
+                    "bucket_s": int(given["bucket"].total_seconds()),
+                    "results": [bucket_object(one) for one in found],
+                }
+            )
+        if kind == "json":
+            return self._page(device, window, given)
+        return self._file(device, window, kind)
+
+    def _page(self, device: Device, window: Window, given: dict[str, Any]) -> HttpResponseBase:
+        about = f"readings:{device.pk}:{given.get('metric')}"
+        last = None
+        if "cursor" in given:
+            span, (time, msg_type) = past_open(given["cursor"], about=about)
+            window = window._replace(start=span.start, end=span.end)
+            last = Last(datetime.fromisoformat(time), msg_type)
+        limit = given["limit"]
+        with patient_cursor() as cursor:
+            rows = reading_history.page(cursor, window, limit=limit + 1, after=last)
+        following = None
+        if len(rows) > limit:
+            key = [rows[limit - 1].time.isoformat(), rows[limit - 1].msg_type]
+            following = past_seal(Span(window.start, window.end), key, about=about)
+        return page_response(
+            [reading_object(one) for one in rows[:limit]],
+            request=self.request,
+            cursor=following,
+            **_about(device, window),
+        )
+
+    def _file(self, device: Device, window: Window, kind: str) -> HttpResponseBase:
+        make = _csv_file(window) if kind == "csv" else _ndjson_file(window)
+        return self._export(lambda: make, device, window, kind)
+
+    def _bucket_file(
+        self, device: Device, window: Window, found: list[Bucket], kind: str
+    ) -> HttpResponseBase | None:
+        """The figures as a file; None if none is asked for."""
+        if kind == "json":
+            return None
+        if kind == "csv":
+            parts = csv_parts(BUCKET_COLUMNS, [map(bucket_cells, found)])
+        else:
+            parts = iter([ndjson(map(bucket_object, found))])
+        return self._export(lambda: parts, device, window, kind)
+
+    def _export(self, make: Any, device: Device, window: Window, kind: str) -> HttpResponseBase:
+        times = "-".join(f"{one:%Y%m%dT%H%M%SZ}" for one in (window.start, window.end))
+        media_types = {one.format: one.media_type for one in (CsvFile, NdjsonFile)}
+        return export_response(
+            make,
+            request=self.request,
+            access=self.access,
+            name=f"readings-{device.device_id}-{times}.{kind}",
+            content_type=f"{media_types[kind]}; charset=utf-8",
+        )
+
+
+def _about(device: Device, window: Window) -> dict[str, Any]:
+    return {
+        "tenant": device.tenant.slug,
+        "device_id": device.device_id,
+        "start": window.start,
+        "end": window.end,
+    }
+
+
+def _buckets(window: Window, given: dict[str, Any]) -> list[Bucket]:
+    """Raises ValidationError if there are more values than an answer may have."""
+    with patient_cursor() as cursor:
+        found = reading_history.buckets(
+            cursor, window, bucket=given["bucket"], fill=given["fill"], limit=MAX_VALUES + 1
+        )
+    if len(found) > MAX_VALUES:
+        raise ValidationError({"bucket": too_many_values()})
+    return found
+
+
+def _csv_file(window: Window) -> Iterator[bytes]:
+    """A column for each metric. Raises ValidationError if they are too many for that."""
+    names = window.names
+    if names is None:
+        with patient_cursor() as cursor:
+            names = reading_history.names(cursor, window, limit=MAX_COLUMNS + 1)
+        if len(names) > MAX_COLUMNS:
+            words = f"There are more than {MAX_COLUMNS} metrics here; name those you want."
+            raise ValidationError({"metric": words})
+    return csv_parts(
+        [*READING_COLUMNS, *names],
+        ([reading_cells(one, names) for one in rows] for rows in _whole(window)),
+    )
+
+
+def _ndjson_file(window: Window) -> Iterator[bytes]:
+    return (ndjson(map(reading_object, rows)) for rows in _whole(window))
+
+
+def _whole(window: Window) -> Iterator[list[StoredReading]]:
+    """Read by a cursor of the server's, so that this process holds a few rows at a time."""
+    with connection.chunked_cursor() as cursor:
+        yield from reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)

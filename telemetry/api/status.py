@@ -1,0 +1,69 @@
+"""`/api/v1/devices/<device_id>/status`: the latest of a device, and why it is in its state."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework import serializers
+
+from devices.api.lookup import device_in_path
+from devices.api.viewset import TenantViewSet
+from devices.models import Device
+from telemetry.models import DeviceStatus, PresenceState
+
+
+class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
+    tenant = serializers.CharField(source="tenant.slug", read_only=True)
+    device_id = serializers.CharField(source="device.device_id", read_only=True)
+    state = serializers.ChoiceField(choices=PresenceState.choices, read_only=True)
+    since = serializers.DateTimeField(
+        source="state_since", read_only=True, help_text="Since when it is in its state."
+    )
+    reason = serializers.CharField(read_only=True, help_text="Why it is, in words.")
+    last_time = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="The device's clock when it was seen last."
+    )
+    clock_skew_s = serializers.FloatField(
+        read_only=True, allow_null=True, help_text="The device's clock minus ours."
+    )
+    vitals = serializers.DictField(read_only=True, allow_null=True, help_text="Further vitals.")
+    metrics = serializers.DictField(
+        read_only=True, allow_null=True, help_text="Of the latest reading."
+    )
+
+    class Meta:
+        model = DeviceStatus
+        fields = (
+            "tenant",
+            "device_id",
+            "state",
+            "since",
+            "reason",
+            "interval_s",
+            "grace_s",
+            "last_seen",
+            "last_time",
+            "clock_skew_s",
+            "battery_pct",
+            "rssi_dbm",
+            "uptime_s",
+            "version",
+            "address",
+            "vitals",
+            "last_reading_at",
+            "metrics",
+        )
+        read_only_fields = fields
+
+
+class StatusViewSet(TenantViewSet):
+    """The latest status of a device: state and reason, vitals, metrics, and its clock."""
+
+    serializer_class = StatusSerializer
+    problems = {"retrieve": (409,)}
+
+    def get_queryset(self) -> QuerySet[DeviceStatus]:
+        return DeviceStatus.objects.all()
+
+    def named(self, queryset: QuerySet[Any]) -> DeviceStatus:
+        device = device_in_path(self, Device.objects.select_related("tenant", "status"))
+        return device.status

@@ -1,0 +1,156 @@
+"""SQL that reads telemetry_reading: pages, averages of buckets of time, and whole windows.
+
+Names of metrics are values like any other, and bound. What is averaged are numbers only, as
+PostgreSQL's `numeric`, in which no sum of a device's numbers overflows.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from django.db.backends.utils import CursorWrapper
+
+from telemetry.sql.newest import backwards
+
+COLUMNS = """
+time, received_at, msg_type, seq, site,
+CASE WHEN %(names)s::text[] IS NULL THEN metrics::text
+     ELSE (SELECT jsonb_object_agg(key, value)::text FROM jsonb_each(metrics)
+           WHERE key = ANY (%(names)s))
+END
+"""
+IN_WINDOW = """
+device_id = %(device_id)s AND time >= %(start)s AND time < %(end)s
+AND (%(names)s::text[] IS NULL OR metrics ?| %(names)s)
+"""
+
+PAGE = f"""
+SELECT {COLUMNS} FROM telemetry_reading
+WHERE {IN_WINDOW} ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
+"""
+# The comparison of the time alone is one that a view lets through to the index.
+PAGE_AFTER = f"""
+SELECT {COLUMNS} FROM telemetry_reading
+WHERE {IN_WINDOW} AND time <= %(last_time)s
+  AND (time, msg_type) < (%(last_time)s, %(last_type)s)
+ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
+"""
+WHOLE = f"""
+SELECT {COLUMNS} FROM telemetry_reading WHERE {IN_WINDOW} ORDER BY time, msg_type
+"""
+NAMES = f"""
+SELECT DISTINCT jsonb_object_keys(metrics) FROM telemetry_reading
+WHERE {IN_WINDOW} ORDER BY 1 LIMIT %(limit)s
+"""
+
+FOUND = f"""
+WITH found AS (
+    SELECT m.key AS name, time_bucket(%(bucket)s, time) AS bucket, count(*) AS count,
+           avg(m.value::numeric) AS avg, min(m.value::numeric) AS min, max(m.value::numeric) AS max
+    FROM telemetry_reading CROSS JOIN LATERAL jsonb_each(metrics) m
+    WHERE {IN_WINDOW} AND (%(names)s::text[] IS NULL OR m.key = ANY (%(names)s))
+      AND jsonb_typeof(m.value) = 'number'
+    GROUP BY 1, 2
+)
+"""
+BUCKETS = f"""
+{FOUND}
+SELECT name, bucket, count, avg, min, max FROM found ORDER BY name, bucket LIMIT %(limit)s
+"""
+BUCKETS_FILLED = f"""
+{FOUND}
+SELECT n.name, g.bucket, coalesce(f.count, 0), f.avg, f.min, f.max
+FROM (SELECT DISTINCT name FROM found UNION SELECT unnest(%(names)s::text[])) n
+CROSS JOIN generate_series(
+    time_bucket(%(bucket)s, %(start)s::timestamptz), %(end)s - interval '1 us', %(bucket)s
+) AS g (bucket)
+LEFT JOIN found f ON f.name = n.name AND f.bucket = g.bucket
+ORDER BY n.name, g.bucket LIMIT %(limit)s
+"""
+
+
+class Window(NamedTuple):
+    """The readings of a device from `start` up to, and without, `end`; with `names`, those that
+    have one of these metrics, and of them only these."""
+
+    device_id: int
+    start: datetime
+    end: datetime
+    names: Sequence[str] | None = None
+
+    def bound(self, **others: Any) -> dict[str, Any]:
+        names = None if self.names is None else list(self.names)
+        return {**self._asdict(), "names": names, **others}
+
+
+class StoredReading(NamedTuple):
+    """`metrics` is a JSON object as text."""
+
+    time: datetime
+    received_at: datetime
+    msg_type: str
+    seq: int | None
+    site: str | None
+    metrics: str
+
+
+class Bucket(NamedTuple):
+    """What the numbers of a metric were from `time` on; None where there were none."""
+
+    name: str
+    time: datetime
+    numbers: int
+    avg: Decimal | None
+    min: Decimal | None
+    max: Decimal | None
+
+
+class Last(NamedTuple):
+    """The last reading of a page."""
+
+    time: datetime
+    msg_type: str
+
+
+def page(
+    cursor: CursorWrapper, window: Window, *, limit: int, after: Last | None
+) -> list[StoredReading]:
+    """The newest readings of the window, those after `after` if it is given, newest first."""
+    statement = PAGE if after is None else PAGE_AFTER
+    last = {} if after is None else {"last_time": after.time, "last_type": after.msg_type}
+    # What was last may be there still, with other types at the same moment.
+    until = window.end if after is None else min(window.end, after.time + timedelta(microseconds=1))
+    rows: list[StoredReading] = []
+    for start, end in backwards(window.start, until):
+        part = window._replace(start=start, end=end)
+        cursor.execute(statement, part.bound(limit=limit - len(rows), **last))
+        rows += [StoredReading(*row) for row in cursor.fetchall()]
+        if len(rows) == limit:
+            break
+    return rows
+
+
+def buckets(
+    cursor: CursorWrapper, window: Window, *, bucket: timedelta, fill: bool, limit: int
+) -> list[Bucket]:
+    """What each metric's numbers were in each bucket, `limit` at most, by name and time.
+
+    With `fill` every bucket of the window is there, of each metric found and each one named.
+    """
+    statement = BUCKETS_FILLED if fill else BUCKETS
+    cursor.execute(statement, window.bound(bucket=bucket, limit=limit))
+    return [Bucket(*row) for row in cursor.fetchall()]
+
+
+def names(cursor: CursorWrapper, window: Window, *, limit: int) -> list[str]:
+    """Of which metrics there is something in the window, `limit` at most."""
+    cursor.execute(NAMES, window.bound(limit=limit))
+    return [name for (name,) in cursor.fetchall()]
+
+
+def whole(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[list[StoredReading]]:
+    """All readings of the window, oldest first, so many at once; `cursor` is the server's."""
+    cursor.execute(WHOLE, window.bound())
+    while rows := cursor.fetchmany(rows_at_once):
+        yield [StoredReading(*row) for row in rows]

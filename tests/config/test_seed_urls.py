@@ -1,0 +1,52 @@
+"""The paths that the systems before called answer, by the rules of the views they lead to."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+
+from devices.models import OperatorAccess
+from devices.tenancy import Role
+from tests.admin import client_of
+from tests.conftest import Fleet
+from tests.devices.api_callers import caller, member
+from tests.telemetry.past import moment, store
+
+TELEMETRY = "/api/v2/devices/acme-phone/telemetry?hours=1"
+SUMMARY = "/api/v2/telemetry/summary"
+FOR_OPERATORS = ("/operator/system/health", "/ops/pool_health")
+
+pytestmark = pytest.mark.usefixtures("valkey")
+
+
+def test_telemetry_and_summary_are_of_the_own_tenant(acme: Fleet, rival: Fleet) -> None:
+    cache.clear()
+    store(acme.device, moment(5), {"temp_c": 20})
+    own, other = member(acme, Role.VIEWER), member(rival, Role.OWNER)
+
+    (reading,) = own.get(TELEMETRY).json()["results"]
+    assert reading["metrics"] == {"temp_c": 20}
+    assert own.get(SUMMARY).json()["metrics"]["temp_c"]["avg"] == 20
+    assert other.get(TELEMETRY).status_code == 404
+    assert other.get(SUMMARY).json()["metrics"] == {}
+
+
+@pytest.mark.parametrize("path", FOR_OPERATORS)
+def test_operators_see_how_the_system_is_by_token_or_session(
+    path: str, acme: Fleet, operator: User
+) -> None:
+    assert Client().get(path).status_code == 401
+    refused: Any = member(acme, Role.OWNER).get(path)
+    assert (refused.status_code, refused["Content-Type"]) == (403, "application/problem+json")
+    for client in (caller(operator), client_of(operator)):
+        assert client.get(path).status_code == 200
+    # Once each, whichever way.
+    assert list(OperatorAccess.objects.values_list("path", flat=True)) == [path, path]
+
+
+def test_system_health_has_the_figures(operator: User) -> None:
+    told = caller(operator).get("/operator/system/health").json()
+    assert told["details"]["database"]["status"] == "healthy"
+    assert told["details"]["timescaledb"]["extension_installed"] is True

@@ -1,0 +1,94 @@
+"""Files over the API, from the real servers of both kinds: complete, and in bounded memory."""
+
+import asyncio
+import csv
+import io
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from scripts.stack import Stack
+from scripts.waiting import await_condition
+from telemetry.api.exports import AT_ONCE
+from tests.e2e.events import access_token
+from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query
+
+ROWS = 150_000
+MAX_GROWTH_KIB = 30 * 1024
+FILL = """
+INSERT INTO telemetry_reading
+    (device_id, tenant_id, time, received_at, seq, msg_type, site, metrics)
+SELECT %s, %s, now() - n * interval '15 ms', now(), n, 'telemetry', 'hall',
+       jsonb_build_object('temp_c', n %% 50, 'humidity_pct', 40.25, 'note', repeat('x', 100))
+FROM generate_series(1, %s) n
+"""
+
+
+@pytest.fixture
+def tenant_id(stack: Stack) -> int:
+    return add_tenant(stack)
+
+
+@pytest.fixture
+def device(stack: Stack, tenant_id: int) -> StackDevice:
+    (device,) = add_devices(stack, tenant_id, ["busy"])
+    query(stack, FILL, device.id, tenant_id, ROWS)
+    return device
+
+
+@pytest.fixture
+def token(stack: Stack, tenant_id: int) -> str:
+    return access_token(stack, add_staff(stack, tenant_id, "viewer"))
+
+
+def peak_kib(pid: int) -> int:
+    """The most memory that a process and its children had so far."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]
+    return int(own) + sum(peak_kib(int(child)) for child in children)
+
+
+@pytest.mark.parametrize("server", ["portal", "ingest"])
+def test_a_long_file_is_complete_and_costs_little_memory(
+    stack: Stack, device: StackDevice, token: str, server: str
+) -> None:
+    url = {"portal": stack.portal_url, "ingest": stack.ingest_url}[server]
+
+    async def download(query: str) -> bytes:
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+            session.get(f"{url}/api/v1/devices/busy/readings?{query}") as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+            return await answer.read()
+
+    asyncio.run(download("hours=1&format=csv&metric=none"))
+    before = peak_kib(stack.pid(server))
+    body = asyncio.run(download("hours=1&format=csv"))
+    grown = peak_kib(stack.pid(server)) - before
+
+    rows = list(csv.reader(io.StringIO(body.decode())))
+    assert rows[0][-3:] == ["humidity_pct", "note", "temp_c"]
+    assert [int(row[3]) for row in rows[1:]] == list(range(ROWS, 0, -1))
+    assert grown < MAX_GROWTH_KIB, f"{grown} KiB for a file of {len(body) // 1024} KiB"
+
+
+@pytest.mark.parametrize("server", ["portal", "ingest"])
+def test_readers_that_leave_take_no_place(
+    stack: Stack, device: StackDevice, token: str, server: str
+) -> None:
+    url = {"portal": stack.portal_url, "ingest": stack.ingest_url}[server]
+    path = f"{url}/api/v1/devices/busy/readings?hours=1&format=ndjson"
+
+    async def leave() -> int:
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+            session.get(path) as answer,
+        ):
+            if answer.status == 200:
+                assert await answer.content.readline()
+            return answer.status
+
+    for _ in range(2 * AT_ONCE):
+        await_condition(lambda: asyncio.run(leave()) == 200, 20, "a place")

@@ -1,0 +1,216 @@
+"""What is published of changes, to whom, and what is kept for those who were away for a moment."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from rest_framework_simplejwt.tokens import AccessToken
+
+from devices.models import Device
+from devices.tenancy import Role
+from monitoring import live_reader
+from monitoring.live import OPERATORS, Publisher, tenant_group
+from monitoring.live_reader import Reader
+from monitoring.live_replay import KEPT_MESSAGES, missed, now_id, remember
+from monitoring.live_visitor import Visitor, visitor_of_token
+from monitoring.live_watching import Marks, groups_watched, valkey, watching
+from telemetry.statuses import StatusChange
+from tests.admin import person
+from tests.conftest import Fleet
+from tests.devices.api_callers import device_of
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
+
+PATIENCE_S = 10
+
+
+def run(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Runs it on a loop whose connections are closed with it."""
+
+    async def whole() -> Any:
+        try:
+            return await asyncio.wait_for(work(), 3 * PATIENCE_S)
+        finally:
+            layer: Any = get_channel_layer()
+            await layer.flush()
+            await valkey().aclose()
+
+    return asyncio.run(whole())
+
+
+def change(device: Device, reason: str = "first heartbeat") -> StatusChange:
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    return StatusChange(device.pk, device.tenant_id, "online", at, reason, at, 50.0)
+
+
+async def visitor(fleet: Fleet) -> Visitor:
+    found = await visitor_of_token(str(AccessToken.for_user(fleet.manager)))
+    assert found is not None
+    return found
+
+
+class TestReader:
+    def test_hears_the_own_tenant_only_and_the_latest_of_each_device(
+        self, acme: Fleet, rival: Fleet
+    ) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            try:
+                Publisher().publish(
+                    [change(rival.device), change(acme.device), change(acme.device, "again")]
+                )
+                return await reader.next(PATIENCE_S)
+            finally:
+                await reader.close()
+
+        batch = run(hear)
+        assert [(one["id"], one["reason"]) for one in batch.devices] == [(acme.device.pk, "again")]
+        assert batch.message_id.endswith("-0")
+
+    def test_has_a_batch_without_devices_if_nothing_changed(self, acme: Fleet) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            batch = await reader.next(0.01)
+            await reader.close()
+            return batch
+
+        assert run(hear).devices == []
+
+    def test_is_over_when_the_person_is_locked_out(
+        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(live_reader, "RECHECK_S", 0.05)
+
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            acme.manager.is_active = False
+            await acme.manager.asave()
+            batch = await reader.next(PATIENCE_S)
+            await reader.close()
+            return batch
+
+        assert run(hear) is None
+
+    def test_who_takes_nothing_is_given_up(
+        self, acme: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.LIVE_COALESCE_S = 0
+        monkeypatch.setattr(live_reader, "SLOW_AFTER_S", 0)
+
+        async def hear() -> bool:
+            given_up = asyncio.Event()
+            reader = Reader(await visitor(acme), too_slow=given_up.set)
+            await reader.open()
+            publisher = Publisher()
+            async with asyncio.timeout(PATIENCE_S):
+                while not given_up.is_set():
+                    publisher.publish([change(acme.device)])
+                    await asyncio.sleep(0.01)
+            await reader.close()
+            return given_up.is_set()
+
+        assert run(hear)
+
+
+class TestReplay:
+    def test_what_was_missed_is_told_as_long_as_all_of_it_is_kept(self, acme: Fleet) -> None:
+        group = tenant_group(acme.tenant.pk)
+
+        async def miss() -> tuple[Any, ...]:
+            marks = await watching().begin([group])
+            here = now_id(marks)
+            await remember({group: [[{"id": 1, "n": 1}], [{"id": 2, "n": 1}], [{"id": 1, "n": 2}]]})
+            some = await missed(here, marks)
+            await remember({group: [[{"id": n}] for n in range(KEPT_MESSAGES)]})
+            # The stream's first is now younger than what was heard.
+            later = f"{marks.now_ms - 1}-0"
+            return some, await missed(later, marks._replace(since_ms={group: marks.now_ms - 1}))
+
+        some, none = run(miss)
+        assert some == {1: {"id": 1, "n": 2}, 2: {"id": 2, "n": 1}}
+        assert none is None
+
+    @pytest.mark.parametrize("age_s", [-10, 61])
+    def test_an_id_of_another_time_is_not_followed(self, acme: Fleet, age_s: int) -> None:
+        async def ask() -> Any:
+            now_ms = 1_900_000_000_000
+            marks = Marks(now_ms, {tenant_group(acme.tenant.pk): 0})
+            return await missed(f"{now_ms - 1000 * age_s}-0", marks)
+
+        assert run(ask) is None
+
+    def test_a_gap_in_listening_is_not_bridged(self, acme: Fleet) -> None:
+        async def ask() -> Any:
+            marks = await watching().begin([tenant_group(acme.tenant.pk)])
+            return await missed(f"{marks.now_ms - 1}-0", marks)
+
+        assert run(ask) is None
+
+
+class TestWatching:
+    def test_messages_are_made_for_those_who_listen_and_nobody_else(
+        self, acme: Fleet, rival: Fleet, settings: Any
+    ) -> None:
+        settings.LIVE_COALESCE_S = 0
+
+        async def publish() -> Any:
+            publisher = Publisher()
+            assert await groups_watched() == set()
+            await watching().begin([tenant_group(acme.tenant.pk)])
+            assert await groups_watched() == {tenant_group(acme.tenant.pk)}
+            other = await Device.objects.acreate(tenant=acme.tenant, device_id="other")
+            publisher.publish([change(rival.device), change(acme.device)])
+            publisher.publish([change(other)])
+            key = f"live:replay:{tenant_group(acme.tenant.pk)}"
+            async with asyncio.timeout(PATIENCE_S):
+                while await valkey().xlen(key) < 1:
+                    await asyncio.sleep(0.01)
+            return sorted(await valkey().keys("live:replay:*"))
+
+        assert run(publish) == [f"live:replay:{tenant_group(acme.tenant.pk)}".encode()]
+
+    def test_operators_hear_all_tenants(self, acme: Fleet, rival: Fleet) -> None:
+        async def publish() -> Any:
+            await watching().begin([OPERATORS])
+            Publisher().publish([change(rival.device), change(acme.device)])
+            async with asyncio.timeout(PATIENCE_S):
+                while await valkey().xlen(f"live:replay:{OPERATORS}") < 2:
+                    await asyncio.sleep(0.01)
+            return await valkey().keys("live:replay:*")
+
+        assert run(publish) == [f"live:replay:{OPERATORS}".encode()]
+
+    def test_a_mark_keeps_its_beginning_while_it_is_renewed(self) -> None:
+        async def renew() -> tuple[int, int]:
+            first = await watching().begin(["a"])
+            second = await watching().begin(["a", "b"])
+            watching().end(["a", "b"])
+            return first.since_ms["a"], second.since_ms["a"]
+
+        first, second = run(renew)
+        assert first == second
+
+
+def test_a_visitor_sees_the_devices_of_the_own_tenants_page_by_page(
+    acme: Fleet, rival: Fleet
+) -> None:
+    second = device_of(acme.tenant, "second")
+    both = person("both", (acme.tenant, Role.VIEWER))
+
+    async def read() -> list[int]:
+        found = await visitor_of_token(str(AccessToken.for_user(both)))
+        assert found is not None
+        ids: list[int] = []
+        while page := await found.devices_after(ids[-1] if ids else 0, 1):
+            ids += [one["id"] for one in page]
+        latest = await found.latest(frozenset([rival.device.pk, second.pk]))
+        assert [one["id"] for one in latest] == [second.pk]
+        return ids
+
+    assert run(read) == [acme.device.pk, second.pk]
