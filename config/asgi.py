@@ -15,12 +15,13 @@ from django.conf import settings  # noqa: E402
 
 from config.body_limit import BodyLimit  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
+from devices.second_factor import SecondFactorGate  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": BodyLimit(http_application, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
         "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))  # type: ignore[arg-type]
+            AuthMiddlewareStack(SecondFactorGate(URLRouter(websocket_urlpatterns)))  # type: ignore[arg-type]
         ),
     }
 )

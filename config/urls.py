@@ -6,6 +6,8 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from config import seed_urls
+from devices.invitation_pages import invitation
+from devices.sign_in import admin_sign_in
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
 from monitoring.health import health
@@ -26,6 +28,11 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="api-docs"),
     *seed_urls.urlpatterns,
     path("health", health, name="health"),
+    path("accounts/invitation/<str:token>/", invitation, name="invitation"),
+    path("accounts/", include("allauth.urls")),
+    # There is one way in, so that a second factor and a lock-out hold for it.
+    path("admin/login/", admin_sign_in),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]
