@@ -94,14 +94,14 @@ async def _listen(socket: ClientWebSocketResponse, shown: dict[int, list[Shown]]
 
 @asynccontextmanager
 async def _socket(subject: Subject) -> AsyncIterator[ClientWebSocketResponse]:
-    """The operator's socket, after signing in through the admin's form."""
+    """The operator's socket, after signing in."""
     portal, demo = subject.stack.portal_url, subject.demo
     async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
-        login = f"{portal}/admin/login/"
+        login = f"{portal}/accounts/login/"
         async with session.get(login) as page:
             token = page.cookies["csrftoken"].value
         form = {
-            "username": demo.admin_user,
+            "login": demo.admin_user,
             "password": demo.admin_password,
             "csrfmiddlewaretoken": token,
             "next": "/health",

@@ -16,6 +16,7 @@ from django.conf import settings  # noqa: E402
 
 from config.body_limit import BodyLimit  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
+from devices.second_factor import SecondFactorGate  # noqa: E402
 
 
 class OwnPages(OriginValidator):
@@ -33,7 +34,9 @@ application = ProtocolTypeRouter(
             limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         ),
         "websocket": OwnPages(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),  # type: ignore[arg-type]
+            AuthMiddlewareStack(
+                SecondFactorGate(URLRouter(websocket_urlpatterns))  # type: ignore[arg-type]
+            ),
             settings.ALLOWED_HOSTS,
         ),
     }

@@ -31,6 +31,8 @@ RELAXED: dict[str, Policy] = {
         "style-src": [SELF, UNSAFE_INLINE],
     },
     "/api/docs/": {**STRICT, "style-src": [SELF, UNSAFE_INLINE]},
+    # Its form, which has one button, leads on to the provider of single sign-on.
+    "/accounts/oidc/": {**STRICT, "form-action": [SELF, "https:"]},
 }
 PERMISSIONS = ", ".join(
     f"{feature}=()"

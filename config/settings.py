@@ -45,6 +45,22 @@ JWT_REFRESH_LIFE_S = env.integer("JWT_REFRESH_LIFE_S", 86_400, low=60, high=90 *
 API_REQUESTS_PER_MIN = env.integer("API_REQUESTS_PER_MIN", 600, low=1, high=1_000_000)
 API_SIGN_INS_PER_MIN = env.integer("API_SIGN_INS_PER_MIN", 20, low=1, high=1_000_000)
 
+# People
+REQUIRE_SECOND_FACTOR = env.flag("REQUIRE_SECOND_FACTOR", False)
+SIGN_IN_ATTEMPTS = env.integer("SIGN_IN_ATTEMPTS", 5, low=1, high=100)
+SIGN_IN_COOL_OFF_MIN = env.integer("SIGN_IN_COOL_OFF_MIN", 15, low=1, high=10_080)
+SESSION_DAYS = env.integer("SESSION_DAYS", 14, low=1, high=365)
+OIDC_SERVER_URL = env.url("OIDC_SERVER_URL", "", ("https",))
+OIDC_CLIENT_ID = env.text("OIDC_CLIENT_ID", None if OIDC_SERVER_URL else "")
+OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_SECRET", None if OIDC_SERVER_URL else "")
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+EMAIL_URL = env.url(
+    "EMAIL_URL",
+    "consolemail://" if DEBUG else "smtp://localhost:25",
+    ("smtp", "smtps", "smtp+tls", "smtp+ssl", "consolemail", "filemail"),
+)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Rollcall <rollcall@localhost>")
+
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, low=0, high=200)
 
 # Ingest
@@ -88,6 +104,13 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "axes",
     "channels",
     "csp",
     "pgtrigger",
@@ -116,6 +139,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "devices.origin.OriginMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "axes.middleware.AxesMiddleware",
+    "devices.second_factor.SecondFactorMiddleware",
     "devices.middleware.ScopeMiddleware",
 ]
 # Who somebody is has to be known before there is a scope; the API opens its own.
@@ -267,8 +293,67 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+
+# Sign-in. Who is locked out is refused before any password is looked at.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+ACCOUNT_ADAPTER = "devices.sign_in.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Rollcall: "
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if BEHIND_TLS else "http"
+ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
+ACCOUNT_FORMS = {"login": "devices.sign_in.LoginForm"}
+SOCIALACCOUNT_ADAPTER = "devices.sign_in.SingleSignOnAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": OIDC_CLIENT_SECRET,
+                "settings": {"server_url": OIDC_SERVER_URL},
+            }
+        ]
+        if OIDC_SERVER_URL
+        else []
+    }
+}
+MFA_ADAPTER = "devices.second_factor.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Rollcall"
+MFA_TOTP_TOLERANCE = 1
+# Whoever signs up by themselves could lock out an address's owner that way; nobody can here.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+# Without TLS browsers offer security keys on localhost only.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not BEHIND_TLS
+
+AXES_FAILURE_LIMIT = SIGN_IN_ATTEMPTS
+AXES_COOLOFF_TIME = timedelta(minutes=SIGN_IN_COOL_OFF_MIN)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "devices.origin.client_address"
+AXES_USERNAME_CALLABLE = "devices.sign_in.attempted_username"
+AXES_LOCKOUT_CALLABLE = "config.lockout.locked_out"
+# Kept out of the logs and of what is kept of a form, beside the password.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "login", "csrfmiddlewaretoken", "code"]
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+
+globals().update(environ.Env.email_url_config(EMAIL_URL))
+EMAIL_TIMEOUT = 10
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -288,6 +373,9 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = BEHIND_TLS
+SESSION_COOKIE_AGE = SESSION_DAYS * 86_400
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_REDIRECT_EXEMPT = [r"^health$"]  # load balancers ask without TLS
 SECURE_HSTS_SECONDS = HSTS_S if BEHIND_TLS else 0
@@ -412,5 +500,6 @@ UNFOLD = {
             "950": "oklch(28.2% .091 267.935)",
         },
     },
+    "ACCOUNT": {"navigation": "monitoring.navigation.account_links"},
     "SIDEBAR": {"navigation": "monitoring.navigation.navigation"},
 }

@@ -7,6 +7,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from config import seed_urls
 from config.health import CHECKS
+from devices.invitation_pages import invitation
+from devices.sign_in import admin_sign_in
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
 from ingest.ledger import messages_stored
@@ -33,6 +35,11 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="api-docs"),
     *seed_urls.urlpatterns,
     path("health", health_view(CHECKS), name="health"),
+    path("accounts/invitation/<str:token>/", invitation, name="invitation"),
+    path("accounts/", include("allauth.urls")),
+    # There is one way in, so that a second factor and a lock-out hold for it.
+    path("admin/login/", admin_sign_in),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]

@@ -13,6 +13,7 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import Count, ForeignKey, Model, OuterRef, QuerySet, Subquery
+from django.forms.formsets import DELETION_FIELD_NAME
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -33,6 +34,7 @@ from devices.addresses import device_url
 from devices.audit_admin import HistoryEntryAdmin, OperatorAccessAdmin
 from devices.credentials import credentials_revoke, gateway_credential_issue
 from devices.enrolment import token_issue, token_state, tokens_revoke
+from devices.members import LastOwner, owner_ensure_other
 from devices.models import (
     Credential,
     Device,
@@ -43,6 +45,7 @@ from devices.models import (
     Site,
     Tenant,
 )
+from devices.people_admin import EmailAddressInline, SecondFactorInline
 from devices.qr import qr_svg
 from devices.scoped_admin import (
     KeepsTenant,
@@ -139,7 +142,7 @@ class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type
     )
     list_filter_submit = True
     list_fullwidth = True
-    inlines = (TenantOfPersonInline,)
+    inlines = (TenantOfPersonInline, EmailAddressInline, SecondFactorInline)
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
         return self.inlines if obj else ()
@@ -168,9 +171,38 @@ class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]
             self.initial["user"] = self.instance.user.get_username()
 
 
+class MembershipFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
+    """Keeps an owner in the tenant; only operators may leave it without one."""
+
+    is_operator = False
+
+    def clean(self) -> None:
+        super().clean()
+        if self.is_operator or any(self.errors):
+            return
+        leaving = {form.instance.pk for form in self.initial_forms if self._leaves(form)}
+        try:
+            owner_ensure_other(tenant_id=self.instance.pk, leaving=leaving)
+        except LastOwner as error:
+            if not self._gains_owner():
+                raise forms.ValidationError(str(error)) from None
+
+    def _leaves(self, form: "forms.ModelForm[Membership]") -> bool:
+        return self._is_deleted(form) or form.cleaned_data.get("role") != Role.OWNER
+
+    def _gains_owner(self) -> bool:
+        kept = [form for form in self.forms if not self._is_deleted(form)]
+        return any(form.cleaned_data.get("role") == Role.OWNER for form in kept)
+
+    @staticmethod
+    def _is_deleted(form: "forms.ModelForm[Membership]") -> bool:
+        return bool(form.cleaned_data.get(DELETION_FIELD_NAME))
+
+
 class MembershipInline(ScopedInline):
     model = Membership
     form = MembershipForm
+    formset = MembershipFormSet
     least_role = Role.OWNER
     fields = ("user", "role", "created_at")
     readonly_fields = ("created_at",)
@@ -179,6 +211,11 @@ class MembershipInline(ScopedInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
         return super().get_queryset(request).select_related("user").order_by("user__username")
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        formset.is_operator = access_in(request).is_operator
+        return formset
 
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any

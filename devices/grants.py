@@ -15,6 +15,10 @@ READ, WRITE = "SELECT", "SELECT, INSERT, UPDATE, DELETE"
 GRANTS: dict[str, dict[str, str]] = {
     "auth": {"rollcall_web": WRITE, "rollcall_operator": WRITE, "rollcall_tenant": READ},
     "contenttypes": {"rollcall_web": READ, "rollcall_operator": READ, "rollcall_tenant": READ},
+    "account": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
+    "mfa": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
+    "socialaccount": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
+    "axes": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
     "sessions": {"rollcall_web": WRITE, "rollcall_worker": WRITE},
     "django_celery_beat": {"rollcall_worker": WRITE, "rollcall_operator": WRITE},
 }

@@ -144,6 +144,48 @@ class Membership(models.Model):
         return f"{self.user}, {self.role} of {self.tenant}"
 
 
+class Invitation(models.Model):
+    """Asks somebody by e-mail to become a member of a tenant.
+
+    Only a hash of the token in its link is kept; devices.invitations issues and takes tokens.
+    """
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
+    email = models.EmailField("e-mail", help_text="Where the link is sent.")
+    role = models.CharField(max_length=8, choices=Membership.Role, default=Membership.Role.VIEWER)
+    token_sha256 = models.BinaryField(max_length=32, unique=True, editable=False)
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField("expires", editable=False)
+    accepted_at = models.DateTimeField("accepted", null=True, blank=True, editable=False)
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    revoked_at = models.DateTimeField("revoked", null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("-created_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "email"),
+                condition=Q(accepted_at=None, revoked_at=None),
+                name="invitation_open_once",
+                violation_error_message="This address is invited already: send that invitation "
+                "again, or revoke it first.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.email
+
+
 @tracked()
 class Site(models.Model):
     """A place where devices stand."""

@@ -23,10 +23,17 @@ MESSAGES = (
     ("Rejected", "report", "ingest_rejectedmessage_changelist"),
     ("Limit breaches", "speed", "ingest_limitbreach_changelist"),
 )
+PEOPLE = (("Invitations", "mail", "devices_invitation_changelist"),)
 INSTALLATION = (
     ("Users", "person", "auth_user_changelist"),
     ("Operator access", "policy", "devices_operatoraccess_changelist"),
+    ("Failed sign-ins", "lock_person", "axes_accessattempt_changelist"),
     ("Periodic tasks", "schedule", "django_celery_beat_periodictask_changelist"),
+)
+ACCOUNT = (
+    ("Second factor", "mfa_index"),
+    ("Password", "account_change_password"),
+    ("E-mail address", "account_email"),
 )
 
 
@@ -38,9 +45,16 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     ]
     if access.allows(Role.VIEWER):
         groups.append({"title": "Messages", "separator": True, "items": _messages(request)})
+    if access.allows(Role.OWNER):
+        groups.append({"title": "People", "separator": True, "items": _items(PEOPLE)})
     if access.is_operator:
         groups.append({"title": "Installation", "separator": True, "items": _items(INSTALLATION)})
     return groups
+
+
+def account_links(request: HttpRequest) -> list[dict[str, str]]:
+    """For UNFOLD["ACCOUNT"]: what people set for themselves."""
+    return [{"title": title, "link": reverse(name)} for title, name in ACCOUNT]
 
 
 def _messages(request: HttpRequest) -> list[dict[str, Any]]:

@@ -112,6 +112,8 @@ def environment(base: Mapping[str, str], *, state: Path, endpoints: Endpoints) -
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "PYTHONUNBUFFERED": "1",
     }
+    if "EMAIL_URL" not in base:
+        given["EMAIL_URL"] = "consolemail://"  # into the log of the process that sends
     if "SECRET_KEY" not in base:
         given["SECRET_KEY"] = secret_key(state)
     return {**base, **given}

@@ -13,9 +13,9 @@ SignIn = Callable[[str], Page]
 
 
 def fill_in_login(page: Page, user: str) -> None:
-    page.get_by_label("Username").fill(user)
+    page.get_by_label("Username or e-mail").fill(user)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
 
 
 @pytest.fixture(scope="module")

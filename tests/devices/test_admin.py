@@ -613,3 +613,34 @@ def test_a_rate_that_is_none_is_refused(acme: Fleet, owner: User, rate: str) -> 
 
     assert answer.status_code == 200
     assert Tenant.objects.get(pk=acme.tenant.pk).device_rate_per_s is None
+
+
+def test_an_owner_does_not_leave_a_tenant_without_one(acme: Fleet, owner: User) -> None:
+    url = page("devices_tenant_change", acme.tenant.pk)
+    alone = members_form(acme.tenant)
+    index = next(i for i in range(2) if alone[f"memberships-{i}-user"] == "acme-owner")
+    for change in ({"role": "viewer"}, {"DELETE": "on"}):
+        form = alone | {f"memberships-{index}-{name}": value for name, value in change.items()}
+        answer = client_of(owner).post(url, form)
+        assert b"keeps at least one owner" in answer.content
+    assert acme.tenant.memberships.get(user=owner).role == Role.OWNER
+
+    handed_over = alone | {
+        f"memberships-{index}-role": "viewer",
+        f"memberships-{1 - index}-role": "owner",
+    }
+    assert client_of(owner).post(url, handed_over).status_code == 302
+    assert acme.tenant.memberships.get(role=Role.OWNER).user == acme.manager
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.MANAGER])
+def test_nobody_raises_their_own_role(acme: Fleet, rival: Fleet, role: Role) -> None:
+    member = person("climber", (acme.tenant, role), (rival.tenant, Role.OWNER))
+    form = members_form(acme.tenant)
+    index = next(i for i in range(2) if form[f"memberships-{i}-user"] == "climber")
+
+    client_of(member).post(
+        page("devices_tenant_change", acme.tenant.pk), form | {f"memberships-{index}-role": "owner"}
+    )
+
+    assert acme.tenant.memberships.get(user=member).role == role

@@ -16,14 +16,14 @@ TRY_AGAIN_LATER = 1013
 
 
 async def session_cookie(stack: Stack, user: str) -> str:
-    """Signs the person in at the admin's login page; returns the session's cookie."""
+    """Signs the person in; returns the session's cookie."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as session:
-        url = f"{stack.portal_url}/admin/login/"
+        url = f"{stack.portal_url}/accounts/login/"
         async with session.get(url) as page:
             found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', await page.text())
         assert found
-        form = {"username": user, "password": PASSWORD, "csrfmiddlewaretoken": found[1]}
+        form = {"login": user, "password": PASSWORD, "csrfmiddlewaretoken": found[1]}
         async with session.post(url, data=form, allow_redirects=False) as answer:
             assert answer.status == 302, "the sign-in was refused"
         return next(cookie.value for cookie in jar if cookie.key == "sessionid")

@@ -1,0 +1,96 @@
+"""The second factor: how its secrets are kept, and who is led to set one up."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from channels.db import database_sync_to_async
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.utils.encoding import force_bytes
+
+# Recovery codes alone are no factor: they come with one.
+FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+OPEN_PATHS = ("/accounts/", "/admin/logout/", "/health", "/static/")
+WORDS = "This installation asks for a second factor. Set one up to go on."
+PURPOSE = b"rollcall.second_factor:"
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):
+    """Secrets are encrypted with SECRET_KEY, so that the database alone opens no account.
+
+    After SECRET_KEY has changed, factors work on while the old one is in SECRET_KEY_FALLBACKS;
+    without it they have to be set up again.
+    """
+
+    def encrypt(self, text: str) -> str:
+        return _fernet().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Raises ValueError if no key fits."""
+        try:
+            return _fernet().decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            raise ValueError("a second factor was encrypted with another SECRET_KEY") from None
+
+
+class SecondFactorMiddleware:
+    """With REQUIRE_SECOND_FACTOR, leads staff who have none to the page where they set one up.
+
+    It concerns people with a session; who calls the API with a token is not concerned.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.startswith(OPEN_PATHS) or not lacks_second_factor(request.user):
+            return self._get_response(request)
+        if request.path_info.startswith("/api/"):
+            return _refusal()
+        messages.warning(request, WORDS)
+        return redirect("mfa_index")
+
+
+class SecondFactorGate:
+    """The same for sockets: whoever lacks a second factor is nobody."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        if await database_sync_to_async(lacks_second_factor)(scope["user"]):
+            scope = {**scope, "user": AnonymousUser()}
+        return await self._inner(scope, receive, send)
+
+
+def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
+    """True if the person has to set up a second factor before anything else."""
+    if not (settings.REQUIRE_SECOND_FACTOR and user.is_authenticated):
+        return False
+    if not getattr(user, "is_staff", False):
+        return False
+    return not Authenticator.objects.filter(user_id=user.pk, type__in=FACTORS).exists()
+
+
+def _fernet() -> MultiFernet:
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return MultiFernet([Fernet(_derived(force_bytes(key))) for key in keys])
+
+
+def _derived(key: bytes) -> bytes:
+    return base64.urlsafe_b64encode(hashlib.sha256(PURPOSE + key).digest())
+
+
+def _refusal() -> HttpResponse:
+    body = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": WORDS}
+    content_type = "application/problem+json"
+    return HttpResponse(msgspec.json.encode(body), status=403, content_type=content_type)

@@ -1,0 +1,107 @@
+"""How people sign in: allauth's ways, closed to strangers, with one door for all pages."""
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.forms import LoginForm as AllauthLoginForm
+from allauth.account.internal.userkit import filter_users_by_email
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialLogin
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, resolve_url
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+
+from devices.invitations import invitations_accept_by_email, invitations_open_for
+from devices.origin import client_address
+
+
+class LoginForm(AllauthLoginForm):
+    """Asks for what people here call it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        login = self.fields["login"]
+        login.label = "Username or e-mail"
+        login.widget.attrs.update(autocomplete="username", autofocus=True)
+        login.widget.attrs.pop("placeholder", None)
+        self.fields["remember"].label = "Stay signed in"
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """Nobody signs up by themselves: people are invited, or added by an operator."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        address = client_address(request)
+        if address is None:
+            raise PermissionDenied("It cannot be told where the request comes from.")
+        return address
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Left to axes, which counts by person and address: a count by person alone would let
+        anybody lock anybody out. Wrong codes of a second factor stay counted by person."""
+
+
+class SingleSignOnAdapter(DefaultSocialAccountAdapter):
+    """Lets in by OpenID Connect whom an open invitation or an account is waiting for.
+
+    Only addresses count which the provider has verified, and of accounts those which they have
+    verified here.
+    """
+
+    def authenticate_by_email(self, sociallogin: SocialLogin) -> tuple[Any, str] | None:
+        found = super().authenticate_by_email(sociallogin)
+        if found is None:
+            return None
+        user, email = found
+        own = EmailAddress.objects.filter(user_id=user.pk, email=email.lower(), verified=True)
+        return found if own.exists() else None
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        now = timezone.now()
+        return any(invitations_open_for(email, ts=now) for email in _verified(sociallogin))
+
+    def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
+        sociallogin.user.is_staff = True
+        user: User = super().save_user(request, sociallogin, form)
+        for email in _verified(sociallogin):
+            invitations_accept_by_email(email=email, user=user, ts=timezone.now())
+        return user
+
+
+def attempted_username(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
+    """For AXES_USERNAME_CALLABLE: the user name meant, be it by its e-mail, in lower case, so that
+    each account has one count; None if nobody was named."""
+    given = credentials or {}
+    login = given.get("username") or given.get("email") or request.POST.get("login")
+    if not login:
+        return None
+    users = filter_users_by_email(login, prefer_verified=True) if "@" in login else []
+    return str(users[0].get_username() if users else login).lower()[:255]
+
+
+@never_cache
+def admin_sign_in(request: HttpRequest) -> HttpResponse:
+    """In place of the admin's own form: leads to the page where everybody signs in.
+
+    Raises PermissionDenied for somebody who is signed in and may not open the admin.
+    """
+    if not request.user.is_authenticated:
+        following = request.GET.get("next") or resolve_url(settings.LOGIN_REDIRECT_URL)
+        return redirect_to_login(following)
+    if not admin.site.has_permission(request):
+        raise PermissionDenied("Your account does not open this portal; ask an operator.")
+    return redirect(settings.LOGIN_REDIRECT_URL)
+
+
+def _verified(sociallogin: SocialLogin) -> list[str]:
+    return [one.email for one in sociallogin.email_addresses if one.verified]

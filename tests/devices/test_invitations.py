@@ -1,0 +1,280 @@
+"""An invitation makes one person a member of one tenant, once, and says so when it does not."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.conf import LazySettings
+from django.contrib.auth.models import User
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from devices.invitations import (
+    REFUSALS,
+    AlreadyMember,
+    InvitationRefused,
+    invitation_accept,
+    invitation_find,
+    invitation_issue,
+    invitation_renew,
+    invitations_accept_by_email,
+    invitations_open_for,
+    invitations_revoke,
+)
+from devices.models import Invitation, Membership
+from devices.tenancy import Role
+from tests.admin import client_of, page, person
+from tests.conftest import Fleet
+
+ADDRESS = "nadia@example.org"
+PASSWORD = "an otter's umbrella"
+ACCOUNT = {"username": "nadia", "password1": PASSWORD, "password2": PASSWORD}
+NOW = timezone.now()
+
+
+@pytest.fixture
+def owner(acme: Fleet) -> User:
+    return person("acme-owner", (acme.tenant, Role.OWNER))
+
+
+def invited(fleet: Fleet, *, role: Role = Role.MANAGER, email: str = ADDRESS) -> tuple[int, str]:
+    """The id of an invitation, and its token."""
+    invitation = Invitation(tenant=fleet.tenant, email=email, role=role)
+    token = invitation_issue(invitation=invitation, ts=timezone.now())
+    return invitation.pk, token
+
+
+def link(token: str) -> str:
+    return f"/accounts/invitation/{token}/"
+
+
+def role_in(fleet: Fleet, user: User) -> str | None:
+    return (
+        Membership.objects.filter(tenant=fleet.tenant, user=user)
+        .values_list("role", flat=True)
+        .first()
+    )
+
+
+def test_an_owner_invites_and_the_newcomer_is_let_in_by_the_link_alone(
+    acme: Fleet,
+    rival: Fleet,
+    owner: User,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    form = {"tenant": acme.tenant.pk, "email": "Nadia@Example.org", "role": "manager"}
+    with django_capture_on_commit_callbacks(execute=True):
+        client_of(owner).post(page("devices_invitation_add"), form)
+    (sent,) = mail.outbox
+    assert sent.to == [ADDRESS]
+    assert "acme-owner invites you to Acme" in str(sent.body)
+    found = re.search(r"http://testserver(\S+)", str(sent.body))
+    assert found
+    newcomer = Client()
+    assert b"Join Acme" in newcomer.get(found[1]).content
+
+    answer = newcomer.post(found[1], ACCOUNT)
+
+    assert answer.status_code == 302
+    user = User.objects.get(username="nadia")
+    assert (user.email, user.is_staff, user.is_superuser) == (ADDRESS, True, False)
+    assert user.check_password(PASSWORD)
+    assert EmailAddress.objects.get(user=user, verified=True, primary=True).email == ADDRESS
+    assert (role_in(acme, user), role_in(rival, user)) == ("manager", None)
+    assert newcomer.get(page("devices_device_changelist")).status_code == 200
+    invitation = Invitation.objects.get()
+    assert (invitation.accepted_by, invitation.invited_by) == (user, owner)
+
+
+def test_the_token_is_not_kept(acme: Fleet) -> None:
+    _, token = invited(acme)
+
+    kept = repr(list(Invitation.objects.values()))
+
+    assert token not in kept
+    assert re.search(token, kept, re.IGNORECASE) is None
+
+
+def test_an_existing_person_accepts_by_a_button(acme: Fleet, rival: Fleet) -> None:
+    _, token = invited(acme, role=Role.VIEWER)
+    client = client_of(rival.manager)
+    assert role_in(acme, rival.manager) is None
+    assert b"You are signed in as rival-manager" in client.get(link(token)).content
+    assert role_in(acme, rival.manager) is None
+
+    assert client.post(link(token)).status_code == 302
+
+    assert role_in(acme, rival.manager) == "viewer"
+    assert role_in(rival, rival.manager) == "manager"
+
+
+def test_somebody_who_has_an_account_is_led_to_sign_in(acme: Fleet, rival: Fleet) -> None:
+    User.objects.filter(pk=rival.manager.pk).update(email=ADDRESS)
+    _, token = invited(acme)
+
+    answer = Client().post(link(token), ACCOUNT)
+
+    assert answer["Location"] == f"/accounts/login/?next={link(token)}"
+    assert not User.objects.filter(username="nadia").exists()
+
+
+@pytest.mark.parametrize("state", ["accepted", "revoked", "expired"])
+def test_an_invitation_that_ended_says_so_and_changes_nothing(
+    acme: Fleet, rival: Fleet, state: str
+) -> None:
+    pk, token = invited(acme)
+    ended = {
+        "accepted": {"accepted_at": NOW},
+        "revoked": {"revoked_at": NOW},
+        "expired": {"expires_at": NOW - timedelta(seconds=1)},
+    }[state]
+    Invitation.objects.filter(pk=pk).update(**ended)
+
+    for client in (Client(), client_of(rival.manager)):
+        for answer in (client.get(link(token)), client.post(link(token), ACCOUNT)):
+            assert answer.status_code == 410
+            assert REFUSALS[state] in answer.content.decode()
+    assert not User.objects.filter(username="nadia").exists()
+    assert role_in(acme, rival.manager) is None
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 32, "' OR 1=1 --", "%00", "ü" * 40])
+def test_a_token_that_nobody_made_opens_nothing(acme: Fleet, token: str) -> None:
+    invited(acme)
+
+    answer = Client().get(link(token))
+
+    assert answer.status_code in (404, 410)
+    assert b"Acme" not in answer.content
+
+
+def test_an_invitation_is_accepted_once(acme: Fleet, rival: Fleet, owner: User) -> None:
+    _, token = invited(acme)
+    invitation_accept(token=token, user=rival.manager, ts=NOW)
+
+    with pytest.raises(InvitationRefused):
+        invitation_accept(token=token, user=person("second"), ts=NOW)
+    assert Membership.objects.filter(tenant=acme.tenant).count() == 3
+
+
+def test_an_invitation_raises_nobodys_role(acme: Fleet) -> None:
+    _, token = invited(acme, role=Role.OWNER)
+
+    with pytest.raises(AlreadyMember):
+        invitation_accept(token=token, user=acme.manager, ts=NOW)
+
+    assert role_in(acme, acme.manager) == "manager"
+    assert invitation_find(token=token, ts=NOW).accepted_at is None
+
+
+def test_sending_again_voids_the_first_link(
+    acme: Fleet,
+    owner: User,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    pk, first = invited(acme)
+    Invitation.objects.update(expires_at=NOW - timedelta(days=1))
+    with django_capture_on_commit_callbacks(execute=True):
+        client_of(owner).post(page("devices_invitation_send_again", pk))
+
+    found = re.search(r"/accounts/invitation/\w+/", str(mail.outbox[0].body))
+    assert found
+    assert found[0] != link(first)
+    assert Client().get(found[0]).status_code == 200
+    assert Client().get(link(first)).status_code == 410
+
+
+def test_what_ended_is_not_sent_again(acme: Fleet) -> None:
+    pk, _ = invited(acme)
+    assert invitations_revoke(ids=[pk], ts=NOW) == 1
+    assert invitations_revoke(ids=[pk], ts=NOW) == 0
+
+    with pytest.raises(InvitationRefused):
+        invitation_renew(invitation=Invitation.objects.get(pk=pk), ts=NOW)
+
+
+def test_an_address_is_invited_once_at_a_time_and_no_member_is(acme: Fleet, owner: User) -> None:
+    pk, _ = invited(acme)
+    User.objects.filter(pk=acme.manager.pk).update(email="here@example.org")
+    client, url = client_of(owner), page("devices_invitation_add")
+    form = {"tenant": acme.tenant.pk, "role": "viewer"}
+
+    again = client.post(url, {**form, "email": ADDRESS.upper()})
+    member = client.post(url, {**form, "email": "here@example.org"})
+
+    assert b"invited already" in again.content
+    assert b"a member already" in member.content
+    assert Invitation.objects.count() == 1
+    invitations_revoke(ids=[pk], ts=NOW)
+    assert client.post(url, {**form, "email": ADDRESS}).status_code == 302
+
+
+def test_when_no_mail_can_be_sent_the_page_says_so_and_the_invitation_is_kept(
+    acme: Fleet,
+    owner: User,
+    settings: LazySettings,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    client = client_of(owner)
+    form = {"tenant": acme.tenant.pk, "email": ADDRESS, "role": "viewer"}
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(page("devices_invitation_add"), form)
+
+    assert Invitation.objects.filter(email=ADDRESS, revoked_at=None).exists()
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.MANAGER])
+def test_invitations_are_the_owners_alone(acme: Fleet, rival: Fleet, role: Role) -> None:
+    pk, _ = invited(acme)
+    member = person("member", (acme.tenant, role), (rival.tenant, Role.OWNER))
+    client = client_of(member)
+
+    listed = client.get(page("devices_invitation_changelist"))
+    assert ADDRESS not in listed.content.decode()
+    form = {"tenant": acme.tenant.pk, "email": "friend@example.org", "role": "owner"}
+    client.post(page("devices_invitation_add"), form)
+    for name in ("change", "send_again", "revoke"):
+        answer = client.post(page(f"devices_invitation_{name}", pk))
+        assert answer.status_code in (302, 403)
+    chosen = {"action": "revoke_selected", "_selected_action": [pk]}
+    client.post(page("devices_invitation_changelist"), chosen)
+
+    assert list(Invitation.objects.values_list("email", "revoked_at")) == [(ADDRESS, None)]
+
+
+def test_a_member_of_one_tenant_alone_has_no_page_of_invitations(acme: Fleet) -> None:
+    answer = client_of(acme.manager).get(page("devices_invitation_changelist"))
+
+    assert answer.status_code == 403
+    assert b"Invitations" not in client_of(acme.manager).get(page("index")).content
+
+
+def test_a_verified_address_finds_its_open_invitations_in_all_tenants(
+    acme: Fleet, rival: Fleet
+) -> None:
+    invited(acme, role=Role.VIEWER)
+    invited(rival, role=Role.OWNER)
+    invited(rival, email="other@example.org")
+    user = person("nadia")
+    later = NOW + timedelta(days=8)
+    assert invitations_open_for(ADDRESS, ts=later) == []
+
+    assert invitations_accept_by_email(email="NADIA@example.org", user=user, ts=NOW) == 2
+
+    assert (role_in(acme, user), role_in(rival, user)) == ("viewer", "owner")
+    assert invitations_open_for(ADDRESS, ts=NOW) == []
+
+
+def test_a_password_like_the_address_is_refused(acme: Fleet) -> None:
+    _, token = invited(acme)
+    weak = {"password1": ADDRESS, "password2": ADDRESS}
+
+    answer = Client().post(link(token), {**ACCOUNT, **weak})
+
+    assert b"too similar" in answer.content
+    assert not User.objects.filter(username="nadia").exists()
