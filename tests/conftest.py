@@ -1,8 +1,9 @@
 """Fixtures of all tests: two tenants with an outsider, a clean stream, and the running stack."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import pytest
 from django.conf import LazySettings
@@ -23,6 +24,25 @@ STACK_SETTINGS = {
     "API_SIGN_INS_PER_MIN": "1000000",
     "JWT_ACCESS_LIFE_S": "86400",
 }
+
+
+Case = TypeVar("Case")
+
+
+class Told(Protocol):
+    """Goes through cases, and says how many there were when all have passed."""
+
+    def __call__(self, cases: Sequence[Case], what: str) -> Iterator[Case]: ...
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    def each(cases: Sequence[Case], what: str) -> Iterator[Case]:
+        yield from cases
+        with capsys.disabled():
+            print(f"\n  {len(cases)} {what}", end=" ")
+
+    return each
 
 
 @dataclass

@@ -97,7 +97,7 @@ class TestHeaders:
             *(page("devices_operatoraccess_changelist"), page("auth_user_changelist")),
         ]
         shown = [client_of(operator).get(url) for url in pages]
-        shown.append(Client().get(page("login")))
+        shown.append(Client().get(reverse("account_login")))
         for answer in shown:
             assert answer.status_code == 200
             assert FOREIGN.findall(answer.content) == []

@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from devices.scope import ScopeError, operator_scope, tenant_scope
-from tests.conftest import Fleet
+from tests.conftest import Fleet, Told
 from tests.services import endpoints
 from tests.tenant_tables import (
     compress,
@@ -78,11 +78,10 @@ def test_no_table_with_a_tenant_is_forgotten() -> None:
 
 
 @pytest.mark.usefixtures("full")
-@pytest.mark.parametrize("table", TABLES)
-class TestEachTable:
-    def test_a_member_sees_the_rows_of_their_own_tenant_only(
-        self, table: str, acme: Fleet, rival: Fleet
-    ) -> None:
+def test_a_member_sees_the_rows_of_their_own_tenant_only(
+    acme: Fleet, rival: Fleet, told: Told
+) -> None:
+    for table in told(TABLES, "tables, seen from five scopes"):
         with scope_of(rival):
             assert count(table, acme) == 0
         with scope_of(acme):
@@ -93,36 +92,33 @@ class TestEachTable:
         with operator_scope(user_id=acme.manager.pk):
             assert count(table, acme) and count(table, rival)
 
-    def test_without_a_tenant_nobody_sees_a_row(self, table: str) -> None:
-        with tenant_scope(tenant_ids=[]), connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) FROM {table}")
-            assert cursor.fetchone() == (0,)
 
-    def test_an_outsider_changes_and_deletes_nothing(
-        self, table: str, acme: Fleet, rival: Fleet
-    ) -> None:
-        before = state([table], acme)
-        column = tenant_column(table)
-        with scope_of(rival):
+@pytest.mark.usefixtures("full")
+def test_without_a_tenant_nobody_sees_a_row(told: Told) -> None:
+    with tenant_scope(tenant_ids=[]), connection.cursor() as cursor:
+        for table in told(TABLES, "tables, seen without a tenant"):
+            cursor.execute(f"SELECT count(*) FROM {table}")
+            assert cursor.fetchone() == (0,), table
+
+
+@pytest.mark.usefixtures("full")
+def test_an_outsider_changes_adds_moves_and_deletes_nothing(
+    acme: Fleet, rival: Fleet, told: Told
+) -> None:
+    before, own = state(TABLES, acme), state(TABLES, rival)
+    rows = {table: row_for(table, acme) for table in TABLES}
+    with scope_of(rival):
+        for table in told(TABLES, "tables, with four ways to change them"):
+            column = tenant_column(table)
             change(f"UPDATE {table} SET {column} = {column} WHERE {column} = %s", acme.tenant.pk)
             change(f"DELETE FROM {table} WHERE {column} = %s", acme.tenant.pk)
-        assert state([table], acme) == before
-
-    def test_an_outsider_adds_nothing_and_moves_nothing_in_or_out(
-        self, table: str, acme: Fleet, rival: Fleet
-    ) -> None:
-        row = row_for(table, acme)
-        before = state([table], acme)
-        own = state([table], rival)
-        column = tenant_column(table)
-        with scope_of(rival):
-            names, places = ", ".join(row), ", ".join(["%s"] * len(row))
+            assert change(f"UPDATE {table} SET {column} = %s", acme.tenant.pk) == 0, table
+            names, places = ", ".join(rows[table]), ", ".join(["%s"] * len(rows[table]))
             inserted = f"INSERT INTO {table} ({names}) VALUES ({places})"
             if table != "devices_tenant":  # its row has no tenant to be foreign to
-                assert change(inserted, *row.values()) == 0
-            assert change(f"UPDATE {table} SET {column} = %s", acme.tenant.pk) == 0
-        assert state([table], acme) == before
-        assert state([table], rival) == own
+                assert change(inserted, *rows[table].values()) == 0, table
+    assert state(TABLES, acme) == before
+    assert state(TABLES, rival) == own
 
 
 @pytest.mark.usefixtures("full")
