@@ -61,6 +61,15 @@ def test_the_main_pages_of_the_admin_obey_their_policy(
         page.wait_for_function("window.Alpine !== undefined")
 
 
+def test_the_description_of_the_api_is_shown_under_its_policy(
+    stack: Stack, sign_in: SignIn, complaints: list[str]
+) -> None:
+    page = sign_in(add_staff(stack, None))
+    listen(page, complaints)
+    page.goto("/api/docs/")
+    expect(page.locator(".swagger-ui .info .title")).to_contain_text("Rollcall", timeout=15_000)
+
+
 def test_the_live_list_filters_and_the_socket_work_under_it(
     stack: Stack, sign_in: SignIn, complaints: list[str]
 ) -> None:

@@ -26,6 +26,7 @@ from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.admin import client_of, page
 from tests.conftest import Fleet
+from tests.services import endpoints
 
 FOREIGN = re.compile(rb"""(?:src|href|action|url\()\s*=?\s*["']?((?:https?:)?//[^"'\s)>]+)""", re.I)
 
@@ -33,6 +34,8 @@ FOREIGN = re.compile(rb"""(?:src|href|action|url\()\s*=?\s*["']?((?:https?:)?//[
 def test_djangos_own_check_finds_nothing_to_complain_of() -> None:
     production = {
         **os.environ,
+        "DATABASE_URL": endpoints.web_url,
+        "VALKEY_URL": endpoints.valkey_url,
         "BEHIND_TLS": "1",
         "DEBUG": "0",
         "SECRET_KEY": secrets.token_urlsafe(48),

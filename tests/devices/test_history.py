@@ -87,6 +87,21 @@ def test_a_change_in_the_admin_names_who_when_what_and_the_request(acme: Fleet) 
     }
 
 
+def test_a_change_over_the_api_names_who_and_the_request(acme: Fleet) -> None:
+    url = f"/api/v1/devices/{acme.device.device_id}"
+    answer = client_of(acme.manager).patch(
+        url, {"name": "Kim's phone"}, content_type="application/json"
+    )
+    assert answer.status_code == 200
+
+    changed = changes_of(acme.device)[-1]
+    assert words(changed) == "device acme-phone changed; name: – → Kim's phone"
+    assert changed.who == "acme-manager"
+    assert changed.origin is not None
+    assert changed.origin["path"] == url
+    assert changed.origin["request_id"] == answer.headers["X-Request-ID"]
+
+
 def test_a_request_keeps_the_id_that_a_proxy_gave_it_if_it_is_one(acme: Fleet) -> None:
     client = client_of(acme.manager)
     given = client.get("/health", headers={"X-Request-ID": "5f0c7c7a-proxy"})
