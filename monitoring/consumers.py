@@ -50,6 +50,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         super().__init__(*args, **kwargs)
         self.visitor: Visitor | None = None
         self.joined: set[str] = set()
+        self.joining = asyncio.Lock()
         self.watched: frozenset[int] | None = None
         # Waits for a token, then asks again and again what the visitor may see.
         self.waiting: asyncio.Task[None] | None = None
@@ -134,13 +135,14 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def _join(self, visitor: Visitor) -> bool:
         """Joins and leaves groups as the person's access now is; closes if there is none."""
         groups = await visitor.groups()
-        new = groups - self.joined
-        for group in new:
-            await self.channel_layer.group_add(group, self.channel_name)
-        if new:
-            await watching().begin(new)
-            self.joined |= new
-        await self._leave(self.joined - groups)
+        async with self.joining:  # a `watch` and a recheck may come together
+            new = groups - self.joined
+            for group in new:
+                await self.channel_layer.group_add(group, self.channel_name)
+            if new:
+                await watching().begin(new)
+                self.joined |= new
+            await self._leave(self.joined - groups)
         if not groups:
             await self.close(code=NOT_SIGNED_IN)
         return bool(groups)
