@@ -18,7 +18,7 @@ from ingest.messages import HeartbeatMessage
 from ingest.models import LimitBreach
 from ingest.readings import ReadingMessage, Refusal
 from ingest.refusal import ForeignDevice, InvalidMessage, LimitReached
-from ingest.stream import StreamFull, append
+from ingest.stream import ShardAway, StreamFull, append
 
 ONLY_ITSELF = "a device's key speaks for that device only"
 
@@ -86,14 +86,15 @@ def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> N
     """Appends a request's entries; that the stream is at its mark is a breach."""
     try:
         append(*entries)
-    except StreamFull:
+    except ShardAway as error:
         limits_give_back(speaker=speaker, taken=taken)
-        breach_record(
-            tenant_id=speaker.tenant_id,
-            kind=LimitBreach.Kind.BACKLOG,
-            limit=f"{settings.INGEST_SHARD_MAX_BYTES / 1024**2:.7g} MiB wait in a shard",
-            refused=sum(entry.count for entry in entries),
-        )
+        if isinstance(error, StreamFull):
+            breach_record(
+                tenant_id=speaker.tenant_id,
+                kind=LimitBreach.Kind.BACKLOG,
+                limit=f"{settings.INGEST_SHARD_MAX_BYTES / 1024**2:.7g} MiB wait in a shard",
+                refused=sum(entry.count for entry in entries),
+            )
         raise
 
 

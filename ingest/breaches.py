@@ -3,9 +3,9 @@
 Tenants share a few groups of keys, each with a hash tag of its own, so that a Valkey Cluster
 spreads them and the worker knows where to look:
 
-    limits:{n}:breaches    "<tenant>:<kind>:<device>:<minute>" (0 for no device; minutes from 1970):
-                           messages refused, microseconds of the first and the last refusal from
-                           1970, and the limit in words
+    ingest:{limits<n>}:breaches    "<tenant>:<kind>:<device>:<minute>" (0 for no device; minutes
+                                   from 1970): messages refused, microseconds from 1970 of the first
+                                   and the last refusal, and the limit in words
 
 Counts are absolute and only grow, so that to store them twice is to store them once. Time is
 Valkey's, all of it.
@@ -13,7 +13,6 @@ Valkey's, all of it.
 
 import logging
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
@@ -97,8 +96,13 @@ def group_of(tenant_id: int) -> int:
     return tenant_id % GROUPS
 
 
+def limits_key(group: int, name: str) -> str:
+    """A key of the group; all of them are on one node of a cluster."""
+    return f"ingest:{{limits{group}}}:{name}"
+
+
 def breaches_key(group: int) -> str:
-    return f"limits:{{{group}}}:breaches"
+    return limits_key(group, "breaches")
 
 
 def breach_name(tenant_id: int, kind: LimitBreach.Kind, device: int | None = None) -> str:
@@ -120,7 +124,7 @@ def breach_record(
     """
     keys = (breaches_key(group_of(tenant_id)),)
     try:
-        _record_script()(keys, (breach_name(tenant_id, kind, device), refused, limit))
+        stream.run_script(RECORD, keys, breach_name(tenant_id, kind, device), refused, limit)
     except RedisError:
         log.exception("a breach of %s by tenant %d is not counted", kind, tenant_id)
 
@@ -135,7 +139,7 @@ def breaches_collect() -> int:
 
 
 def _collect(group: int) -> int:
-    answer: Any = _counted_script()((breaches_key(group),))
+    answer: Any = stream.run_script(COUNTED, (breaches_key(group),))
     minute_now = int(answer[0]) // 60
     counted = dict(zip(answer[1][::2], answer[1][1::2], strict=True))
     if not counted:
@@ -161,13 +165,3 @@ def _store(windows: Mapping[bytes, Window]) -> None:
     columns = dict(zip(names, map(list, zip(*windows.values(), strict=True)), strict=True))
     with connection.cursor() as cursor:
         cursor.execute(UPSERT, columns)
-
-
-@cache
-def _record_script() -> Any:
-    return stream.connection().register_script(RECORD)
-
-
-@cache
-def _counted_script() -> Any:
-    return stream.connection().register_script(COUNTED)

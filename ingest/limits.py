@@ -6,15 +6,14 @@ batch larger than the burst passes now and then, and in the long run no more tha
 
 All keys of a call have the hash tag of the tenant's group (see ingest.breaches):
 
-    limits:{n}:t<tenant>    the tenant's bucket, "<tokens> <microseconds from 1970>"
-    limits:{n}:d<device>    a device's
+    ingest:{limits<n>}:t<tenant>    the tenant's bucket, "<tokens> <microseconds from 1970>"
+    ingest:{limits<n>}:d<device>    a device's
 
 A bucket that is full again vanishes. Time is Valkey's, the same for every process of the door.
 """
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
@@ -23,7 +22,7 @@ from devices.credentials import Speaker
 from devices.limits import Rate
 from devices.registration import KnownDevice
 from ingest import stream
-from ingest.breaches import BREACH, breach_name, breaches_key, group_of
+from ingest.breaches import BREACH, breach_name, breaches_key, group_of, limits_key
 from ingest.models import LimitBreach
 from ingest.refusal import LimitReached
 from ingest.stream import StreamAway
@@ -140,7 +139,7 @@ def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
         keys.append(_tenant_key(speaker))
         arguments += _bucket(limit, 0, breach_name(tenant_id, LimitBreach.Kind.TENANT_RATE))
     try:
-        wait_ms, *waits_ms = _take_script()(keys, arguments)
+        wait_ms, *waits_ms = stream.run_script(TAKE, keys, *arguments)
     except RedisError as error:
         raise StreamAway(str(error)) from error
     if wait_ms:
@@ -154,7 +153,7 @@ def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
 
 
 def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
-    """Gives back what was taken for messages that the stream had no room for: they come again."""
+    """Gives back what was taken for messages that no shard has taken: they come again."""
     buckets = [(_device_key(speaker, one.id), one.limit, n) for one, n in taken.items()]
     buckets.append((_tenant_key(speaker), speaker.tenant_limit, sum(taken.values())))
     keys = [key for key, rate, _ in buckets if rate]
@@ -162,28 +161,18 @@ def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
     if not keys:
         return
     try:
-        _give_back_script()(keys, arguments)
+        stream.run_script(GIVE_BACK, keys, *arguments)
     except RedisError:
         log.exception("what tenant %d did not use of its limits is lost", speaker.tenant_id)
 
 
 def _device_key(speaker: Speaker, device: int) -> str:
-    return f"limits:{{{group_of(speaker.tenant_id)}}}:d{device}"
+    return limits_key(group_of(speaker.tenant_id), f"d{device}")
 
 
 def _tenant_key(speaker: Speaker) -> str:
-    return f"limits:{{{group_of(speaker.tenant_id)}}}:t{speaker.tenant_id}"
+    return limits_key(group_of(speaker.tenant_id), f"t{speaker.tenant_id}")
 
 
 def _bucket(rate: Rate, messages: int, breach: str) -> Iterator[float | int | str]:
     yield from (rate.per_s, rate.burst, messages, breach, str(rate))
-
-
-@cache
-def _take_script() -> Any:
-    return stream.connection().register_script(TAKE)
-
-
-@cache
-def _give_back_script() -> Any:
-    return stream.connection().register_script(GIVE_BACK)

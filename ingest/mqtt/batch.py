@@ -21,7 +21,7 @@ from ingest.limits import Messages, is_limited, limits_give_back, limits_take
 from ingest.messages import HeartbeatMessage, heartbeat_decode
 from ingest.readings import DecodedReadings, ReadingMessage, readings_decode
 from ingest.refusal import ForeignDevice, InvalidMessage, LimitReached
-from ingest.stream import StreamFull, append
+from ingest.stream import ShardAway, append
 
 TELEMETRY = "tenant/+/device/+/telemetry"
 HEARTBEAT = "tenant/+/device/+/heartbeat"
@@ -117,10 +117,10 @@ class _Batch:
             self._put_readings(speaker, addressed)
 
     def append(self) -> None:
-        """Appends what is to be accepted; without room for it, its limits are as before."""
+        """Appends what is to be accepted; if no shard takes it, its limits are as before."""
         try:
             append(*self.entries)
-        except StreamFull:
+        except ShardAway:
             for speaker, taken in self._taken:
                 limits_give_back(speaker=speaker, taken=taken)
             raise

@@ -16,6 +16,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.urls import reverse
 
 from config.body_limit import TOO_LARGE, BodyLimit, Message
 from config.environment import Environment

@@ -177,7 +177,7 @@ def test_what_is_refused_stays_refused_if_it_cannot_be_counted(
     def away(*_: Any) -> None:
         raise RedisError("out of memory")
 
-    monkeypatch.setattr(breaches, "_record_script", lambda: away)
+    monkeypatch.setattr(stream, "run_script", away)
 
     assert_problem(post(client, acme.key, reading("other")), 403)
 

@@ -8,7 +8,7 @@ from django.conf import LazySettings
 from django.test import Client
 
 from devices.models import Device
-from ingest import breaches, limits, stream
+from ingest import stream
 from scripts.waiting import await_condition
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem, waiting
@@ -45,7 +45,7 @@ def many(count: int, device_id: str | None = None) -> list[dict[str, Any]]:
 
 
 def bucket_keys() -> set[bytes]:
-    keys: Any = stream.connection().keys("limits:*")
+    keys: Any = stream.connection().keys("ingest:{limits*")
     return {key for key in keys if not key.endswith(b":breaches")}
 
 
@@ -256,10 +256,10 @@ def test_all_keys_of_a_tenant_are_in_one_slot(client: Client, acme: Fleet) -> No
     for _ in range(2):
         post(client, acme.key, reading())
 
-    keys: Any = stream.connection().keys("limits:*")
+    keys: Any = stream.connection().keys("ingest:{limits*")
 
     assert len(keys) == 3
-    assert {key.split(b"}")[0] for key in keys} == {b"limits:{%d" % (acme.tenant.pk % 16)}
+    assert {key.split(b"}")[0] for key in keys} == {b"ingest:{limits%d" % (acme.tenant.pk % 16)}
 
 
 def test_the_largest_batch_of_limited_devices_passes(
@@ -279,24 +279,13 @@ def test_it_answers_503_when_valkey_is_away(
 ) -> None:
     limit_tenant(acme, 1, 1)
     settings.INGEST_STREAM_URL = "redis://127.0.0.1:1/0"
-    forget_connections()
+    stream.connection.cache_clear()
     try:
         assert_problem(post(client, acme.key, reading()), 503)
         assert_problem(post_heartbeat(client, acme.key), 503)
     finally:
         settings.INGEST_STREAM_URL = settings.VALKEY_URL
-        forget_connections()
-
-
-def forget_connections() -> None:
-    for remembered in (
-        stream.connection,
-        limits._take_script,
-        limits._give_back_script,
-        breaches._record_script,
-        breaches._counted_script,
-    ):
-        remembered.cache_clear()
+        stream.connection.cache_clear()
 
 
 def test_what_the_stream_has_no_room_for_does_not_count(
