@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponseBase
@@ -103,7 +104,8 @@ def _facts(request: HttpRequest) -> dict[str, Any]:
         "request_id": request_id(request),
     }
     user = getattr(request, "user", None)
-    if user is not None and user.pk is not None:
+    # A device's key makes a Speaker of who asks, who is no user.
+    if isinstance(user, AbstractBaseUser):
         facts |= {"user": user.pk, "username": user.get_username()}
     return facts
 

@@ -36,9 +36,10 @@ RECEIVE_MAXIMUM = 2000
 # Nothing is read while more than this waits.
 MAX_WAITING = 2 * RECEIVE_MAXIMUM
 MAX_WAITING_BYTES = 32 * 1024 * 1024
-# What arrives within this time is appended at once, as far as it is no more than this.
+# What arrives within this time is appended at once, as far as it is no more than this. An append
+# waits for Valkey's disk once, however much it brings: on a slow one larger batches are faster.
 GATHER_S = 0.005
-BATCH_MESSAGES = 500
+BATCH_MESSAGES = RECEIVE_MAXIMUM
 BATCH_BYTES = 4 * 1024 * 1024
 
 KEEPALIVE_S = 30

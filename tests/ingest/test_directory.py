@@ -20,14 +20,14 @@ def test_known_names_are_answered_without_asking_each_time_while_the_database_is
     now = [1000.0]
     asked: list[list[str]] = []
 
-    def away(speaker: Speaker, names: list[str]) -> Resolved:
-        asked.append(names)
+    def away(*, tenant_id: int, device_ids: list[str]) -> Resolved:
+        asked.append(device_ids)
         raise OperationalError("away")
 
     monkeypatch.setattr(directory, "monotonic", lambda: now[0])
     known = Directory()
     known.resolve(speaker, ["acme-phone"])
-    monkeypatch.setattr(directory, "_ask", away)
+    monkeypatch.setattr(directory, "devices_find", away)
     now[0] += 60
 
     for _ in range(5):

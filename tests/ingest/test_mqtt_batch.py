@@ -12,6 +12,7 @@ from ingest import stream
 from ingest.entries import HeartbeatEntry, ReadingsEntry, decode
 from ingest.keys import TenantCache
 from ingest.mqtt.batch import MAX_BYTES, BatchOutcome, Published, batch_accept
+from ingest.mqtt.bridge import BATCH_MESSAGES
 from tests.conftest import Fleet
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
@@ -169,3 +170,10 @@ def test_a_full_stream_takes_nothing_of_a_batch(acme: Fleet, settings: Any) -> N
 
     assert waiting() == []
     assert stream.waiting_counts(0) == {}
+
+
+def test_as_many_heartbeats_as_a_bridge_appends_at_once_are_appended(acme: Fleet) -> None:
+    outcome = accept(*(heartbeat("acme-phone", {"battery_pct": 1}) for _ in range(BATCH_MESSAGES)))
+
+    assert outcome == BatchOutcome(BATCH_MESSAGES, [])
+    assert len(waiting()) == BATCH_MESSAGES
