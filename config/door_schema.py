@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from django.db import models
 
+from devices.api.fields import STORABLE
 from ingest.api import HeartbeatAccepted
 from ingest.enrol import EnrolAnswer, EnrolBody
 from ingest.messages import HeartbeatBody
@@ -69,7 +70,7 @@ def _storable(shape: Any) -> Any:
         return shape
     inner = {key: _storable(value) for key, value in shape.items()}
     is_text = shape.get("type") == "string" and not shape.keys() & {"format", "enum"}
-    return inner | {"pattern": r"^[^\u0000]*$"} if is_text else inner
+    return inner | {"pattern": STORABLE} if is_text else inner
 
 
 def _choices(kind: type) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rest_framework.serializers import CharField
 from uritemplate import variables
 
 from devices.api.bodies import StrictBody
+from devices.api.fields import STORABLE
 from devices.api.paths import DEVICE_ID, PREFIX, SLUG
 
 PROBLEM_TYPE = "application/problem+json"
@@ -53,8 +54,7 @@ OF_TENANT = {
     "schema": {"type": "string", "pattern": f"^{SLUG}$"},
     "description": "Slug of the device's tenant; needed if several of yours have one of this name.",
 }
-# Without U+0000, which the database cannot store; and not of spaces alone.
-TEXT = r"^[^\u0000]*$"
+# The same, and not of spaces alone.
 NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 ADDED = ("create", "rotate")
 # Wherever a request is answered: what it accepts, how often it came, and whether we are there.
@@ -141,7 +141,7 @@ class ProblemSchema(AutoSchema):
         schema = super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
         if isinstance(field, CharField) and not field.read_only and "pattern" not in schema:
             is_named = field.trim_whitespace and not field.allow_blank
-            return {**schema, "pattern": NOT_BLANK if is_named else TEXT}
+            return {**schema, "pattern": NOT_BLANK if is_named else STORABLE}
         return schema
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:

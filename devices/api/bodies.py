@@ -11,7 +11,12 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.serializers import (
     BaseSerializer,
+    BooleanField,
+    CharField,
+    ChoiceField,
+    Field,
     FloatField,
+    IntegerField,
     ModelSerializer,
     ValidationError,
 )
@@ -41,17 +46,37 @@ class JSONBody(JSONParser):
             raise ParseError("This is nested too deeply.") from None
 
 
-# For serializers of what people send: a field that is not known is an error. Somebody who misspelt
-# a field would otherwise believe that it was set. (A docstring would become the description of
-# every body in the API's schema.)
+# For serializers of what people send: a field that is not known is an error, since somebody who
+# misspelt one would otherwise believe that it was set, and so is a value of another JSON type than
+# the description says. (A docstring would become the description of every body there.)
 class StrictBody(BaseSerializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             known = set(self.fields)  # type: ignore[attr-defined]
             unknown = {str(name): WHY_UNKNOWN for name in data if name not in known}
-            if unknown:
-                raise ValidationError(unknown)
+            wrong = {
+                name: words
+                for name, field in self.fields.items()  # type: ignore[attr-defined]
+                if (words := _wrong_type(field, data.get(name)))
+            }
+            if unknown or wrong:
+                raise ValidationError(unknown | wrong)
         return super().to_internal_value(data)
+
+
+def _wrong_type(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
+    """What the value should be, if it is of another type than the field's; None for no value."""
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match field:
+        case BooleanField() if not isinstance(value, bool):
+            return "This should be true or false."
+        case CharField() | ChoiceField() if not isinstance(value, str):
+            return "This should be a text."
+        case IntegerField() | FloatField() if not is_number:
+            return "This should be a number."
+    return None
 
 
 class FiniteFloat(FloatField):

@@ -75,7 +75,7 @@ class EnrolmentTokenViewSet(TenantViewSet):
     search_fields = ("prefix", "label")
     inputs = {"create": EnrolmentTokenCreate}
     outputs = {"create": IssuedTokenSerializer}
-    problems = {"create": (404,)}
+    problems = {"create": (404, 409)}
 
     def get_queryset(self) -> QuerySet[EnrolmentToken]:
         return EnrolmentToken.objects.select_related("tenant")

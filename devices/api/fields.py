@@ -8,6 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 MAX_ID = 999_999_999
+# As a pattern: texts without U+0000, which the database cannot store.
+STORABLE = r"^[^\u0000]*$"
 
 
 class TenantSlug(serializers.CharField):
@@ -45,7 +47,12 @@ class YesNoFilter(TypedChoiceFilter):
         super().__init__(*args, choices=choices, coerce=lambda word: word == "true", **kwargs)
 
 
+@extend_schema_field({"type": "string", "maxLength": 63, "pattern": STORABLE})
+class SlugFilter(CharFilter):
+    """By a slug; one that nothing has finds nothing."""
+
+
 class TenantFilter(FilterSet):
     """`?tenant=<slug>`: of one of the tenants that the person has."""
 
-    tenant = CharFilter("tenant__slug", max_length=63)
+    tenant = SlugFilter("tenant__slug", max_length=63)

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404
 from rest_framework import status
-from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -85,7 +85,7 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
     def tenant_for(self, slug: str | None) -> Tenant:
         """The tenant in which something is to be added: the one named, or the person's only one.
 
-        Raises NoSuchReference, ValidationError and PermissionDenied.
+        Raises NoSuchReference, Conflict and PermissionDenied.
         """
         own = Tenant.objects.all()
         if slug is not None:
@@ -95,8 +95,11 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             self.role_check(tenant.pk)
             return tenant
         possible = list(self.access.narrow(own, self.least_role)[:2])
-        if len(possible) != 1:
-            raise ValidationError({"tenant": "Say in which of your tenants, by its slug."})
+        if not possible:
+            raise NoSuchReference("tenant", "There is no tenant yet.")
+        if len(possible) > 1:
+            words = "Say in which of your tenants, by its slug."
+            raise Conflict("You have several tenants.", {"tenant": [words]})
         return possible[0]
 
     def refer(self, given: dict[str, Any], tenant: Tenant) -> None:

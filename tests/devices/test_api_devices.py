@@ -306,7 +306,7 @@ class TestAdding:
         self, acme: Fleet, rival: Fleet, operator: User
     ) -> None:
         client = caller(operator)
-        problem = assert_problem(send(client, "post", "devices", {"device_id": "x"}), 400)
+        problem = assert_problem(send(client, "post", "devices", {"device_id": "x"}), 409)
         assert problem["errors"][0]["field"] == "tenant"
         answer = send(client, "post", "devices", {"device_id": "x", "tenant": "rival"})
         assert answer.json()["tenant"] == "rival"
@@ -354,6 +354,10 @@ class TestAdding:
             ({"device_id": "x", "name": "n" * 121}, "name"),
             ({"device_id": "x", "kind": "toaster"}, "kind"),
             ({"device_id": "x", "site": "first"}, "site"),
+            ({"device_id": "x", "site": "1"}, "site"),
+            ({"device_id": "x", "site": True}, "site"),
+            ({"device_id": 7}, "device_id"),
+            ({"device_id": "x", "kind": 7}, "kind"),
             ({"device_id": "x", "site": 2**70}, "site"),
             ({"device_id": "x", "site": -1}, "site"),
             ({"device_id": "x", "expected_interval_s": 0}, "expected_interval_s"),
