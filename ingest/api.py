@@ -180,8 +180,9 @@ def origin_of(request: Request) -> Origin:
 
 
 def refusals_raise(refusals: list[Refusal], *, is_single: bool) -> None:
-    """Raises PermissionDenied if all are for another device, else InvalidBody with each of them;
-    without their places in the request if it was a single message."""
+    """Raises PermissionDenied if all are for another device, TooManyMessages if a limit refused
+    any, else InvalidBody, with each of them; without their places in the request if it was a
+    single message."""
     if all(refusal.code == "forbidden" for refusal in refusals):
         raise PermissionDenied(f"{refusals[0].reason}.")
     errors = [_as_json(refusal) for refusal in refusals]
