@@ -9,6 +9,8 @@ SECRETS = (
     re.compile(r"(\b(?:rc|rt)_[A-Za-z0-9]{1,20}_)[A-Za-z0-9]+"),
     re.compile(r"(\b(?:Bearer|Basic)\s+)(?!(?:rc|rt)_)[^\s'\",;]+", re.IGNORECASE),
     re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@'\"]*:)[^\s/@'\"]+(?=@)", re.IGNORECASE),
+    # What links in e-mails open.
+    re.compile(r"(/(?:invitation|confirm-email|password/reset/key)/)[^/\s'\"?]+"),
     re.compile(
         r"(\b(?:password|passwd|secret_key|csrfmiddlewaretoken|sessionid)['\"]?\s*[=:]\s*)"
         r"(?:'[^']*'|\"[^\"]*\"|[^\s,;&)}\]]+)",

@@ -23,6 +23,8 @@ from django.http import HttpRequest, HttpResponseBase
 # The triggers of pghistory read it.
 SETTING = "pghistory.context_metadata"
 MAX_PATH = 500
+# Of URLs; `key` is allauth's for addresses to verify and passwords to set anew.
+SECRET_PARAMETERS = {"token", "key"}
 REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 _request: ContextVar[HttpRequest | None] = ContextVar("origin_request", default=None)
@@ -99,7 +101,7 @@ def request_id(request: HttpRequest) -> str:
 def _facts(request: HttpRequest) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "method": request.method,
-        "path": request.path[:MAX_PATH],
+        "path": _path(request),
         "address": client_address(request),
         "request_id": request_id(request),
     }
@@ -108,6 +110,15 @@ def _facts(request: HttpRequest) -> dict[str, Any]:
     if isinstance(user, AbstractBaseUser):
         facts |= {"user": user.pk, "username": user.get_username()}
     return facts
+
+
+def _path(request: HttpRequest) -> str:
+    """Without the secret that is part of a link in an e-mail."""
+    path = request.path
+    given = request.resolver_match.kwargs if request.resolver_match else {}
+    for name in SECRET_PARAMETERS & given.keys():
+        path = path.replace(str(given[name]), "…")
+    return path[:MAX_PATH]
 
 
 class OriginMiddleware:

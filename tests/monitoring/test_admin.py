@@ -84,7 +84,7 @@ def test_device_pages_keep_to_their_budget_of_queries(
     for name, args, budget in (
         ("devices_device_change", (silent.pk,), 13),
         ("devices_device_add", (), 7),
-        ("devices_device_presence", (silent.pk,), 7),
+        ("devices_device_presence", (silent.pk,), 8),
         ("devices_device_issue_key", (silent.pk,), 5),
         ("devices_device_pause", (silent.pk,), 5),
         ("devices_device_counts", (), 4),
