@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponseBase
@@ -107,8 +106,8 @@ def _facts(request: HttpRequest) -> dict[str, Any]:
     }
     user = getattr(request, "user", None)
     # A device's key makes a Speaker of who asks, who is no user.
-    if isinstance(user, AbstractBaseUser):
-        facts |= {"user": user.pk, "username": user.get_username()}
+    if (pk := getattr(user, "pk", None)) is not None:
+        facts |= {"user": pk, "username": user.get_username()}
     return facts
 
 

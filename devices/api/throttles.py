@@ -38,7 +38,7 @@ class PersonThrottle(_PerMinute):
 
     def get_cache_key(self, request: Request, view: Any) -> str | None:
         """None, which is not counted, for whoever is not signed in and so gets nothing."""
-        if request.user.pk is None:
+        if getattr(request.user, "pk", None) is None:
             return None
         return self.cache_format % {"scope": self.scope, "ident": request.user.pk}
 

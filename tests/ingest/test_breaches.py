@@ -177,9 +177,9 @@ def test_what_is_refused_stays_refused_if_it_cannot_be_counted(
     def away(*_: Any) -> None:
         raise RedisError("out of memory")
 
-    monkeypatch.setattr(stream, "run_script", away)
-
-    assert_problem(post(client, acme.key, reading("other")), 403)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(stream, "run_script", away)
+        assert_problem(post(client, acme.key, reading("other")), 403)
 
     assert "is not counted" in caplog.text
     assert found() == []
