@@ -104,7 +104,7 @@ def _facts(request: HttpRequest) -> dict[str, Any]:
         "address": client_address(request),
         "request_id": request_id(request),
     }
-    user = getattr(request, "user", None)
+    user: Any = getattr(request, "user", None)
     # A device's key makes a Speaker of who asks, who is no user.
     if (pk := getattr(user, "pk", None)) is not None:
         facts |= {"user": pk, "username": user.get_username()}
