@@ -80,6 +80,8 @@ class Summary(serializers.Serializer[Any]):
 class SummaryView(ScopedView):
     """`messages_stored` is given by the URL table: counting messages is not for this room."""
 
+    problems = (404,)
+
     messages_stored: MessagesStored | None = None
 
     @extend_schema(

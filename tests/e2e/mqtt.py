@@ -44,7 +44,7 @@ class Publisher:
 
     def acknowledged(self) -> set[int]:
         """The numbers of the messages that the broker has taken."""
-        return {mid for mid, reason in list(self._answers.items()) if not reason.is_failure}
+        return {mid for mid, reason in self._answers.copy().items() if not reason.is_failure}
 
     def answers(self, mids: Sequence[int]) -> list[str]:
         """Waits for the answers to these messages; returns them in the same order."""
