@@ -165,7 +165,7 @@ class _Drain:
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Without the collector of cycles: a batch is some hundred thousand objects without any, all
-    alive until it is stored, and a fifth of the time went into looking through them."""
+    alive until it is stored, and it would look through them several times in vain."""
     gc.disable()
     try:
         yield

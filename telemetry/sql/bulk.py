@@ -30,7 +30,7 @@ def text(value: str | None) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    # msgspec writes the same text in a tenth of the time that isoformat() takes.
+    # isoformat() was most of what making a reading's line cost; msgspec writes the same moment.
     return NULL if value is None else str(msgspec.to_builtins(value))
 
 
@@ -81,8 +81,8 @@ def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]
 
 
 def fetch_binary(cursor: CursorWrapper, statement: str) -> list[tuple[Any, ...]]:
-    """All rows of a statement, in PostgreSQL's binary format: times come ten times faster than
-    through Django's loader, which is Python.
+    """All rows of a statement, in PostgreSQL's binary format: times are then read by
+    psycopg's C, and not by Django's loader of their text, which is Python.
 
     Raises Django's database errors, as cursor.execute does.
     """
