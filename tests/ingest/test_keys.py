@@ -1,9 +1,10 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import pytest
 from django.db import OperationalError
 
-from devices.credentials import Speaker, speaker_for_key
+from devices.credentials import Speaker, credential_issue, credentials_revoke, speakers_for_keys
 from ingest import keys
 from ingest.keys import KeyCache
 from tests.conftest import Fleet
@@ -17,19 +18,19 @@ class Database:
         self.away = False
         self.on_asked: Callable[[], None] | None = None
 
-    def speaker_for_key(self, key: str) -> Speaker | None:
+    def speakers_for_keys(self, keys: Sequence[str]) -> dict[str, Speaker]:
         self.asked += 1
         if self.on_asked:
             self.on_asked()
         if self.away:
             raise OperationalError("away")
-        return speaker_for_key(key)
+        return speakers_for_keys(keys)
 
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     database = Database()
-    monkeypatch.setattr(keys, "speaker_for_key", database.speaker_for_key)
+    monkeypatch.setattr(keys, "speakers_for_keys", database.speakers_for_keys)
     return database
 
 
@@ -52,6 +53,50 @@ def test_a_good_key_is_looked_up_once_a_few_seconds(
     clock[0] += 5
     cache.speaker(acme.key)
     assert database.asked == 2
+
+
+def test_keys_in_use_are_checked_together(
+    acme: Fleet, rival: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    for key in (acme.key, rival.key, acme.key, rival.key):
+        cache.speaker(key)
+    assert database.asked == 2
+
+    for second in range(1, 11):
+        clock[0] += 2
+        for fleet in (acme, rival):
+            speaker = cache.speaker(fleet.key)
+            assert speaker is not None and speaker.id == fleet.device.pk
+        assert database.asked == 2 + second // 2
+
+
+def test_a_key_that_is_checked_with_others_is_refused_once_it_is_revoked(
+    acme: Fleet, rival: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    issued = credential_issue(device=acme.device)
+    for key in (rival.key, issued.key, issued.key):
+        cache.speaker(key)
+    credentials_revoke(ids=[issued.credential.pk], ts=datetime.now(UTC))
+
+    clock[0] += 3
+    assert cache.speaker(rival.key) is not None
+    assert database.asked == 3
+    assert cache.speaker(issued.key) is None
+
+
+def test_a_key_that_is_silent_is_not_checked_with_others(
+    acme: Fleet, rival: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    for key in (acme.key, acme.key, rival.key):
+        cache.speaker(key)
+
+    clock[0] += 60
+    cache.speaker(rival.key)
+    cache.speaker(acme.key)
+    assert database.asked == 4
 
 
 def test_unknown_keys_are_asked_for_each_time(
