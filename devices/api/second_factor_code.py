@@ -1,15 +1,12 @@
 """The code of a second factor, where there is no page to ask for it."""
 
-from django.apps import apps
+from allauth.mfa.base.forms import AuthenticateForm
+from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.models import User
 
 
 def has_second_factor(user: User) -> bool:
     """True if the person's password alone does not sign them in."""
-    if not apps.is_installed("allauth.mfa"):
-        return False
-    from allauth.mfa.utils import is_mfa_enabled
-
     return is_mfa_enabled(user)
 
 
@@ -18,6 +15,4 @@ def is_right_code(user: User, code: str) -> bool:
 
     Wrong ones are counted by allauth, which after too many takes none for a while.
     """
-    from allauth.mfa.base.forms import AuthenticateForm
-
     return bool(code) and AuthenticateForm(user=user, data={"code": code}).is_valid()

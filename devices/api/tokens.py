@@ -1,6 +1,6 @@
 """`/api/v1/auth/token`: a person signs in and gets tokens (JWT) for programs."""
 
-from django.contrib.auth import authenticate
+from django.contrib.auth import authenticate, user_logged_in
 from django.contrib.auth.models import User
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -102,6 +102,8 @@ def _person(request: Request, *, username: str, password: str, code: str = "") -
         raise AuthenticationFailed("Nobody has this user name and this password.")
     if has_second_factor(user) and not is_right_code(user, code):
         raise AuthenticationFailed("Send the code of your second factor as `code`.")
+    # The lock-out forgets the person's wrong passwords.
+    user_logged_in.send(sender=User, request=request._request, user=user)
     return user
 
 

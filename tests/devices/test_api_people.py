@@ -2,11 +2,19 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
 from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -20,6 +28,14 @@ from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
 
 PASSWORD = "correct horse"
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+@pytest.fixture(autouse=True)
+def nobody_tried_yet() -> Iterator[None]:
+    cache.clear()
+    yield
+    cache.clear()
 
 
 def bearing(token: object) -> Any:
@@ -105,26 +121,55 @@ class TestTokens:
         refresh = {"refresh": str(good)}
         assert_problem(send(caller(None), "post", "auth/token/refresh", refresh), 401)
 
+    def test_a_person_with_a_second_factor_sends_its_code_once(self, acme: Fleet) -> None:
+        TOTP.activate(acme.manager, SECRET)
+        recovery = RecoveryCodes.activate(acme.manager).get_unused_codes()[0]
+        code = format_hotp_value(hotp_value(SECRET, next(yield_hotp_counters_from_time())))
+        body = {"username": "acme-manager", "password": PASSWORD}
+        for more in ({}, {"code": "000000"}, {"code": "é"}):
+            problem = assert_problem(send(caller(None), "post", "auth/token", body | more), 401)
+            assert "second factor" in problem["detail"]
+        for good in (code, recovery):
+            answer = send(caller(None), "post", "auth/token", body | {"code": good})
+            assert answer.status_code == 200
+            again = send(caller(None), "post", "auth/token", body | {"code": good})
+            assert_problem(again, 401)
+        # The code without the password is nothing.
+        wrong = {**body, "password": "wrong", "code": recovery}
+        assert (
+            "password"
+            in assert_problem(send(caller(None), "post", "auth/token", wrong), 401)["detail"]
+        )
+
+    def test_the_lock_out_holds_for_tokens_too(self, acme: Fleet, settings: LazySettings) -> None:
+        wrong = {"username": "acme-manager", "password": "wrong"}
+        right = {"username": "acme-manager", "password": PASSWORD}
+        for _ in range(settings.SIGN_IN_ATTEMPTS - 1):
+            assert_problem(send(caller(None), "post", "auth/token", wrong), 401)
+        assert send(caller(None), "post", "auth/token", right).status_code == 200
+        for _ in range(settings.SIGN_IN_ATTEMPTS):
+            answer = send(caller(None), "post", "auth/token", wrong)
+        assert answer.status_code == 429
+        answer = send(caller(None), "post", "auth/token", right)
+        assert_problem(answer, 429)
+        assert int(answer["Retry-After"]) > 0
+
     def test_too_many_attempts_wait(self, acme: Fleet, settings: LazySettings) -> None:
         settings.API_SIGN_INS_PER_MIN = 2
-        cache.clear()
         body = {"username": "acme-manager", "password": "wrong"}
         for status in (401, 401, 429):
             answer = send(caller(None), "post", "auth/token", body)
             assert_problem(answer, status)
         assert 0 < int(answer["Retry-After"]) <= 60
-        cache.clear()
 
     def test_too_many_requests_wait(self, acme: Fleet, settings: LazySettings) -> None:
         settings.API_REQUESTS_PER_MIN = 2
-        cache.clear()
         client, other = member(acme, Role.VIEWER), caller(acme.manager)
         for status in (200, 200, 429):
             answer = send(client, "get", "devices")
             assert answer.status_code == status
         assert 0 < int(answer["Retry-After"]) <= 60
         assert send(other, "get", "devices").status_code == 200
-        cache.clear()
 
     def test_a_session_reads_and_needs_its_csrf_token_to_write(self, acme: Fleet) -> None:
         client = Client(enforce_csrf_checks=True)
