@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.options import BaseModelAdmin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -20,7 +21,8 @@ from unfold.views import ChangeList
 
 from devices.history import NOTHING, Line, lines_of
 from devices.models import HistoryEntry, OperatorAccess
-from devices.scoped_admin import OperatorOnly, ScopedAdmin
+from devices.scoped_admin import OperatorOnly, ScopedAdmin, access_in
+from devices.tenancy import Role
 
 
 class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
@@ -73,6 +75,12 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
     fields = ("when", "by", "what", "differences", "came_from")
     readonly_fields = fields
     empty_help = "No changes yet."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[HistoryEntry]:
+        """Whom one invites is for owners, here as on the invitations' own pages."""
+        entries = super().get_queryset(request)
+        open_to_all = entries.exclude(subject=HistoryEntry.Subject.INVITATION)
+        return open_to_all | access_in(request).narrow(entries, Role.OWNER)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return InWords

@@ -9,13 +9,24 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, ForeignKey, Model, OuterRef, Q, QuerySet, Subquery
 
-from devices.models import Credential, Device, HistoryEntry, Membership, Site, Tenant
+from devices.models import (
+    Credential,
+    Device,
+    DeviceGroup,
+    HistoryEntry,
+    Invitation,
+    Membership,
+    Site,
+    Tenant,
+)
 
 Subject, Change = HistoryEntry.Subject, HistoryEntry.Change
 SUBJECTS: dict[type[Model], HistoryEntry.Subject] = {
     Device: Subject.DEVICE,
     Credential: Subject.KEY,
+    DeviceGroup: Subject.GROUP,
     Site: Subject.SITE,
+    Invitation: Subject.INVITATION,
     Membership: Subject.MEMBER,
     Tenant: Subject.TENANT,
 }

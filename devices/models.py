@@ -144,6 +144,7 @@ class Membership(models.Model):
         return f"{self.user}, {self.role} of {self.tenant}"
 
 
+@tracked(exclude=("token_sha256",))
 class Invitation(models.Model):
     """Asks somebody by e-mail to become a member of a tenant.
 
@@ -216,6 +217,7 @@ class Site(models.Model):
         return self.name
 
 
+@tracked()
 class DeviceGroup(models.Model):
     """Devices that people look at together, wherever they stand."""
 
@@ -435,7 +437,9 @@ class HistoryEntry(models.Model):
     class Subject(models.TextChoices):
         DEVICE = "device"
         KEY = "key"
+        GROUP = "group"
         SITE = "site"
+        INVITATION = "invitation"
         MEMBER = "member"
         TENANT = "tenant"
 
@@ -446,7 +450,7 @@ class HistoryEntry(models.Model):
         DELETE = "delete", "removed"
 
     id = models.TextField(primary_key=True)
-    subject = models.CharField(max_length=8, choices=Subject)
+    subject = models.CharField(max_length=10, choices=Subject)
     number = models.IntegerField()
     object_id = models.IntegerField()
     object_name = models.TextField()

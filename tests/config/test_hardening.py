@@ -158,6 +158,7 @@ class TestLogs:
             ("'Bearer rc_AbCdEf1234_" + "z" * 32 + "'", "'Bearer rc_AbCdEf1234_…'"),
             ("postgres://web:hunter2@db:5432/x down", "postgres://web:…@db:5432/x down"),
             ("redis://:hunter2@valkey/0", "redis://:…@valkey/0"),
+            ("Error: /accounts/invitation/AbC123/ x", "Error: /accounts/invitation/…/ x"),
             ("password=hunter2 user=web", "password=… user=web"),
             ("{'password': 'hunter 2'}", "{'password': …}"),
             ("GET http://a.example/b?c=d 200", "GET http://a.example/b?c=d 200"),

@@ -16,11 +16,14 @@ from django.utils import timezone
 from devices.credentials import credentials_revoke
 from devices.enrolment import token_issue
 from devices.history import SUBJECTS, lines_of
+from devices.invitations import invitation_issue
 from devices.models import (
     Credential,
     Device,
+    DeviceGroup,
     EnrolmentToken,
     HistoryEntry,
+    Invitation,
     Membership,
     OperatorAccess,
     Tenant,
@@ -159,6 +162,44 @@ def test_members_come_and_go_by_their_names(acme: Fleet) -> None:
     assert words(added) == "member ada added; user: ada, role: viewer"
     assert words(changed) == "member ada changed; role: viewer → owner"
     assert words(removed) == "member ada removed; "
+
+
+def test_groups_are_in_the_history(acme: Fleet) -> None:
+    group = DeviceGroup.objects.create(tenant=acme.tenant, name="Trucks")
+    DeviceGroup.objects.filter(pk=group.pk).update(name="Vans")
+    assert [words(one) for one in changes_of(group)] == [
+        "group Trucks added; name: Trucks",
+        "group Vans changed; name: Trucks → Vans",
+    ]
+
+
+def test_an_accepted_invitation_names_who_and_keeps_its_link_to_itself(
+    acme: Fleet, rival: Fleet
+) -> None:
+    invitation = Invitation(tenant=acme.tenant, email="r@example.org", role=Role.MANAGER)
+    token = invitation_issue(invitation=invitation, ts=timezone.now())
+    client_of(rival.manager).post(f"/accounts/invitation/{token}/")
+
+    changes = changes_of(invitation)
+    membership = Membership.objects.get(tenant=acme.tenant, user=rival.manager)
+    (joined,) = changes_of(membership)
+    assert [one.change for one in changes] == ["insert", "update"]
+    assert joined.who == changes[1].who == "rival-manager"
+    assert "accepted by: – → rival-manager" in words(changes[1])
+    assert joined.origin is not None
+    assert joined.origin["path"] == "/accounts/invitation/…/"
+    assert "token_sha256" not in changes[0].data
+    assert token not in json.dumps([one.origin for one in (*changes, joined)])
+
+
+def test_only_owners_see_whom_somebody_invited(acme: Fleet) -> None:
+    invitation = Invitation(tenant=acme.tenant, email="r@example.org", role=Role.VIEWER)
+    invitation_issue(invitation=invitation, ts=timezone.now())
+    owner = person("acme-owner", (acme.tenant, Role.OWNER))
+    assert b"r@example.org" in client_of(owner).get(CHANGES).content
+    shown = client_of(acme.manager).get(CHANGES).content
+    assert b"r@example.org" not in shown
+    assert b"acme-phone" in shown
 
 
 def test_an_enrolled_device_comes_from_its_token(acme: Fleet, client: Client) -> None:
