@@ -129,7 +129,8 @@ class Gateways(NamedTuple):
     def _found(self, turns: list[int]) -> tuple[int, ...]:
         """How many readings there are, and how many of them are of acknowledged batches."""
         statement = (
-            "SELECT count(*), count(*) FILTER (WHERE seq = ANY(%s)) FROM telemetry_reading "
+            "SELECT count(*), count(*) FILTER (WHERE seq = ANY(%s::bigint[])) "
+            "FROM telemetry_reading "
             "WHERE tenant_id = ANY(%s)"
         )
         with psycopg.connect(self.stack.database_url) as connection:

@@ -13,23 +13,22 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from devices.origin import origin_text
 from devices.tenancy import Access
 
-# Tells what was set before, and sets. The last setting is devices.origin's, for the history.
+# The last setting is devices.origin's, for the history.
 ENTER = """
-WITH before AS MATERIALIZED (
-    SELECT current_setting('role') AS role, current_setting('search_path') AS search_path,
-           coalesce(current_setting('app.tenant_ids', true), '') AS tenant_ids,
-           coalesce(current_setting('app.user_id', true), '') AS user_id,
-           coalesce(current_setting('pghistory.context_metadata', true), '') AS origin
-)
-SELECT role, search_path, tenant_ids, user_id, origin,
-       set_config('role', %s, true), set_config('search_path', %s, true),
+SELECT set_config('role', %s, true), set_config('search_path', %s, true),
        set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true),
        set_config('pghistory.context_metadata', %s, true)
-FROM before
+"""
+AROUND = """
+SELECT current_setting('role'), current_setting('search_path'),
+       coalesce(current_setting('app.tenant_ids', true), ''),
+       coalesce(current_setting('app.user_id', true), ''),
+       coalesce(current_setting('pghistory.context_metadata', true), '')
 """
 TENANT, OPERATOR = "rollcall_tenant", "rollcall_operator"
 SCOPED_PATH, PUBLIC_PATH = "scoped,public", "public"
@@ -93,20 +92,20 @@ class _Settings(NamedTuple):
 @contextmanager
 def _entered(wanted: _Settings) -> Iterator[None]:
     is_inner = connection.in_atomic_block
-    with transaction.atomic():
-        before = _set(wanted)
+    with transaction.atomic(), connection.cursor() as cursor:
+        around = _around(cursor) if is_inner else None
+        cursor.execute(ENTER, wanted)
         yield
         # A commit takes the settings away, and so does a rollback, be it to a savepoint; a
         # savepoint that is released leaves them.
-        if is_inner and not connection.needs_rollback:
-            _set(before)
+        if around and not connection.needs_rollback:
+            cursor.execute(ENTER, around)
 
 
-def _set(wanted: _Settings) -> _Settings:
-    """Applies the settings to this transaction; returns what they were."""
-    with connection.cursor() as cursor:
-        cursor.execute(ENTER, wanted)
-        return _Settings(*cursor.fetchone()[:5])
+def _around(cursor: CursorWrapper) -> _Settings:
+    """What is set in the transaction that is open already."""
+    cursor.execute(AROUND)
+    return _Settings(*cursor.fetchone())
 
 
 def _text(user_id: int | None) -> str:

@@ -18,7 +18,7 @@ def device_named(
     """
     tenants = Tenant.objects.all() if tenant is None else Tenant.objects.filter(slug=tenant)
     # By tenants, though the scope says so too: the index begins with them.
-    found = list(devices.filter(tenant__in=tenants, device_id=device_id)[:100])
+    found = list(devices.filter(tenant__in=tenants, device_id=device_id).order_by()[:100])
     if len(found) > 1:
         slugs = ", ".join(sorted(one.tenant.slug for one in found))
         raise Ambiguous(

@@ -24,3 +24,10 @@ def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
     if device is None:
         raise Http404
     return device
+
+
+def name_in_path(view: APIView) -> Device:
+    """The same, of any device of the scope, for views of what it said: what names it is all that
+    is read of it."""
+    named = Device.objects.select_related("tenant").only("device_id", "tenant__slug")
+    return device_in_path(view, named)

@@ -28,6 +28,8 @@ SETTINGS = (
     "rate_per_s",
     "burst",
 )
+# All of a device's own; of what belongs to it, only what is shown is read.
+COLUMNS = tuple(field.name for field in Device._meta.concrete_fields)
 
 
 class DeviceFilter(TenantFilter):
@@ -110,7 +112,8 @@ class DeviceViewSet(TenantViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Device]:
-        return Device.objects.select_related("tenant", "status")
+        shown = ("tenant__slug", "status__state", "status__state_since")
+        return Device.objects.select_related("tenant", "status").only(*COLUMNS, *shown)
 
     def named(self, queryset: QuerySet[Device]) -> Device:
         return device_in_path(self, queryset)

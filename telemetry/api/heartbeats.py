@@ -9,8 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from devices.api.lookup import device_in_path
-from devices.models import Device
+from devices.api.lookup import name_in_path
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import PageQuery, asked
 from telemetry.api.pages import page_response, past_open, past_seal
@@ -52,7 +51,7 @@ class HeartbeatsView(ScopedView):
     def get(self, request: Request, device_id: str) -> HttpResponse:
         """The heartbeats of a period by the device's clock, to 10 s, newest first."""
         given = asked(PageQuery, request)
-        device = device_in_path(self, Device.objects.select_related("tenant"))
+        device = name_in_path(self)
         about, span, limit = f"heartbeats:{device.pk}", given["span"], given["limit"]
         until = span.end
         if "cursor" in given:

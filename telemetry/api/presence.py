@@ -10,8 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from devices.api.cursors import cursor_open, cursor_seal
-from devices.api.lookup import device_in_path
-from devices.models import Device
+from devices.api.lookup import name_in_path
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import DEFAULT_LIMIT, MAX_LIMIT
 from telemetry.api.pages import page_response
@@ -57,7 +56,7 @@ class PresenceView(ScopedView):
         query = PresenceQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         limit = query.validated_data["limit"]
-        device = device_in_path(self, Device.objects.select_related("tenant"))
+        device = name_in_path(self)
         about = f"presence:{device.pk}"
         ended, before = _after(query.validated_data.get("cursor"), about=about)
         with connection.cursor() as cursor:

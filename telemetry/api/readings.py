@@ -17,7 +17,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
-from devices.api.lookup import device_in_path
+from devices.api.lookup import name_in_path
 from devices.models import Device
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import MAX_VALUES, ReadingsQuery, Span, asked, too_many_values
@@ -136,7 +136,7 @@ class ReadingsView(ScopedView):
         for a formula has a `'` before it.
         """
         given = asked(ReadingsQuery, request)
-        device = device_in_path(self, Device.objects.select_related("tenant"))
+        device = name_in_path(self)
         span: Span = given["span"]
         window = Window(device.pk, span.start, span.end, given.get("metric"))
         kind = given.get("format") or request.accepted_renderer.format

@@ -1,6 +1,6 @@
 """Rows into a hypertable at the speed of COPY, each at most once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -80,14 +80,16 @@ def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]
     return [position for (position,) in cursor.fetchall()]
 
 
-def fetch_binary(cursor: CursorWrapper, statement: str) -> list[tuple[Any, ...]]:
+def fetch_binary(
+    cursor: CursorWrapper, statement: str, values: Mapping[str, Any] | None = None
+) -> list[tuple[Any, ...]]:
     """All rows of a statement, in PostgreSQL's binary format: times are then read by
     psycopg's C, and not by Django's loader of their text, which is Python.
 
     Raises Django's database errors, as cursor.execute does.
     """
     with cursor.db.wrap_database_errors, psycopg.Cursor(cursor.connection) as binary:
-        return binary.execute(statement, binary=True).fetchall()
+        return binary.execute(statement, values, binary=True).fetchall()
 
 
 def copy_lines(cursor: CursorWrapper, into: str, lines: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
+from telemetry.sql.bulk import fetch_binary
 from telemetry.sql.newest import backwards
 
 COLUMNS = """
@@ -124,8 +125,8 @@ def page(
     rows: list[StoredReading] = []
     for start, end in backwards(window.start, until):
         part = window._replace(start=start, end=end)
-        cursor.execute(statement, part.bound(limit=limit - len(rows), **last))
-        rows += [StoredReading(*row) for row in cursor.fetchall()]
+        found = fetch_binary(cursor, statement, part.bound(limit=limit - len(rows), **last))
+        rows += [StoredReading(*row) for row in found]
         if len(rows) == limit:
             break
     return rows
