@@ -26,8 +26,8 @@ def page(name: str, *args: object) -> str:
     return reverse(f"admin:{name}", args=args)
 
 
-# What a scope asks of the database inside a test's own transaction: a savepoint, the settings,
-# the settings as they were, and the end of the savepoint.
-SCOPE_QUERIES = 4
+# What a scope asks of the database inside a test's own transaction: a savepoint, what is set, the
+# settings, the settings as they were, and the end of the savepoint.
+SCOPE_QUERIES = 5
 # An operator's request is recorded.
 RECORD_QUERIES = 1
