@@ -68,7 +68,7 @@ INGEST_SHARDS = env.integer("INGEST_SHARDS", 1, low=1, high=64)
 INGEST_SHARD_MAX_BYTES = env.integer(
     "INGEST_SHARD_MAX_BYTES", 256 * 1024 * 1024, low=1024 * 1024, high=64 * 1024**3
 )
-INGEST_DRAIN_BATCH = env.integer("INGEST_DRAIN_BATCH", 20_000, low=1, high=1_000_000)
+INGEST_DRAIN_BATCH = env.integer("INGEST_DRAIN_BATCH", 10_000, low=1, high=1_000_000)
 INGEST_DRAIN_RUN_S = env.number("INGEST_DRAIN_RUN_S", 5.0, low=0.1, high=600)
 INGEST_OLDEST_DAYS = env.integer("INGEST_OLDEST_DAYS", 400, low=1, high=36_500)
 INGEST_KEY_CACHE_S = env.number("INGEST_KEY_CACHE_S", 3.0, low=0, high=5)
