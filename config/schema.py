@@ -54,8 +54,9 @@ OF_TENANT = {
     "schema": {"type": "string", "pattern": f"^{SLUG}$"},
     "description": "Slug of the device's tenant; needed if several of yours have one of this name.",
 }
-# The same, and not of spaces alone.
-NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+# The same, and not of spaces alone. They are named: what \s is differs between languages.
+SPACES = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+NOT_BLANK = rf"^[^\u0000]*[^\u0000{SPACES}][^\u0000]*$"
 ADDED = ("create", "rotate")
 # Wherever a request is answered: what it accepts, how often it came, and whether we are there.
 ALWAYS = (406, 429, 503)
@@ -136,13 +137,12 @@ class ProblemSchema(AutoSchema):
             for name in variables
         ]
 
-    def _map_serializer_field(self, field: Any, *args: Any, **kwargs: Any) -> Any:
+    def _insert_field_validators(self, field: Any, schema: dict[str, Any]) -> None:
         """With what is refused of every text that is sent."""
-        schema = super()._map_serializer_field(field, *args, **kwargs)  # type: ignore[no-untyped-call]
-        if isinstance(field, CharField) and not field.read_only and "pattern" not in schema:
+        super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]
+        if isinstance(field, CharField) and not field.read_only:
             is_named = field.trim_whitespace and not field.allow_blank
-            return {**schema, "pattern": NOT_BLANK if is_named else STORABLE}
-        return schema
+            schema.setdefault("pattern", NOT_BLANK if is_named else STORABLE)
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
         schema = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]

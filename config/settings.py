@@ -271,6 +271,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.door_schema.with_doors",
+        "config.live_schema.with_live",
     ],
     "ENUM_NAME_OVERRIDES": {
         "PresenceState": "telemetry.models.PresenceState",

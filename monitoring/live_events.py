@@ -15,8 +15,10 @@ import msgspec
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 from django.core.handlers.asgi import ASGIRequest
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 from redis.exceptions import RedisError
 from rest_framework.exceptions import (
     APIException,
@@ -52,14 +54,17 @@ class SignIn(NotAuthenticated):
     auth_header = 'Bearer realm="api"'
 
 
+# It changes nothing. Else POST would be answered with a page about forms, and not with 405.
+@csrf_exempt
 async def live_events(request: HttpRequest) -> HttpResponseBase:
     """The stream, or a problem."""
     try:
         visitor = await _visitor(request)
         return _stream(visitor, request.META.get("HTTP_LAST_EVENT_ID", ""))
-    except APIException as error:
+    except (APIException, OperationalError) as error:
         handler: Any = api_settings.EXCEPTION_HANDLER
         problem: HttpResponseBase = handler(error, {})
+        problem["Allow"] = "GET"
         return problem
 
 

@@ -47,8 +47,9 @@ class JSONBody(JSONParser):
 
 
 # For serializers of what people send: a field that is not known is an error, since somebody who
-# misspelt one would otherwise believe that it was set, and so is a value of another JSON type than
-# the description says. (A docstring would become the description of every body there.)
+# misspelt one would otherwise believe that it was set, and so is a value of another JSON type or
+# a longer text than the description says. (A docstring would become the description of every body
+# there.)
 class StrictBody(BaseSerializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -57,15 +58,16 @@ class StrictBody(BaseSerializer[Any]):
             wrong = {
                 name: words
                 for name, field in self.fields.items()  # type: ignore[attr-defined]
-                if (words := _wrong_type(field, data.get(name)))
+                if (words := _wrong(field, data.get(name)))
             }
             if unknown or wrong:
                 raise ValidationError(unknown | wrong)
         return super().to_internal_value(data)
 
 
-def _wrong_type(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
-    """What the value should be, if it is of another type than the field's; None for no value."""
+def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
+    """What the value should be, if its JSON type or its length is not the field's; None for no
+    value."""
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -74,6 +76,9 @@ def _wrong_type(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
             return "This should be true or false."
         case CharField() | ChoiceField() if not isinstance(value, str):
             return "This should be a text."
+        # Before the spaces around it are taken away.
+        case CharField(max_length=int(most)) if len(value) > most:
+            return f"This should be no longer than {most} characters."
         case IntegerField() | FloatField() if not is_number:
             return "This should be a number."
     return None

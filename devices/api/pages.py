@@ -101,7 +101,7 @@ def _limit(request: Request) -> int:
 
 
 def _order(request: Request, orders: Mapping[str, tuple[str, ...]]) -> Order:
-    wanted = request.query_params.get("ordering") or next(iter(orders))
+    wanted = request.query_params.get("ordering", next(iter(orders)))
     name = wanted.removeprefix("-")
     if name not in orders:
         words = f"This should be one of {', '.join(orders)}, with - before it for descending."

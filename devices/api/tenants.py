@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.validators import validate_slug
 from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
@@ -24,6 +25,8 @@ OWNERS_FIELDS = (
 )
 FIELDS = (*OPERATORS_FIELDS, *OWNERS_FIELDS)
 DEVICE_LIMIT = {"max_value": 10_000_000}
+# Nothing is taken away around it; that it is free, the database says.
+SLUG: dict[str, Any] = {"trim_whitespace": False, "validators": (validate_slug,)}
 
 
 class TenantSerializer(serializers.ModelSerializer[Tenant]):
@@ -44,7 +47,7 @@ class TenantCreate(ModelBody):
         model = Tenant
         fields = FIELDS
         validators = ()
-        extra_kwargs = {"slug": {"validators": ()}, "device_limit": DEVICE_LIMIT}
+        extra_kwargs = {"slug": SLUG, "device_limit": DEVICE_LIMIT}
 
 
 class TenantChange(ModelBody):
@@ -53,7 +56,7 @@ class TenantChange(ModelBody):
         fields = FIELDS
         validators = ()
         extra_kwargs = {
-            "slug": {"validators": (), "required": False},
+            "slug": {**SLUG, "required": False},
             "name": {"required": False},
             "device_limit": DEVICE_LIMIT,
         }

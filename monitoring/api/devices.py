@@ -80,6 +80,7 @@ class DeviceCreate(DeviceChange):
 
     class Meta(DeviceChange.Meta):
         fields = ("tenant", "device_id", *SETTINGS)
+        extra_kwargs = {"device_id": {"trim_whitespace": False}}
 
 
 class Pause(StrictBody, serializers.Serializer[Device]):

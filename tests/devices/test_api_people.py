@@ -225,7 +225,7 @@ class TestTenants:
         assert answer.json()["role"] == "operator"
         assert "already" in assert_problem(send(client, "post", "tenants", body), 409)["detail"]
         assert send(client, "patch", "tenants/new", {"is_active": False}).status_code == 200
-        for slug in ("", "a b", "ü", "x" * 64, "a\x00"):
+        for slug in ("", "a b", "ü", "x" * 64, "a\x00", " a", "a\n"):
             assert_problem(send(client, "post", "tenants", body | {"slug": slug}), 400)
 
 

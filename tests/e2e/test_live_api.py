@@ -1,11 +1,15 @@
 """Programs with a token hear their tenant's devices, by socket and by events, and nobody else's."""
 
 import asyncio
+import json
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import jsonschema_rs
 import pytest
 import redis
 
@@ -240,6 +244,33 @@ class TestEvents:
         assert hello["type"] == "hello"
         assert closed == {"type": "closed", "code": 4401}
 
+    def test_every_message_is_as_described(
+        self, stack: Stack, devices: list[StackDevice], member: str
+    ) -> None:
+        async def watch() -> list[dict[str, Any]]:
+            token = access_token(stack, member, life_s=3)
+            async with live_events(stack, token) as events:
+                return [await events.next(), await events.next(), await events.next()]
+
+        messages = asyncio.run(watch())
+
+        assert [one["type"] for one in messages] == ["hello", "devices", "closed"]
+        is_described = jsonschema_rs.validator_for(
+            {"$ref": "#/components/schemas/LiveMessage", "components": components(stack)},
+            validate_formats=True,
+        )
+        for message in messages:
+            is_described.validate(message)
+
+    @pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE"])
+    def test_they_are_got_in_no_other_way(self, stack: Stack, member: str, method: str) -> None:
+        headers = {"Authorization": f"Bearer {access_token(stack, member)}"}
+        for url in (stack.portal_url, stack.ingest_url):
+            asked = urllib.request.Request(f"{url}/api/v1/live", headers=headers, method=method)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(asked)
+            assert (refused.value.code, refused.value.headers["Allow"]) == (405, "GET")
+
     @pytest.mark.parametrize("why", ["nobody", "bad token", "no tenant", "ingest server"])
     def test_a_problem_tells_who_gets_none(self, stack: Stack, member: str, why: str) -> None:
         good = access_token(stack, member)
@@ -274,6 +305,15 @@ class TestEvents:
         await_condition(lambda: is_online(stack, device), 10, "it to be stored")
 
         assert not valkey.exists(f"live:replay:live.tenant.{tenant_id}")
+
+
+def components(stack: Stack) -> Any:
+    """The shapes that the API's description names."""
+    asked = urllib.request.Request(
+        f"{stack.portal_url}/api/schema/", headers={"Accept": "application/vnd.oai.openapi+json"}
+    )
+    with urllib.request.urlopen(asked) as answer:
+        return json.load(answer)["components"]
 
 
 def is_online(stack: Stack, device: StackDevice) -> bool:
