@@ -575,8 +575,9 @@ class EnrolmentTokenAdmin(ChoosesPlace, ScopedAdmin):
         return fixed if obj else []
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """An address cannot say when it expires: Django's widget takes no text."""
         initial = super().get_changeform_initial_data(request)
-        return {"expires_at": timezone.now().replace(microsecond=0) + TOKEN_LIFE, **initial}
+        return {**initial, "expires_at": timezone.now().replace(microsecond=0) + TOKEN_LIFE}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A token is revoked, so that it stays known that there was one."""

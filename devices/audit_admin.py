@@ -21,7 +21,7 @@ from unfold.views import ChangeList
 
 from devices.history import NOTHING, Line, lines_of
 from devices.models import HistoryEntry, OperatorAccess
-from devices.scoped_admin import OperatorOnly, ScopedAdmin, access_in
+from devices.scoped_admin import OperatorOnly, ScopedAdmin, access_in, lookups_answered
 from devices.tenancy import Role
 
 
@@ -42,8 +42,9 @@ class InWords(ChangeList):
     """A list of changes that puts all of a page into words at once."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        entries: list[Any] = list(self.result_list)
+        with lookups_answered():
+            super().get_results(request)
+            entries: list[Any] = list(self.result_list)
         for entry, line in zip(entries, lines_of(entries), strict=True):
             entry.line = line
         self.result_list: Any = entries

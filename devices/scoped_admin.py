@@ -6,15 +6,17 @@ Membership.role, so that a member needs no rows of Django's permissions: viewers
 everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.options import BaseModelAdmin
+from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.db import DataError, transaction
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.forms import Field as FormField
 from django.forms import Form, ModelChoiceField
@@ -112,11 +114,26 @@ class Question(NamedTuple):
     is_danger: bool = False
 
 
+@contextmanager
+def lookups_answered() -> Iterator[None]:
+    """Around the queries of a list, whose filters stand in its address: one that the database or
+    its driver cannot understand is the address's fault, as others are to Django.
+
+    Raises IncorrectLookupParameters, which leads back to the list without filters.
+    """
+    try:
+        yield
+    except (DataError, OverflowError, ValueError) as error:
+        transaction.set_rollback(True)
+        raise IncorrectLookupParameters(error) from error
+
+
 class CountedOnce(ChangeList):
     """Says how many rows there are in all where that is known without counting again."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        with lookups_answered():
+            super().get_results(request)
         if not (self.query or self.has_active_filters):
             self.full_result_count = self.result_count
 
@@ -150,6 +167,16 @@ class ScopedAdmin(TenantScoped, ModelAdmin):
             "lines": history_of(row),
         }
         return TemplateResponse(request, "admin/history.html", context)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """What the chosen action answers. Raises BadRequest for rows that cannot be any."""
+        assert self.opts.pk is not None
+        try:
+            for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.to_python(chosen)
+        except ValidationError as error:
+            raise BadRequest(f"rows to act upon: {error}") from None
+        return super().response_action(request, queryset)
 
     def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
         """A page that posts the answer back to the address that asked."""

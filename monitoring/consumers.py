@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.db import Error as DatabaseError
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -34,6 +35,7 @@ NOT_UNDERSTOOD = 4400
 TOO_SLOW = 4408
 TRY_AGAIN_LATER = 1013
 RECHECK_S = 15
+RETRY_S = 1
 SLOW_AFTER_S = 10
 AUTH_WITHIN_S = 5
 
@@ -163,8 +165,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             try:
                 if not await self._join(visitor):
                     return
-            except (RedisError, OSError) as error:
-                log.warning("access is asked again later, Valkey does not answer: %s", error)
+            except (RedisError, OSError, DatabaseError) as error:
+                log.warning("what a socket may hear is asked again soon: %s", error)
+                await asyncio.sleep(RETRY_S)
 
     async def _send_devices(self, devices: list[dict[str, Any]]) -> None:
         await self._send({"type": "devices", "server_time": _now(), "devices": devices})

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from channels.layers import get_channel_layer
+from django.db import Error as DatabaseError
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -15,6 +16,7 @@ from monitoring.live_watching import Marks, watching
 log = logging.getLogger(__name__)
 
 RECHECK_S = 15
+RETRY_S = 1
 SLOW_AFTER_S = 10
 
 
@@ -98,8 +100,9 @@ class Reader:
             await asyncio.sleep(min(RECHECK_S, max(0, expires_in_s)))
             try:
                 await self._join()
-            except (RedisError, OSError) as error:
-                log.warning("access is asked again later, Valkey does not answer: %s", error)
+            except (RedisError, OSError, DatabaseError) as error:
+                log.warning("what a reader may hear is asked again soon: %s", error)
+                await asyncio.sleep(RETRY_S)
 
     async def _join(self) -> Marks:
         """Joins and leaves groups as the visitor's access now is; over if there is none."""

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
@@ -26,7 +30,7 @@ class Visitor:
     """Somebody who has shown who they are, by a session or by a token.
 
     What they may hear is asked anew each time: a session ends, a token runs out, a membership is
-    taken away, a person locked out.
+    taken away, a person locked out or given another password.
     """
 
     user_id: int
@@ -68,10 +72,8 @@ class Visitor:
         if self.token is not None:
             is_over = self.expires_in_s(timezone.now()) <= 0
             return None if is_over else _user_of(self.token)
-        session = self.session
-        if session is None or not session.exists(session.session_key or ""):
-            return None
-        return User.objects.filter(pk=self.user_id, is_active=True).first()
+        user = User.objects.filter(pk=self.user_id, is_active=True).first()
+        return user if user and self.session and _is_signed_in(user, self.session) else None
 
 
 def visitor_of_session(user: Any, session: SessionBase) -> Visitor | None:
@@ -83,11 +85,20 @@ def visitor_of_session(user: Any, session: SessionBase) -> Visitor | None:
 def visitor_of_token(raw: str) -> Visitor | None:
     """Whose access token it is; None if it is none, or not good any more."""
     try:
-        token = JWTAuthentication().get_validated_token(raw.encode())
+        token = JWTAuthentication().get_validated_token(raw.encode(errors="replace"))
     except AuthenticationFailed:
         return None
     user = _user_of(token)
     return Visitor(user.pk, token=token) if user else None
+
+
+def _is_signed_in(user: User, session: SessionBase) -> bool:
+    """True if the session, as it is stored now, is the person's, and of the password of today."""
+    stored = import_module(settings.SESSION_ENGINE).SessionStore(session.session_key)
+    proof = stored.get(HASH_SESSION_KEY, "")
+    good = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+    is_own = stored.get(SESSION_KEY) == str(user.pk)
+    return is_own and any(constant_time_compare(proof, one) for one in good)
 
 
 def _user_of(token: Token) -> User | None:

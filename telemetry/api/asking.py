@@ -1,7 +1,7 @@
 """What may be asked of a device's past: which time, which metrics, how much at once."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -11,6 +11,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 MAX_DAYS = 31
+# Nobody measured anything before, and a bucket of it may begin before there are dates.
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_HOURS = MAX_DAYS * 24
 DEFAULT_HOURS = 1
 DEFAULT_LIMIT, MAX_LIMIT = 500, 5000
@@ -69,7 +71,10 @@ class BucketField(serializers.CharField):
             raise ValidationError(
                 "This should be a whole number above 0 and one of s, m, h, d, such as 30s or 5m."
             )
-        return timedelta(seconds=int(match[1]) * UNITS_S[match[2]])
+        bucket = timedelta(seconds=int(match[1]) * UNITS_S[match[2]])
+        if bucket > timedelta(days=MAX_DAYS):
+            raise ValidationError(f"At most {MAX_DAYS} days, which is as much as can be asked for.")
+        return bucket
 
 
 class ReadingsQuery(PageQuery):
@@ -123,6 +128,8 @@ def _span(given: dict[str, Any], *, now: datetime) -> Span:
             raise ValidationError({"start": "Needed together with end."})
         return Span(now - timedelta(hours=DEFAULT_HOURS), now)
     end = end or now
+    if start < EARLIEST:
+        raise ValidationError({"start": f"This should be in {EARLIEST:%Y} or later."})
     if start >= end:
         raise ValidationError({"start": "This should be before the end."})
     if end - start > timedelta(days=MAX_DAYS):

@@ -644,3 +644,48 @@ def test_nobody_raises_their_own_role(acme: Fleet, rival: Fleet, role: Role) -> 
     )
 
     assert acme.tenant.memberships.get(user=member).role == role
+
+
+def test_addresses_that_the_database_cannot_understand_lead_back_to_the_list(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    changes, groups = (
+        page("devices_historyentry_changelist"),
+        page("devices_devicegroup_changelist"),
+    )
+    for address in (
+        f"{groups}?name__regex=(",
+        f"{changes}?at__year=0",
+        f"{changes}?at__year=1{'0' * 400}",
+        f"{changes}?who__regex=[",
+    ):
+        answer = client.get(address)
+        assert (answer.status_code, answer["Location"].endswith("?e=1")) == (302, True), address
+        assert client.get(answer["Location"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/admin/devices/device/?kind=%00",
+        "/admin/devices/historyentry/member-%00/change/",
+        "/admin/devices/historyentry/?origin__path=a%00b",
+        "/accounts/oidc/%00/login/",
+    ],
+)
+def test_an_address_with_a_nul_is_refused(address: str, acme: Fleet) -> None:
+    assert client_of(acme.manager).get(address).status_code == 400
+
+
+def test_when_a_token_expires_is_not_for_an_address_to_say(acme: Fleet) -> None:
+    address = page("devices_enrolmenttoken_add")
+    answer = client_of(acme.manager).get(f"{address}?expires_at=2020-01-01&label=lobby")
+    assert answer.status_code == 200
+    assert "lobby" in answer.content.decode()
+
+
+@pytest.mark.parametrize("chosen", ["", "abc", "1; DROP TABLE devices_device"])
+def test_rows_that_cannot_be_any_are_acted_upon_by_nobody(acme: Fleet, chosen: str) -> None:
+    form = {"action": "revoke_selected", "_selected_action": [acme.device.pk, chosen]}
+    answer = client_of(acme.manager).post(page("devices_credential_changelist"), form)
+    assert answer.status_code == 400
+    assert not Credential.objects.exclude(revoked_at=None).exists()

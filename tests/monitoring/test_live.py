@@ -1,21 +1,30 @@
 """What is published of changes, to whom, and what is kept for those who were away for a moment."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asgiref.testing import ApplicationCommunicator
+from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
 from devices.models import Device
 from devices.tenancy import Role
-from monitoring import live_reader
+from monitoring import consumers, live_reader
+from monitoring.consumers import NOT_SIGNED_IN, LiveConsumer
 from monitoring.live import OPERATORS, Publisher, tenant_group
 from monitoring.live_reader import Reader
 from monitoring.live_replay import KEPT_MESSAGES, missed, now_id, remember
-from monitoring.live_visitor import Visitor, visitor_of_token
+from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live_watching import Marks, groups_watched, valkey, watching
 from telemetry.statuses import StatusChange
 from tests.admin import person
@@ -52,6 +61,36 @@ async def visitor(fleet: Fleet) -> Visitor:
     return found
 
 
+@database_sync_to_async
+def execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@asynccontextmanager
+async def nobody_can_tell_roles(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """Inside, the database fails who asks which tenants a person has; at its end somebody did."""
+    await execute("ALTER FUNCTION devices_roles_of(integer) RENAME TO devices_roles_away")
+    try:
+        yield
+        while "asked again soon" not in caplog.text:
+            await asyncio.sleep(0.01)
+    finally:
+        await execute("ALTER FUNCTION devices_roles_away(integer) RENAME TO devices_roles_of")
+
+
+async def lock_out(user: User) -> None:
+    user.is_active = False
+    await user.asave()
+
+
+@pytest.fixture
+def often_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (live_reader, consumers):
+        monkeypatch.setattr(module, "RECHECK_S", 0.05)
+        monkeypatch.setattr(module, "RETRY_S", 0.05)
+
+
 class TestReader:
     def test_hears_the_own_tenant_only_and_the_latest_of_each_device(
         self, acme: Fleet, rival: Fleet
@@ -81,16 +120,28 @@ class TestReader:
 
         assert run(hear).devices == []
 
-    def test_is_over_when_the_person_is_locked_out(
-        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(live_reader, "RECHECK_S", 0.05)
-
+    @pytest.mark.usefixtures("often_asked")
+    def test_is_over_when_the_person_is_locked_out(self, acme: Fleet) -> None:
         async def hear() -> Any:
             reader = Reader(await visitor(acme), too_slow=pytest.fail)
             await reader.open()
-            acme.manager.is_active = False
-            await acme.manager.asave()
+            await lock_out(acme.manager)
+            batch = await reader.next(PATIENCE_S)
+            await reader.close()
+            return batch
+
+        assert run(hear) is None
+
+    @pytest.mark.usefixtures("often_asked")
+    def test_is_over_for_who_is_locked_out_after_the_database_failed(
+        self, acme: Fleet, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            async with nobody_can_tell_roles(caplog):
+                pass
+            await lock_out(acme.manager)
             batch = await reader.next(PATIENCE_S)
             await reader.close()
             return batch
@@ -116,6 +167,59 @@ class TestReader:
             return given_up.is_set()
 
         assert run(hear)
+
+
+class TestSocket:
+    @pytest.mark.usefixtures("often_asked")
+    def test_it_is_closed_for_who_is_locked_out_after_the_database_failed(
+        self, acme: Fleet, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def code() -> Any:
+            protocols = ["rollcall.jwt", str(AccessToken.for_user(acme.manager))]
+            scope = {"type": "websocket", "path": "/ws/live", "subprotocols": protocols}
+            socket = ApplicationCommunicator(LiveConsumer.as_asgi(), scope)
+            await socket.send_input({"type": "websocket.connect"})
+            assert (await socket.receive_output(PATIENCE_S))["type"] == "websocket.accept"
+            assert "hello" in (await socket.receive_output(PATIENCE_S))["text"]
+            async with nobody_can_tell_roles(caplog):
+                pass
+            await lock_out(acme.manager)
+            return (await socket.receive_output(PATIENCE_S))["code"]
+
+        assert run(code) == NOT_SIGNED_IN
+
+
+class TestSession:
+    """A socket that was opened with a session, of which only its key is known later."""
+
+    def test_it_is_over_with_the_password_that_opened_it(self, acme: Fleet) -> None:
+        listener = signed_in(acme)
+        assert run(listener.groups) == {tenant_group(acme.tenant.pk)}
+        acme.manager.set_password("a better horse")
+        acme.manager.save()
+        assert run(listener.groups) == set()
+
+    def test_it_is_over_when_its_days_are(self, acme: Fleet) -> None:
+        listener = signed_in(acme)
+        Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+        assert run(listener.groups) == set()
+
+    def test_it_is_over_when_the_person_signs_out(self, acme: Fleet) -> None:
+        listener = signed_in(acme)
+        Session.objects.all().delete()
+        assert run(listener.groups) == set()
+
+
+def signed_in(fleet: Fleet) -> Visitor:
+    client = Client()
+    client.force_login(fleet.manager)
+    found = visitor_of_session(fleet.manager, client.session)
+    assert found is not None
+    return found
+
+
+def test_half_a_character_is_no_token() -> None:
+    assert run(lambda: visitor_of_token("\ud800")) is None
 
 
 class TestReplay:

@@ -284,6 +284,8 @@ def test_what_takes_too_long_is_given_up_in_words(
         ("start=2026-06-02T00:00:00Z&end=2026-06-02T00:00:00Z", "start"),
         ("start=2020-01-01T00:00:00Z&end=2026-01-01T00:00:00Z", "start"),
         ("start=0001-01-01T00:00:00%2B14:00", "start"),
+        ("start=0001-01-01T00:00:00Z&end=0001-01-02T00:00:00Z", "start"),
+        ("start=1969-12-31T00:00:00Z&end=1970-01-05T00:00:00Z", "start"),
         ("start=yesterday", "start"),
         ("start=%00", "start"),
         ("end=2026-06-01T00:00:00Z", "start"),
@@ -296,6 +298,8 @@ def test_what_takes_too_long_is_given_up_in_words(
         ("bucket=%D9%A5m", "bucket"),
         ("bucket=1s&hours=2", "bucket"),
         ("bucket=1s%00", "bucket"),
+        ("bucket=32d&fill=1", "bucket"),
+        ("bucket=9999999d&fill=1", "bucket"),
         ("fill=1", "fill"),
         ("bucket=1m&fill=perhaps", "fill"),
         ("metric=", "metric"),
@@ -316,6 +320,23 @@ def test_what_cannot_be_asked_is_told_in_words(query: str, field: str, acme: Fle
     problem = assert_problem(answer, 400)
     assert problem["errors"][0]["field"].partition(".")[0] == field
     assert all(one["reason"] for one in problem["errors"])
+
+
+@pytest.mark.parametrize("path", ["readings", "readings?bucket=31d&fill=1", "heartbeats"])
+@pytest.mark.parametrize(
+    "span",
+    [
+        ("1970-01-01T00:00:00Z", "1970-01-02T00:00:00Z"),
+        ("9999-12-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_the_ends_of_time_are_empty(path: str, span: tuple[str, str], acme: Fleet) -> None:
+    mark = "&" if "?" in path else "?"
+    start, end = span
+    query = f"{path}{mark}start={start}&end={end}"
+    answer = send(member(acme, Role.VIEWER), "get", f"devices/acme-phone/{query}")
+    assert answer.status_code == 200, answer.content
+    assert not any(one.get("count") for one in answer.json()["results"])
 
 
 @pytest.mark.parametrize(
@@ -374,8 +395,9 @@ class TestFiles:
     def test_more_metrics_than_columns_have_to_be_named(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        at = moment()
         for n in range(4):
-            store(acme.device, moment(n), {f"m{n}-{k}": 1 for k in range(60)})
+            store(acme.device, at - timedelta(seconds=n), {f"m{n}-{k}": 1 for k in range(60)})
         client = member(acme, Role.VIEWER)
         problem = assert_problem(send(client, "get", "devices/acme-phone/readings?format=csv"), 400)
         assert "name those you want" in problem["errors"][0]["reason"]
