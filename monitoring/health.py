@@ -25,10 +25,12 @@ SILENT_AFTER = timedelta(seconds=60)
 
 
 class Finding(NamedTuple):
-    """What a check found: the words or the figure to show, and whether all is as it should be."""
+    """What a check found: the words or the figure to show, whether all is as it should be, and
+    whether anything can be accepted at all."""
 
     shown: str | float | None
     is_ok: bool = True
+    can_serve: bool = True
 
 
 Check = Callable[[], Finding]
@@ -38,9 +40,9 @@ def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResp
     """The view of `/health`: 200 `{"status": "ok", "database": "ok", "valkey": "ok", "worker":
     "ok", …}`, with what the further checks found under their names.
 
-    503 and "failing" with a database or Valkey that is "away". The status is "degraded", still
-    with 200 since messages are accepted, if a check found something or broke, or if the worker has
-    not swept for a minute and so is "silent".
+    503 and "failing" with a database or Valkey that is "away", or if a check says that nothing can
+    be accepted. The status is "degraded", still with 200 since messages are accepted, if a check
+    found something or broke, or if the worker has not swept for a minute and so is "silent".
     """
 
     @never_cache
@@ -54,8 +56,10 @@ def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResp
             return JsonResponse({"status": "failing", **parts}, status=503)
         findings = {name: _found(name, check) for name, check in checks.items()}
         findings = {"worker": _worker(), **findings}
-        status = "ok" if all(one.is_ok for one in findings.values()) else "degraded"
         shown = {name: one.shown for name, one in findings.items()}
+        if not all(one.can_serve for one in findings.values()):
+            return JsonResponse({"status": "failing", **parts, **shown}, status=503)
+        status = "ok" if all(one.is_ok for one in findings.values()) else "degraded"
         return JsonResponse({"status": status, **parts, **shown})
 
     return health

@@ -1,6 +1,8 @@
 """The way of a message with its stream on a Valkey Cluster of three nodes, and two workers."""
 
 import asyncio
+import json
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -149,6 +151,7 @@ def test_the_shards_of_other_nodes_take_and_store_while_a_node_is_away(
 ) -> None:
     batches = 60
     lost = cluster.nodes[0]
+    lost_shards = sorted(lost.shards(SHARDS))
     lost.kill()
     try:
         statuses = asyncio.run(send(clustered, gateway, names_of(devices), batches))
@@ -158,6 +161,8 @@ def test_the_shards_of_other_nodes_take_and_store_while_a_node_is_away(
             STORE_TIMEOUT_S,
             "what the other nodes took to be stored",
         )
+        names = ", ".join(map(str, lost_shards))
+        assert health(clustered) == ("degraded", f"away: shards {names}")
     finally:
         lost.start()
         cluster.await_whole()
@@ -185,6 +190,13 @@ def test_each_worker_alone_stores_what_all_shards_hold(
 
 def test_the_ledger_is_verified_on_the_cluster(clustered: Stack) -> None:
     assert "accounted for" in clustered.manage("ledger", "--verify")
+
+
+def health(stack: Stack) -> tuple[str, str]:
+    """The status, and what it says of the stream."""
+    with urllib.request.urlopen(f"{stack.ingest_url}/health", timeout=20) as answer:
+        told = json.load(answer)
+    return told["status"], told["stream"]
 
 
 def stored(stack: Stack, tenant_id: int) -> int:

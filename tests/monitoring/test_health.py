@@ -7,7 +7,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from config.health import CHECKS
-from ingest import stream
+from ingest import nodes, stream
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.tasks import check_ledger
 from monitoring import health
@@ -29,6 +29,7 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
         "database": "ok",
         "valkey": "ok",
         "worker": "ok",
+        "stream": "ok",
         "oldest_waiting_s": 0.0,
         "ledger": "not checked",
     }
@@ -79,6 +80,20 @@ def test_the_seeds_check_fails_when_valkey_is_away(
 
     assert answer.status_code == 503
     assert answer.json() == {"status": "failing", "data": {"api": "ok", "redis": "away"}}
+
+
+def test_it_fails_when_a_stream_of_its_own_is_away(
+    client: Client, db: None, settings: LazySettings
+) -> None:
+    settings.INGEST_STREAM_URL = "redis://127.0.0.1:1/0"
+    nodes.connection.cache_clear()
+    try:
+        answer = client.get("/health")
+    finally:
+        nodes.connection.cache_clear()
+
+    assert (answer.status_code, answer.json()["status"]) == (503, "failing")
+    assert (answer.json()["valkey"], answer.json()["stream"]) == ("ok", "away")
 
 
 @pytest.fixture
