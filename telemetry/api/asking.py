@@ -10,6 +10,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from devices.api.queries import Query
+
 MAX_DAYS = 31
 MAX_HOURS = MAX_DAYS * 24
 DEFAULT_HOURS = 1
@@ -29,7 +31,7 @@ class Span(NamedTuple):
     end: datetime
 
 
-class PeriodQuery(serializers.Serializer[Any]):
+class PeriodQuery(Query):
     """`hours` until now, or `start` and `end`."""
 
     hours = serializers.IntegerField(
