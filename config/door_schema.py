@@ -70,7 +70,7 @@ def _storable(shape: Any) -> Any:
         return shape
     inner = {key: _storable(value) for key, value in shape.items()}
     is_text = shape.get("type") == "string" and not shape.keys() & {"format", "enum"}
-    return inner | {"pattern": STORABLE} if is_text else inner
+    return {"pattern": STORABLE} | inner if is_text else inner
 
 
 def _choices(kind: type) -> dict[str, Any]:

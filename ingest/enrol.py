@@ -12,6 +12,7 @@ from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from devices.api.paths import DEVICE_ID
 from devices.enrolment import (
     DeviceExists,
     DeviceIdRefused,
@@ -26,12 +27,15 @@ from ingest.keys import CHALLENGE
 from ingest.messages import body_decode, check_text
 from ingest.refusal import InvalidMessage
 
+# In the description only: whoever is refused is told in words what an ID is.
+DeviceId = Annotated[str, Meta(max_length=64, extra_json_schema={"pattern": f"^{DEVICE_ID}$"})]
+
 
 class EnrolBody(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What a device sends: the token that it was given or scanned, and who it is."""
 
     token: Annotated[str, Meta(max_length=128)]
-    device_id: Annotated[str, Meta(max_length=64)]
+    device_id: DeviceId
     name: Annotated[str, Meta(max_length=120)] = ""
     kind: Device.Kind = Device.Kind.SENSOR
 

@@ -28,11 +28,28 @@ class RowId(serializers.IntegerField):
         super().__init__(min_value=1, max_value=MAX_ID, required=False, allow_null=True, **kwargs)
 
 
+class _NotEmpty(forms.Field):
+    """Django takes an empty value for none, and would not filter."""
+
+    def to_python(self, value: Any) -> Any:
+        if value == "":
+            raise forms.ValidationError("This should not be empty; leave it out for all.")
+        return super().to_python(value)
+
+
+class _IdField(_NotEmpty, forms.IntegerField):
+    pass
+
+
+class _YesNoField(_NotEmpty, forms.TypedChoiceField):
+    pass
+
+
 @extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
 class IdFilter(Filter):
     """By an id; one of another tenant finds nothing, like one that does not exist."""
 
-    field_class = forms.IntegerField
+    field_class = _IdField
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, min_value=1, max_value=MAX_ID, **kwargs)
@@ -41,6 +58,8 @@ class IdFilter(Filter):
 @extend_schema_field({"type": "string", "enum": ["true", "false"]})
 class YesNoFilter(TypedChoiceFilter):
     """`true` or `false`; anything else is an error, where django-filter would not filter."""
+
+    field_class = _YesNoField
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         choices = (("true", "true"), ("false", "false"))

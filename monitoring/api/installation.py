@@ -13,6 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from devices.api.queries import Query
 from devices.scoped_api import ScopedView
 from monitoring.database import Use, pool_figures, pool_use, server_read
 from monitoring.health import valkey_answers, worker_works
@@ -109,7 +110,7 @@ class ChunksAnswer(serializers.Serializer[Any]):
     chunks = ChunkAnswer(many=True)
 
 
-class ChunksQuery(serializers.Serializer[Any]):
+class ChunksQuery(Query):
     hypertable = serializers.CharField(required=False, max_length=63)
     limit = serializers.IntegerField(default=100, min_value=1, max_value=MAX_CHUNKS)
 

@@ -10,6 +10,8 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from devices.api.queries import Query
+
 MAX_DAYS = 31
 # Nobody measured anything before, and a bucket of it may begin before there are dates.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +33,7 @@ class Span(NamedTuple):
     end: datetime
 
 
-class PeriodQuery(serializers.Serializer[Any]):
+class PeriodQuery(Query):
     """`hours` until now, or `start` and `end`."""
 
     hours = serializers.IntegerField(

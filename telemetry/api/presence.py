@@ -11,6 +11,7 @@ from rest_framework.request import Request
 
 from devices.api.cursors import cursor_open, cursor_seal
 from devices.api.lookup import name_in_path
+from devices.api.queries import Query
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import DEFAULT_LIMIT, MAX_LIMIT
 from telemetry.api.pages import page_response
@@ -19,7 +20,7 @@ from telemetry.sql import presenceevent
 from telemetry.sql.presenceevent import StoredTransition
 
 
-class PresenceQuery(serializers.Serializer[Any]):
+class PresenceQuery(Query):
     limit = serializers.IntegerField(default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
     cursor = serializers.CharField(required=False, max_length=1000, help_text="As found in `next`.")
 

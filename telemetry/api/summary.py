@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from devices.api.queries import Query
 from devices.models import Tenant
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import DEFAULT_HOURS, MAX_HOURS
@@ -39,7 +40,7 @@ MAX_NAMES = 200
 MessagesStored = Callable[[Sequence[int], datetime], int]
 
 
-class SummaryQuery(serializers.Serializer[Any]):
+class SummaryQuery(Query):
     hours = serializers.IntegerField(
         default=DEFAULT_HOURS, min_value=1, max_value=MAX_HOURS, help_text="So many until now."
     )

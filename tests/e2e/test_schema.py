@@ -16,10 +16,11 @@ from scripts.waiting import await_condition, healthy
 from tests.stack_data import PASSWORD, add_devices, add_staff, add_tenant
 
 # So many examples of each operation; with the variable also those at the limits of every field,
-# which are some 2,500 more for each person.
+# which are some 2,500 more for each person, and operations one after the other, which ask for what
+# the one before has made.
 ASKED = os.environ.get("ROLLCALL_SCHEMA_EXAMPLES")
 EXAMPLES = int(ASKED or 4)
-PHASES = "examples,coverage,fuzzing" if ASKED else "fuzzing"
+PHASES = "examples,coverage,fuzzing,stateful" if ASKED else "fuzzing"
 # Always: no 5xx and no undocumented answer. When asked, also whether bad data is refused and good
 # data taken, in every way that the tool can think of.
 CHECKS = (

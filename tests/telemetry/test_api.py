@@ -274,6 +274,9 @@ def test_what_takes_too_long_is_given_up_in_words(
         ("hours=-1", "hours"),
         ("hours=745", "hours"),
         ("hours=NaN", "hours"),
+        ("hours=", "hours"),
+        ("bucket=", "bucket"),
+        ("start=", "start"),
         ("hours=1e3", "hours"),
         ("hours=99999999999999999999", "hours"),
         ("hours=1;DROP TABLE devices_device", "hours"),
@@ -476,7 +479,10 @@ class TestSummary:
         narrow = send(caller(operator), "get", "telemetry/summary?tenant=rival").json()
         assert narrow["devices"]["total"] == 1
 
-    @pytest.mark.parametrize("query", ["hours=0", "hours=-1", "hours=745", "hours=x", "tenant=%00"])
+    @pytest.mark.parametrize(
+        "query",
+        ["hours=0", "hours=-1", "hours=745", "hours=x", "hours=", "tenant=%00", "tenant="],
+    )
     def test_refuses_what_it_cannot_tell(self, query: str, acme: Fleet) -> None:
         problem = assert_problem(
             send(member(acme, Role.VIEWER), "get", f"telemetry/summary?{query}"), 400
