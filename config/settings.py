@@ -308,6 +308,10 @@ ACCOUNT_EMAIL_VERIFICATION = "optional"
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Rollcall: "
 ACCOUNT_EMAIL_NOTIFICATIONS = True
+# Of the codes of a second factor, by person; wrong passwords are counted by axes.
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": f"10/m/ip,{SIGN_IN_ATTEMPTS}/{SIGN_IN_COOL_OFF_MIN * 60}s/key"
+}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if BEHIND_TLS else "http"
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_FORMS = {"login": "devices.sign_in.LoginForm"}

@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 
 from devices.invitations import invitations_accept_by_email, invitations_open_for
 from devices.origin import client_address
+from devices.second_factor import too_many_codes
 
 
 class LoginForm(AllauthLoginForm):
@@ -36,6 +37,10 @@ class LoginForm(AllauthLoginForm):
 
 class AccountAdapter(DefaultAccountAdapter):
     """Nobody signs up by themselves: people are invited, or added by an operator."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "too_many_login_attempts": too_many_codes()
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
