@@ -326,7 +326,10 @@ SOCIALACCOUNT_PROVIDERS = {
                 "name": OIDC_NAME,
                 "client_id": OIDC_CLIENT_ID,
                 "secret": OIDC_CLIENT_SECRET,
-                "settings": {"server_url": OIDC_SERVER_URL},
+                "settings": {
+                    "server_url": OIDC_SERVER_URL.rstrip("/"),
+                    "oauth_pkce_enabled": True,
+                },
             }
         ]
         if OIDC_SERVER_URL

@@ -1,5 +1,6 @@
 """How people sign in: allauth's ways, closed to strangers, with one door for all pages."""
 
+import logging
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -21,6 +22,8 @@ from django.views.decorators.cache import never_cache
 from devices.invitations import invitations_accept_by_email, invitations_open_for
 from devices.origin import client_address
 from devices.second_factor import too_many_codes
+
+log = logging.getLogger(__name__)
 
 
 class LoginForm(AllauthLoginForm):
@@ -62,6 +65,25 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     Only addresses count which the provider has verified, and of accounts those which they have
     verified here.
     """
+
+    def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: Any) -> User:
+        """Some providers say in words whether they verified an address, and "false" is true."""
+        for address in sociallogin.email_addresses:
+            address.verified = str(address.verified).lower() == "true"
+        user: User = super().populate_user(request, sociallogin, data)
+        return user
+
+    def on_authentication_error(
+        self,
+        request: HttpRequest,
+        provider: Any,
+        error: str | None = None,
+        exception: Exception | None = None,
+        extra_context: dict[str, Any] | None = None,
+    ) -> None:
+        """The page says no more than that it failed; why is for whoever runs the installation."""
+        reason = exception or request.GET.get("error_description") or request.GET.get("error")
+        log.warning("single sign-on failed: %.500r", reason or error)
 
     def authenticate_by_email(self, sociallogin: SocialLogin) -> tuple[Any, str] | None:
         found = super().authenticate_by_email(sociallogin)

@@ -405,6 +405,22 @@ def test_a_socket_of_somebody_who_lacks_a_second_factor_is_nobodys(
     assert isinstance(seen[1], AnonymousUser)
 
 
+def test_a_provider_that_is_away_is_told_on_the_page_and_in_the_log(
+    db: None, settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = {"provider_id": "oidc", "name": "Idp", "client_id": "rollcall", "secret": "s"}
+    app_settings = {"server_url": "https://127.0.0.1:1"}
+    settings.SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {"APPS": [{**app, "settings": app_settings}]}
+    }
+
+    answer = Client().post("/accounts/oidc/oidc/login/")
+
+    assert b"Single sign-on did not work" in answer.content
+    assert "single sign-on failed: " in caplog.text
+    assert "127.0.0.1" in caplog.text
+
+
 @pytest.fixture
 def adapter(settings: LazySettings) -> Any:
     """The adapter, with a provider of identities in the settings."""
@@ -439,6 +455,22 @@ def test_single_sign_on_lets_in_whom_an_invitation_waits_for(
         user = adapter.save_user(request, login)
         assert user.is_staff and not user.has_usable_password()
         assert Membership.objects.get(user=user).role == "viewer"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_verified"),
+    [(True, True), ("true", True), (False, False), ("false", False), (None, False), (1, False)],
+)
+def test_an_address_counts_if_the_provider_says_that_it_verified_it(
+    adapter: Any, said: Any, is_verified: bool
+) -> None:
+    request = RequestFactory().get("/")
+    claims = {"sub": "1", "email": "nadia@example.org", "email_verified": said}
+
+    provider = adapter.get_provider(request, "oidc")
+    login = provider.sociallogin_from_response(request, {"userinfo": claims})
+
+    assert [one.verified for one in login.email_addresses] == [is_verified]
 
 
 def test_single_sign_on_knows_an_account_by_an_address_that_both_verified(
