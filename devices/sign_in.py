@@ -7,8 +7,10 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm as AllauthLoginForm
 from allauth.account.internal.userkit import filter_users_by_email
 from allauth.account.models import EmailAddress
-from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, get_adapter
+from allauth.socialaccount.helpers import render_authentication_error
 from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.providers.openid_connect.views import login as openid_connect_login
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
@@ -18,12 +20,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, resolve_url
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
+from requests import RequestException
 
 from devices.invitations import invitations_accept_by_email, invitations_open_for
 from devices.origin import client_address
 from devices.second_factor import too_many_codes
 
 log = logging.getLogger(__name__)
+# The one provider that the settings may name, by its place in the addresses.
+PROVIDER = "oidc"
 
 
 class LoginForm(AllauthLoginForm):
@@ -128,6 +133,16 @@ def admin_sign_in(request: HttpRequest) -> HttpResponse:
     if not admin.site.has_permission(request):
         raise PermissionDenied("Your account does not open this portal; ask an operator.")
     return redirect(settings.LOGIN_REDIRECT_URL)
+
+
+def single_sign_on(request: HttpRequest) -> HttpResponse:
+    """Allauth's view that leads to the provider, with words if the provider does not answer."""
+    try:
+        answer: HttpResponse = openid_connect_login(request, PROVIDER)
+    except RequestException as error:
+        provider = get_adapter().get_provider(request, PROVIDER)
+        answer = render_authentication_error(request, provider, exception=error)
+    return answer
 
 
 def _verified(sociallogin: SocialLogin) -> list[str]:

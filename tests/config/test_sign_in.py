@@ -462,7 +462,7 @@ def test_single_sign_on_lets_in_whom_an_invitation_waits_for(
     [(True, True), ("true", True), (False, False), ("false", False), (None, False), (1, False)],
 )
 def test_an_address_counts_if_the_provider_says_that_it_verified_it(
-    adapter: Any, said: Any, is_verified: bool
+    db: None, adapter: Any, said: Any, is_verified: bool
 ) -> None:
     request = RequestFactory().get("/")
     claims = {"sub": "1", "email": "nadia@example.org", "email_verified": said}
