@@ -310,6 +310,10 @@ ACCOUNT_EMAIL_VERIFICATION = "optional"
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Rollcall: "
 ACCOUNT_EMAIL_NOTIFICATIONS = True
+# Of the codes of a second factor, by person; wrong passwords are counted by axes.
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": f"10/m/ip,{SIGN_IN_ATTEMPTS}/{SIGN_IN_COOL_OFF_MIN * 60}s/key"
+}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if BEHIND_TLS else "http"
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_FORMS = {"login": "devices.sign_in.LoginForm"}
@@ -324,7 +328,10 @@ SOCIALACCOUNT_PROVIDERS = {
                 "name": OIDC_NAME,
                 "client_id": OIDC_CLIENT_ID,
                 "secret": OIDC_CLIENT_SECRET,
-                "settings": {"server_url": OIDC_SERVER_URL},
+                "settings": {
+                    "server_url": OIDC_SERVER_URL.rstrip("/"),
+                    "oauth_pkce_enabled": True,
+                },
             }
         ]
         if OIDC_SERVER_URL

@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from config import seed_urls
 from config.health import CHECKS
 from devices.invitation_pages import invitation
-from devices.sign_in import admin_sign_in
+from devices.sign_in import admin_sign_in, single_sign_on
 from ingest.api import HeartbeatView, ReadingsView
 from ingest.enrol import EnrolView
 from ingest.ledger import messages_stored
@@ -36,6 +36,7 @@ urlpatterns = [
     *seed_urls.urlpatterns,
     path("health", health_view(CHECKS), name="health"),
     path("accounts/invitation/<str:token>/", invitation, name="invitation"),
+    path("accounts/oidc/oidc/login/", single_sign_on),
     path("accounts/", include("allauth.urls")),
     # There is one way in, so that a second factor and a lock-out hold for it.
     path("admin/login/", admin_sign_in),

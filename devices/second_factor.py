@@ -15,6 +15,7 @@ from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.utils.encoding import force_bytes
 
 # Recovery codes alone are no factor: they come with one.
@@ -45,7 +46,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 class SecondFactorMiddleware:
     """With REQUIRE_SECOND_FACTOR, leads staff who have none to the page where they set one up.
 
-    It concerns people with a session; who calls the API with a token is not concerned.
+    It concerns people with a session; tokens of the API are not given to whoever lacks one.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -79,6 +80,12 @@ def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
     if not getattr(user, "is_staff", False):
         return False
     return not Authenticator.objects.filter(user_id=user.pk, type__in=FACTORS).exists()
+
+
+def too_many_codes() -> str:
+    """What somebody is told whose codes are not looked at any more, the right one included."""
+    minutes = settings.SIGN_IN_COOL_OFF_MIN
+    return f"Too many wrong codes; try again in {minutes} minute{pluralize(minutes)}."
 
 
 def _fernet() -> MultiFernet:

@@ -1,13 +1,16 @@
 """How people sign in: allauth's ways, closed to strangers, with one door for all pages."""
 
+import logging
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import LoginForm as AllauthLoginForm
 from allauth.account.internal.userkit import filter_users_by_email
 from allauth.account.models import EmailAddress
-from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, get_adapter
+from allauth.socialaccount.helpers import render_authentication_error
 from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.providers.openid_connect.views import login as openid_connect_login
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
@@ -17,9 +20,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, resolve_url
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
+from requests import RequestException
 
 from devices.invitations import invitations_accept_by_email, invitations_open_for
 from devices.origin import client_address
+from devices.second_factor import too_many_codes
+
+log = logging.getLogger(__name__)
+# The one provider that the settings may name, by its place in the addresses.
+PROVIDER = "oidc"
 
 
 class LoginForm(AllauthLoginForm):
@@ -36,6 +45,10 @@ class LoginForm(AllauthLoginForm):
 
 class AccountAdapter(DefaultAccountAdapter):
     """Nobody signs up by themselves: people are invited, or added by an operator."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "too_many_login_attempts": too_many_codes()
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
@@ -57,6 +70,25 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
     Only addresses count which the provider has verified, and of accounts those which they have
     verified here.
     """
+
+    def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: Any) -> User:
+        """Some providers say in words whether they verified an address, and "false" is true."""
+        for address in sociallogin.email_addresses:
+            address.verified = str(address.verified).lower() == "true"
+        user: User = super().populate_user(request, sociallogin, data)
+        return user
+
+    def on_authentication_error(
+        self,
+        request: HttpRequest,
+        provider: Any,
+        error: str | None = None,
+        exception: Exception | None = None,
+        extra_context: dict[str, Any] | None = None,
+    ) -> None:
+        """The page says no more than that it failed; why is for whoever runs the installation."""
+        reason = exception or request.GET.get("error_description") or request.GET.get("error")
+        log.warning("single sign-on failed: %.500r", reason or error)
 
     def authenticate_by_email(self, sociallogin: SocialLogin) -> tuple[Any, str] | None:
         found = super().authenticate_by_email(sociallogin)
@@ -101,6 +133,16 @@ def admin_sign_in(request: HttpRequest) -> HttpResponse:
     if not admin.site.has_permission(request):
         raise PermissionDenied("Your account does not open this portal; ask an operator.")
     return redirect(settings.LOGIN_REDIRECT_URL)
+
+
+def single_sign_on(request: HttpRequest) -> HttpResponse:
+    """Allauth's view that leads to the provider, with words if the provider does not answer."""
+    try:
+        answer: HttpResponse = openid_connect_login(request, PROVIDER)
+    except RequestException as error:
+        provider = get_adapter().get_provider(request, PROVIDER)
+        answer = render_authentication_error(request, provider, exception=error)
+    return answer
 
 
 def _verified(sociallogin: SocialLogin) -> list[str]:

@@ -77,17 +77,25 @@ class Stack:
         for name in list(self._running):
             self.stop(name)
 
-    def start(self, name: str, kind: str | None = None) -> None:
+    def start(
+        self,
+        name: str,
+        kind: str | None = None,
+        *,
+        addresses: Addresses | None = None,
+        overrides: Mapping[str, str] | None = None,
+    ) -> None:
         """Starts a process; returns at once. `kind` is what it is, where its name does not say so:
-        `start("worker-2", "worker")`."""
+        `start("worker-2", "worker")`. A second server has addresses of its own, and may have
+        settings of its own on top of the stack's."""
         kind = kind or name
         log = self.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._running[name] = subprocess.Popen(
-                commands(self.addresses)[kind],
+                commands(addresses or self.addresses)[kind],
                 cwd=ROOT,
-                env=process_environment(kind, self.env),
+                env=process_environment(kind, {**self.env, **(overrides or {})}),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -1,6 +1,7 @@
 """Fixtures of all tests: two tenants with an outsider, a clean stream, and the running stack."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -16,7 +17,10 @@ from ingest import stream
 from scripts.stack import Stack
 from tests.services import EXTERNAL, STATE
 
+# Where what the stack sends by e-mail can be read.
+MAILBOX = STATE / "mail"
 STACK_SETTINGS = {
+    "EMAIL_URL": f"filemail:///{MAILBOX}",
     "PRESENCE_SWEEP_S": "1",
     "LOG_LEVEL": "INFO",
     # Tests ask more often than people may, and for longer than a token is good.
@@ -114,6 +118,7 @@ def stack() -> Iterator[Stack]:
     """Portal, ingest, worker and beat, running for real; started once and shared."""
     for variable in ("DATABASE_URL", "VALKEY_URL"):
         os.environ.pop(variable, None)
+    shutil.rmtree(MAILBOX, ignore_errors=True)
     running = Stack(STATE, STACK_SETTINGS)
     running.up()
     yield running

@@ -71,6 +71,31 @@ def add_staff(stack: Stack, tenant_id: int | None, role: str = "manager") -> str
     return name
 
 
+def add_address(stack: Stack, user: str, address: str, *, verified: bool) -> None:
+    """The e-mail address of a person."""
+    query(stack, "UPDATE auth_user SET email = %s WHERE username = %s", address, user)
+    query(
+        stack,
+        'INSERT INTO account_emailaddress (user_id, email, verified, "primary") '
+        "SELECT id, email, %s, true FROM auth_user WHERE username = %s",
+        verified,
+        user,
+    )
+
+
+def add_invitation(stack: Stack, tenant_id: int, address: str, role: str) -> None:
+    """An invitation that waits; nobody has its link."""
+    query(
+        stack,
+        "INSERT INTO devices_invitation (tenant_id, email, role, token_sha256, created_at, "
+        "expires_at) VALUES (%s, %s, %s, %s, now(), now() + interval '1 day')",
+        tenant_id,
+        address,
+        role,
+        secrets.token_bytes(32),
+    )
+
+
 def add_devices(
     stack: Stack, tenant_id: int, names: Sequence[str], *, interval_s: int = 60, grace_s: int = 30
 ) -> list[StackDevice]:

@@ -1,8 +1,16 @@
 """The code of a second factor, where there is no page to ask for it."""
 
+from enum import Enum, auto
+
 from allauth.mfa.base.forms import AuthenticateForm
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.models import User
+
+
+class Verdict(Enum):
+    RIGHT = auto()
+    WRONG = auto()
+    TOO_MANY = auto()
 
 
 def has_second_factor(user: User) -> bool:
@@ -10,9 +18,14 @@ def has_second_factor(user: User) -> bool:
     return is_mfa_enabled(user)
 
 
-def is_right_code(user: User, code: str) -> bool:
-    """True for a code of the authenticator app, or a recovery code, that was not used before.
+def code_judge(user: User, code: str) -> Verdict:
+    """RIGHT for a code of the authenticator app, or a recovery code, that was not used before.
 
-    Wrong ones are counted by allauth, which after too many takes none for a while.
+    Wrong ones are counted by allauth; after too many none is looked at for a while: TOO_MANY.
     """
-    return bool(code) and AuthenticateForm(user=user, data={"code": code}).is_valid()
+    form = AuthenticateForm(user=user, data={"code": code})
+    if form.is_valid():
+        return Verdict.RIGHT
+    if form.has_error("code", "too_many_login_attempts"):
+        return Verdict.TOO_MANY
+    return Verdict.WRONG

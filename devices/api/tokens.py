@@ -1,10 +1,11 @@
 """`/api/v1/auth/token`: a person signs in and gets tokens (JWT) for programs."""
 
+from django.conf import settings
 from django.contrib.auth import authenticate, user_logged_in
 from django.contrib.auth.models import User
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, AuthenticationFailed
+from rest_framework.exceptions import APIException, AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -13,18 +14,24 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from devices.api.bodies import StrictBody
-from devices.api.second_factor_code import has_second_factor, is_right_code
+from devices.api.second_factor_code import Verdict, code_judge, has_second_factor
 from devices.api.throttles import SignInThrottle
 from devices.api.viewset import secret_once
+from devices.second_factor import WORDS, lacks_second_factor, too_many_codes
 
 CHALLENGE = 'Bearer realm="rollcall"'
 
 
 class LockedOut(APIException):
-    """Somebody tried too often; the lock-out of the sign-in pages answers in its own words."""
+    """Somebody tried too often; for passwords the lock-out answers in its own words."""
 
     status_code = 429
     default_detail = "Too many wrong passwords; try again later."
+
+    @property
+    def wait(self) -> int:
+        """For Retry-After, in seconds."""
+        return settings.SIGN_IN_COOL_OFF_MIN * 60
 
 
 class SignIn(StrictBody, serializers.Serializer[User]):
@@ -58,7 +65,7 @@ class SignInView(APIView):
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = (SignInThrottle,)
-    problems = (401,)
+    problems = (401, 403)
 
     def get_authenticate_header(self, request: Request) -> str:
         return CHALLENGE
@@ -94,21 +101,39 @@ class TokenRefreshView(SignInView):
 
 
 def _person(request: Request, *, username: str, password: str, code: str = "") -> User:
-    """Who signs in. Raises AuthenticationFailed, and LockedOut for too many attempts."""
+    """Who signs in. Raises AuthenticationFailed, PermissionDenied for somebody who has to set up a
+    second factor first, and LockedOut for too many attempts."""
     user = authenticate(request._request, username=username, password=password)
     if getattr(request._request, "axes_locked_out", False):
         raise LockedOut
     if not isinstance(user, User) or not user.is_active:
         raise AuthenticationFailed("Nobody has this user name and this password.")
-    if has_second_factor(user) and not is_right_code(user, code):
-        raise AuthenticationFailed("Send the code of your second factor as `code`.")
+    if has_second_factor(user):
+        _second_factor_check(user, code)
+    _second_factor_require(user)
     # The lock-out forgets the person's wrong passwords.
     user_logged_in.send(sender=User, request=request._request, user=user)
     return user
 
 
+def _second_factor_check(user: User, code: str) -> None:
+    verdict = code_judge(user, code)
+    if verdict is Verdict.TOO_MANY:
+        raise LockedOut(too_many_codes())
+    if verdict is Verdict.WRONG:
+        raise AuthenticationFailed("Send the code of your second factor as `code`.")
+
+
+def _second_factor_require(user: User) -> None:
+    """Raises PermissionDenied for whoever has to set up a second factor first."""
+    if lacks_second_factor(user):
+        raise PermissionDenied(WORDS)
+
+
 def _still_good(refresh: RefreshToken) -> None:
-    """Raises AuthenticationFailed unless the token's person may still sign in as when it came."""
+    """Raises AuthenticationFailed unless the token's person may still sign in as when it came,
+    and PermissionDenied if they lack a second factor by now."""
     user = User.objects.filter(pk=refresh.get("user_id"), is_active=True).first()
     if user is None or refresh.get("hash_password") != get_md5_hash_password(user.password):
         raise AuthenticationFailed("This token is of somebody who has to sign in again.")
+    _second_factor_require(user)

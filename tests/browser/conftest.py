@@ -3,18 +3,24 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from scripts.browser import ARGUMENTS, chromium
+from scripts.processes import Addresses
+from scripts.services.ports import port_choose
 from scripts.stack import Stack
+from scripts.waiting import await_condition, healthy
+from tests.browser.identity_provider import IdentityProvider
 from tests.stack_data import PASSWORD
 
 SignIn = Callable[[str], Page]
+COMPLAINTS = ("content security policy", "permissions-policy", "refused to")
+START_TIMEOUT_S = 60
 
 
-def fill_in_login(page: Page, user: str) -> None:
+def fill_in_login(page: Page, user: str, password: str = PASSWORD) -> None:
     page.get_by_label("Username or e-mail").fill(user)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
@@ -46,3 +52,49 @@ def sign_in(browser: Browser, stack: Stack) -> Iterator[SignIn]:
     for page in pages:
         page.context.close()
     assert errors == []
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    """What the browser said of our policies; has to stay empty."""
+    said: list[str] = []
+    yield said
+    assert said == []
+
+
+def listen(page: Page, said: list[str]) -> None:
+    def hear(message: ConsoleMessage) -> None:
+        if any(one in message.text.lower() for one in COMPLAINTS):
+            said.append(f"{page.url}: {message.text}")
+
+    page.on("console", hear)
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
+    running = IdentityProvider(tmp_path_factory.mktemp("provider"))
+    try:
+        running.await_answer()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def guarded_portal(stack: Stack, provider: IdentityProvider) -> Iterator[str]:
+    """The address of a second portal on the same data, which asks all staff for a second factor and
+    knows people by the provider of identities."""
+    addresses = Addresses("127.0.0.1", port_choose(), stack.addresses.ingest_port)
+    settings = {
+        "REQUIRE_SECOND_FACTOR": "1",
+        "OIDC_SERVER_URL": f"{provider.url}/",  # as many providers write it
+        "OIDC_CLIENT_ID": "rollcall",
+        "OIDC_CLIENT_SECRET": "only for tests",
+        "OIDC_NAME": "Acme's directory",
+        "REQUESTS_CA_BUNDLE": str(provider.certificate),
+    }
+    stack.start("guarded-portal", "portal", addresses=addresses, overrides=settings)
+    url = addresses.portal_url
+    await_condition(lambda: healthy(f"{url}/accounts/login/"), START_TIMEOUT_S, url)
+    yield url
+    stack.stop("guarded-portal")

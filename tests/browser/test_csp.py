@@ -1,12 +1,9 @@
 """The pages work under the content security policy: the browser has nothing to complain of."""
 
-from collections.abc import Iterator
-
-import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import expect
 
 from scripts.stack import Stack
-from tests.browser.conftest import SignIn
+from tests.browser.conftest import SignIn, listen
 from tests.stack_data import add_devices, add_staff, add_tenant
 
 PAGES = (
@@ -27,23 +24,6 @@ PAGES = (
     "/admin/auth/user/",
     "/admin/django_celery_beat/periodictask/",
 )
-COMPLAINTS = ("content security policy", "permissions-policy", "refused to")
-
-
-@pytest.fixture
-def complaints() -> Iterator[list[str]]:
-    """What the browser said of our policies; has to stay empty."""
-    said: list[str] = []
-    yield said
-    assert said == []
-
-
-def listen(page: Page, said: list[str]) -> None:
-    def hear(message: ConsoleMessage) -> None:
-        if any(one in message.text.lower() for one in COMPLAINTS):
-            said.append(f"{page.url}: {message.text}")
-
-    page.on("console", hear)
 
 
 def test_the_main_pages_of_the_admin_obey_their_policy(

@@ -6,41 +6,16 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from allauth.mfa.totp.internal.auth import (
-    format_hotp_value,
-    hotp_value,
-    yield_hotp_counters_from_time,
-)
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from scripts.stack import Stack
 from scripts.waiting import await_condition
+from tests.browser.authenticator_app import activate_totp, code_for, fill_in_code
 from tests.browser.conftest import SignIn, fill_in_login
 from tests.stack_data import PASSWORD, StackDevice, add_devices, add_staff, add_tenant
 
 DEVICES = "/admin/devices/device/"
 REVOKED_WITHIN_S = 5
-
-
-def code_for(secret: str, *, used: str = "") -> str:
-    """A code that the portal takes now, other than the one that was used."""
-    codes = [format_hotp_value(hotp_value(secret, at)) for at in yield_hotp_counters_from_time()]
-    return next(code for code in codes if code != used)
-
-
-def activate_totp(page: Page) -> tuple[str, str]:
-    """Sets up an authenticator app on the pages for it; returns its secret and the code used."""
-    page.goto("/accounts/2fa/")
-    page.get_by_role("link", name="Activate").click()
-    if page.get_by_role("button", name="Confirm").is_visible():
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Confirm").click()
-    secret = page.get_by_label("Authenticator secret").input_value()
-    code = code_for(secret)
-    page.get_by_label("Authenticator code").fill(code)
-    page.get_by_role("button", name="Activate").click()
-    expect(page.get_by_text(re.compile("Authenticator app activated", re.I))).to_be_visible()
-    return secret, code
 
 
 def post_heartbeat(stack: Stack, key: str) -> int:
@@ -74,9 +49,7 @@ def test_a_member_with_a_second_factor_rotates_a_key_and_the_old_one_is_refused(
     page.goto(DEVICES)
     fill_in_login(page, user)
     page.goto(DEVICES)  # the password is not enough
-    expect(page.get_by_role("heading", name="Two-Factor Authentication")).to_be_visible()
-    page.get_by_label("Code").fill(code_for(secret, used=used))
-    page.get_by_role("button", name="Sign in").click()
+    fill_in_code(page, code_for(secret, used=used))
 
     expect(page).to_have_url(re.compile(f"{DEVICES}$"))
     expect(page.get_by_role("link", name="phone")).to_be_visible()

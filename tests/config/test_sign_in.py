@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ def nobody_tried_yet() -> Iterator[None]:
 
 def sign_in(client: Client, login: str, password: str = PASSWORD, **fields: Any) -> Any:
     return client.post(LOGIN, {"login": login, "password": password, **fields})
+
+
+def ask_for_token(password: str = PASSWORD, **fields: str) -> Any:
+    body = {"username": "acme-manager", "password": password, **fields}
+    return Client().post("/api/v1/auth/token", body, content_type="application/json")
 
 
 def is_in(client: Client) -> bool:
@@ -126,7 +132,7 @@ def test_too_many_wrong_passwords_lock_out_until_the_cool_off_is_over(
     refused = sign_in(client, "ACME-manager", WRONG)
     assert refused.status_code == 429
     assert b"next 15 minutes" in refused.content
-    assert refused["Retry-After"] == "900"
+    assert 890 < int(refused["Retry-After"]) <= 900
     for name in ("acme-manager", "Acme-Manager"):
         assert sign_in(client, name).status_code == 429
     assert not is_in(client)
@@ -135,6 +141,51 @@ def test_too_many_wrong_passwords_lock_out_until_the_cool_off_is_over(
     AccessAttempt.objects.update(attempt_time=a_while_ago)
     assert sign_in(client, "acme-manager").status_code == 302
     assert is_in(client)
+
+
+def test_all_doors_have_one_count_and_say_for_how_long_they_are_closed(
+    acme: Fleet, settings: LazySettings
+) -> None:
+    client = Client()
+
+    def by_admin(password: str) -> Any:
+        led_to = client.get("/admin/login/?next=/admin/")["Location"]
+        return client.post(led_to, {"login": "acme-manager", "password": password})
+
+    def by_page(password: str) -> Any:
+        return sign_in(client, "acme-manager", password)
+
+    doors = (by_admin, by_page, ask_for_token)
+    tried = [door(WRONG) for door in islice(cycle(doors), settings.SIGN_IN_ATTEMPTS)]
+
+    assert [answer.status_code for answer in tried] == [200, 200, 401, 200, 429]
+    for door in doors:
+        refused = door(PASSWORD)
+        assert refused.status_code == 429
+        assert b"15 minutes" in refused.content
+        assert 890 < int(refused["Retry-After"]) <= 900
+    assert not is_in(client)
+
+
+def test_who_is_locked_out_is_told_how_much_of_the_time_is_left(
+    acme: Fleet, settings: LazySettings
+) -> None:
+    client = Client()
+    for browser in ("one", "one", "one", "other", "other"):
+        sign_in(Client(HTTP_USER_AGENT=browser), "acme-manager", WRONG)
+    now = timezone.now()
+    rows = AccessAttempt.objects
+    rows.filter(user_agent="one").update(attempt_time=now - timedelta(minutes=14, seconds=10))
+    rows.filter(user_agent="other").update(attempt_time=now - timedelta(minutes=2))
+
+    page_, token = sign_in(client, "acme-manager"), ask_for_token(PASSWORD)
+
+    assert b"for the next 1 minute," in page_.content
+    assert b"try again in 1 minute." in token.content
+    for answer in (page_, token):
+        assert 30 < int(answer["Retry-After"]) <= 50
+    rows.filter(user_agent="one").update(attempt_time=now - timedelta(minutes=16))
+    assert ask_for_token(PASSWORD).status_code == 200
 
 
 def test_a_lock_out_is_of_one_person_from_one_address(
@@ -244,16 +295,25 @@ def test_a_code_works_once(guarded: User) -> None:
     assert (is_in(first), is_in(second)) == (True, False)
 
 
-def test_codes_cannot_be_tried_without_end(guarded: User) -> None:
-    client = Client()
-    sign_in(client, "acme-manager")
-    for _ in range(6):
-        client.post("/accounts/2fa/authenticate/", {"code": "000000"})
+def test_codes_cannot_be_tried_without_end_from_wherever_somebody_tries(
+    guarded: User, settings: LazySettings
+) -> None:
+    def try_code(code: str, *, address: str) -> Any:
+        client = Client(REMOTE_ADDR=address)
+        sign_in(client, "acme-manager")
+        answer = client.post("/accounts/2fa/authenticate/", {"code": code})
+        assert not is_in(client)
+        return answer
 
-    answer = client.post("/accounts/2fa/authenticate/", {"code": code_now()})
+    for index in range(settings.SIGN_IN_ATTEMPTS):
+        assert b"Incorrect code" in try_code("000000", address=f"192.0.2.{index}").content
 
-    assert b"Too many failed" in answer.content
-    assert not is_in(client)
+    words = b"Too many wrong codes; try again in 15 minutes."
+    assert words in try_code(code_now(), address="192.0.2.99").content
+    refused = ask_for_token(code=code_now())
+    assert refused.status_code == 429
+    assert words in refused.content
+    assert refused["Retry-After"] == "900"
 
 
 def test_a_recovery_code_opens_once(guarded: User) -> None:
@@ -345,6 +405,22 @@ def test_a_socket_of_somebody_who_lacks_a_second_factor_is_nobodys(
     assert isinstance(seen[1], AnonymousUser)
 
 
+def test_a_provider_that_is_away_is_told_on_the_page_and_in_the_log(
+    db: None, settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = {"provider_id": "oidc", "name": "Idp", "client_id": "rollcall", "secret": "s"}
+    app_settings = {"server_url": "https://127.0.0.1:1"}
+    settings.SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {"APPS": [{**app, "settings": app_settings}]}
+    }
+
+    answer = Client().post("/accounts/oidc/oidc/login/")
+
+    assert b"Single sign-on did not work" in answer.content
+    assert "single sign-on failed: " in caplog.text
+    assert "127.0.0.1" in caplog.text
+
+
 @pytest.fixture
 def adapter(settings: LazySettings) -> Any:
     """The adapter, with a provider of identities in the settings."""
@@ -379,6 +455,22 @@ def test_single_sign_on_lets_in_whom_an_invitation_waits_for(
         user = adapter.save_user(request, login)
         assert user.is_staff and not user.has_usable_password()
         assert Membership.objects.get(user=user).role == "viewer"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_verified"),
+    [(True, True), ("true", True), (False, False), ("false", False), (None, False), (1, False)],
+)
+def test_an_address_counts_if_the_provider_says_that_it_verified_it(
+    db: None, adapter: Any, said: Any, is_verified: bool
+) -> None:
+    request = RequestFactory().get("/")
+    claims = {"sub": "1", "email": "nadia@example.org", "email_verified": said}
+
+    provider = adapter.get_provider(request, "oidc")
+    login = provider.sociallogin_from_response(request, {"userinfo": claims})
+
+    assert [one.verified for one in login.email_addresses] == [is_verified]
 
 
 def test_single_sign_on_knows_an_account_by_an_address_that_both_verified(

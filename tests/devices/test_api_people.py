@@ -141,6 +141,25 @@ class TestTokens:
             in assert_problem(send(caller(None), "post", "auth/token", wrong), 401)["detail"]
         )
 
+    def test_where_a_second_factor_is_required_whoever_lacks_one_gets_no_token(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        body = {"username": "acme-manager", "password": PASSWORD}
+        tokens = send(caller(None), "post", "auth/token", body).json()
+        settings.REQUIRE_SECOND_FACTOR = True
+
+        refused = send(caller(None), "post", "auth/token", body)
+        refresh = {"refresh": tokens["refresh"]}
+        not_renewed = send(caller(None), "post", "auth/token/refresh", refresh)
+
+        for answer in (refused, not_renewed):
+            assert "Set one up" in assert_problem(answer, 403)["detail"]
+        TOTP.activate(acme.manager, SECRET)
+        code = format_hotp_value(hotp_value(SECRET, next(yield_hotp_counters_from_time())))
+        assert send(caller(None), "post", "auth/token", body | {"code": code}).status_code == 200
+        answer = send(caller(None), "post", "auth/token/refresh", refresh)
+        assert answer.status_code == 200
+
     def test_the_lock_out_holds_for_tokens_too(self, acme: Fleet, settings: LazySettings) -> None:
         wrong = {"username": "acme-manager", "password": "wrong"}
         right = {"username": "acme-manager", "password": PASSWORD}

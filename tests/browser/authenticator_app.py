@@ -1,0 +1,53 @@
+"""An authenticator app, and the pages where its codes are typed in."""
+
+import re
+
+from allauth.mfa.totp.internal.auth import (
+    format_hotp_value,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
+from playwright.sync_api import Page, expect
+
+from tests.stack_data import PASSWORD
+
+
+def code_for(secret: str, *, used: str = "") -> str:
+    """A code that the portal takes now, other than the one that was used."""
+    codes = [format_hotp_value(hotp_value(secret, at)) for at in yield_hotp_counters_from_time()]
+    return next(code for code in codes if code != used)
+
+
+def fill_in_code(page: Page, code: str) -> None:
+    """The page after the right password; returns when it was left or says why not."""
+    expect(page.get_by_role("heading", name="Two-Factor Authentication")).to_be_visible()
+    page.get_by_label("Code").fill(code)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def activate_totp(page: Page, *, password: str = PASSWORD) -> tuple[str, str]:
+    """Sets up an authenticator app on the pages for it; returns its secret and the code used."""
+    page.goto("/accounts/2fa/")
+    follow(page, "Activate")
+    confirm_password(page, password)
+    secret = page.get_by_label("Authenticator secret").input_value()
+    code = code_for(secret)
+    page.get_by_label("Authenticator code").fill(code)
+    page.get_by_role("button", name="Activate").click()
+    expect(page.get_by_text(re.compile("Authenticator app activated", re.I))).to_be_visible()
+    return secret, code
+
+
+def follow(page: Page, name: str) -> None:
+    """Opens the link; returns when the page behind it is there."""
+    href = page.get_by_role("link", name=name, exact=True).get_attribute("href")
+    assert href is not None
+    page.goto(href)
+
+
+def confirm_password(page: Page, password: str = PASSWORD) -> None:
+    """Says once more who one is, where the portal asks before something changes; those without a
+    password are not asked."""
+    if page.get_by_role("button", name="Confirm").is_visible():
+        page.get_by_label("Password").fill(password)
+        page.get_by_role("button", name="Confirm").click()

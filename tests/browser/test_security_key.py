@@ -1,0 +1,127 @@
+"""A security key as the second factor, in a real browser with an authenticator of its own."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, CDPSession, Page, expect
+
+from scripts.stack import Stack
+from tests.browser.authenticator_app import confirm_password, follow
+from tests.browser.conftest import fill_in_login, listen
+from tests.stack_data import add_staff, add_tenant
+
+FACTORS = "/accounts/2fa/"
+KEYS = "/accounts/2fa/webauthn/"
+# Without a number of its own, as keys have that are a second factor; it is touched at once.
+KEY = {
+    "protocol": "ctap2",
+    "transport": "usb",
+    "hasResidentKey": False,
+    "hasUserVerification": False,
+    "automaticPresenceSimulation": True,
+}
+
+
+@pytest.fixture
+def page(browser: Browser, stack: Stack, complaints: list[str]) -> Iterator[Page]:
+    """At localhost, where browsers offer security keys without TLS."""
+    context = browser.new_context(base_url=stack.portal_url.replace("127.0.0.1", "localhost"))
+    page = context.new_page()
+    listen(page, complaints)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def plugs(page: Page) -> CDPSession:
+    """Where security keys are plugged in."""
+    session: CDPSession = page.context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    return session
+
+
+@pytest.fixture
+def user(stack: Stack) -> str:
+    return add_staff(stack, add_tenant(stack))
+
+
+def plug_in(plugs: CDPSession) -> str:
+    """A new key; returns its id."""
+    added = plugs.send("WebAuthn.addVirtualAuthenticator", {"options": KEY})
+    return str(added["authenticatorId"])
+
+
+def sign_in(page: Page, user: str) -> None:
+    page.goto("/admin/")
+    fill_in_login(page, user)
+
+
+def add_key(page: Page) -> None:
+    """On the pages for it, once the person has signed in."""
+    expect(page).to_have_url(re.compile("/admin/$"))
+    page.goto(FACTORS)
+    follow(page, "Add")
+    confirm_password(page)
+    page.get_by_role("button", name="Add").click()
+
+
+def test_a_member_adds_a_security_key_signs_in_with_it_and_removes_it(
+    page: Page, plugs: CDPSession, user: str
+) -> None:
+    plug_in(plugs)
+    sign_in(page, user)
+    add_key(page)
+    expect(page.get_by_text("Security key added")).to_be_visible()
+    expect(page.get_by_role("heading", name="Recovery Codes")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+
+    sign_in(page, user)
+    page.goto("/admin/")  # the password is not enough
+    expect(page.get_by_role("heading", name="Two-Factor Authentication")).to_be_visible()
+    page.get_by_role("button", name="Use a security key").click()
+    expect(page).to_have_url(re.compile("/admin/$"))
+
+    page.goto(KEYS)
+    expect(page.get_by_text("Last used now")).to_be_visible()
+    follow(page, "Remove")
+    confirm_password(page)
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("No security keys have been added")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, user)
+    expect(page).to_have_url(re.compile("/admin/$"))
+
+
+def test_a_key_of_somebody_else_opens_nothing_and_the_page_says_so(
+    page: Page, plugs: CDPSession, user: str
+) -> None:
+    own = plug_in(plugs)
+    sign_in(page, user)
+    add_key(page)
+    page.get_by_role("button", name="Sign out").click()
+    plugs.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": own})
+    plug_in(plugs)
+
+    sign_in(page, user)
+    page.get_by_role("button", name="Use a security key").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("No security key of this account was used")
+    page.goto("/admin/")
+    expect(page.get_by_role("heading", name="Two-Factor Authentication")).to_be_visible()
+
+
+def test_where_browsers_offer_no_security_keys_the_page_says_where_they_do(
+    stack: Stack, page: Page, plugs: CDPSession, user: str
+) -> None:
+    plug_in(plugs)
+    page.goto(f"{stack.portal_url}/admin/")
+    fill_in_login(page, user)
+    page.goto(f"{stack.portal_url}{KEYS}add/")
+    confirm_password(page)
+    page.get_by_role("button", name="Add").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("over HTTPS and at localhost")
+    page.get_by_role("link", name="Open it at localhost.").click()
+    expect(page).to_have_url(re.compile("^http://localhost:.*/accounts/login/"))
