@@ -54,4 +54,4 @@ class ScopeMiddleware:
             # What the database only finds at the commit: something was deleted meanwhile.
             messages.error(request, Conflict.default_detail)
             return redirect(request.get_full_path())
-        return response  # type: ignore[no-any-return]
+        return response
