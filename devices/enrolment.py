@@ -83,6 +83,8 @@ def _enrol(
     found: EnrolmentToken, device_id: str, name: str, kind: Device.Kind, ts: datetime
 ) -> Enrolled:
     _use(found, ts)
+    # Until now its site or group may have been deleted; from here on the token is locked.
+    found.refresh_from_db(fields=("site", "group"))
     # From here on no other enrolment or registration adds a device to this tenant.
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=found.tenant_id)
     if Device.objects.filter(tenant=tenant, device_id=device_id).exists():

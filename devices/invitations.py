@@ -106,7 +106,9 @@ def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
     `user` has its user name and password. Raises InvitationRefused, AccountExists and
     UsernameTaken; then nothing changed.
     """
-    invitation = invitation_find(token=token, ts=ts)
+    with tenant_scope(tenant_ids=_tenants_of(token)):
+        # Of two who come at once, the other waits here, and finds that it was accepted.
+        invitation = _open(token, ts, is_held=True)
     if account_exists(email=invitation.email):
         raise AccountExists(f"{invitation.email} has an account: sign in with it.")
     user.email = invitation.email
@@ -161,8 +163,11 @@ REFUSALS = {
 UNKNOWN = "There is no such invitation. Perhaps it was sent again: use the latest link."
 
 
-def _open(token: str, ts: datetime) -> Invitation:
+def _open(token: str, ts: datetime, *, is_held: bool = False) -> Invitation:
+    """Raises InvitationRefused. One that is held is nobody else's until the transaction ends."""
     kept = Invitation.objects.select_related("tenant", "invited_by")
+    if is_held:
+        kept = kept.select_for_update(of=("self",), no_key=True)
     found = kept.filter(token_sha256=secret_hash(token)).first()
     if found is None:
         raise InvitationRefused(UNKNOWN)

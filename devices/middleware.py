@@ -5,8 +5,12 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 
+from devices.api.refusals import Conflict
 from devices.operators import operator_access_record
 from devices.scope import access_scope
 from devices.scoped_admin import access_in
@@ -38,6 +42,16 @@ class ScopeMiddleware:
         access = access_in(request)
         if access.is_operator:
             operator_access_record(request)
-        with access_scope(access):
-            response: Any = view(request, *args, **kwargs)
-            return response.render() if callable(getattr(response, "render", None)) else response
+        response: Any = None
+        try:
+            with access_scope(access):
+                response = view(request, *args, **kwargs)
+                if callable(getattr(response, "render", None)):
+                    response = response.render()
+        except IntegrityError:
+            if response is None:
+                raise
+            # What the database only finds at the commit: something was deleted meanwhile.
+            messages.error(request, Conflict.default_detail)
+            return redirect(request.get_full_path())
+        return response

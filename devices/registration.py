@@ -36,6 +36,7 @@ class Registered(NamedTuple):
 
 
 PLAIN = Description("", Device.Kind.SENSOR)
+NO_TENANT = "unknown device, and its tenant was deleted"
 NOT_DESCRIBED: Mapping[str, Description] = {}
 
 
@@ -85,20 +86,25 @@ def devices_register(
     get the same devices.
     """
     with transaction.atomic():
-        tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
+        tenant = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
+        if tenant is None:  # a key of it may be remembered for some seconds
+            return Registered({}, dict.fromkeys(device_ids, NO_TENANT))
         known = devices_find(tenant_id=tenant_id, device_ids=device_ids)
         refused = _refused(tenant, [name for name in device_ids if name not in known])
         wanted = [name for name in device_ids if name not in known and name not in refused]
         if wanted:
             pending = tenant.registration == Registration.PENDING
             Device.objects.bulk_create(
-                Device(
-                    tenant=tenant,
-                    device_id=name,
-                    is_pending=pending,
-                    **described.get(name, PLAIN)._asdict(),
-                )
-                for name in wanted
+                (
+                    Device(
+                        tenant=tenant,
+                        device_id=name,
+                        is_pending=pending,
+                        **described.get(name, PLAIN)._asdict(),
+                    )
+                    for name in wanted
+                ),
+                ignore_conflicts=True,  # people, who lock nothing, may add one at the same moment
             )
             known |= devices_find(tenant_id=tenant_id, device_ids=wanted)
     return Registered(known, refused)

@@ -157,8 +157,12 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return response
 
     def reread(self, row: Model) -> Any:
-        """The row with all that is shown of it, as it is now."""
-        return self.get_queryset().get(pk=row.pk)
+        """The row with all that is shown of it, as it is now. Raises Conflict if what it belongs
+        to was deleted meanwhile."""
+        found = self.get_queryset().filter(pk=row.pk).first()
+        if found is None:
+            raise Conflict
+        return found
 
 
 def secret_once(response: Response) -> Response:

@@ -7,6 +7,7 @@ the scope once more, and waits whenever the reader is behind.
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from queue import Empty, Full, Queue
 
@@ -22,16 +23,39 @@ from devices.tenancy import Access
 
 log = logging.getLogger(__name__)
 
-# Each has a connection to the database for as long as it lasts.
-AT_ONCE = 3
+# Each has a connection to the database for as long as it lasts. One person, who may read slowly,
+# leaves a place to others.
+AT_ONCE, OF_ONE_PERSON = 3, 2
 PARTS_AHEAD = 4
 READER_PATIENCE_S = 30
 
-_slots = threading.BoundedSemaphore(AT_ONCE)
+
+class Places:
+    """Who has an export running in this process."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[int | None] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, person: int | None) -> bool:
+        """Whether there was a place for one more of this person."""
+        with self._lock:
+            if self._taken.total() >= AT_ONCE or self._taken[person] >= OF_ONE_PERSON:
+                return False
+            self._taken[person] += 1
+            return True
+
+    def give_back(self, person: int | None) -> None:
+        with self._lock:
+            self._taken[person] -= 1
+            self._taken += Counter()  # without those at 0
+
+
+_places = Places()
 
 
 class Busy(APIException):
-    """As many exports as may run are running."""
+    """As many exports as may run are running, of all or of the person."""
 
     status_code = 503
     wait = 10
@@ -58,7 +82,7 @@ def export_response(
 
     Raises Busy.
     """
-    if not _slots.acquire(blocking=False):
+    if not _places.take(access.user_id):
         raise Busy
     kind = AsgiExport if isinstance(request._request, ASGIRequest) else WsgiExport
     response = StreamingHttpResponse(kind(make, access), content_type=content_type)
@@ -99,7 +123,7 @@ class Export:
             self._break_off()
         finally:
             connection.close()
-            _slots.release()
+            _places.give_back(self._access.user_id)
 
     def _put(self, part: bytes | None) -> None:
         if self._is_closed.is_set():

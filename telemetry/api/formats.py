@@ -12,8 +12,8 @@ from telemetry.sql.reading_history import Bucket, StoredReading
 
 READING_COLUMNS = ("time", "received_at", "msg_type", "seq", "site")
 BUCKET_COLUMNS = ("time", "metric", "count", "avg", "min", "max")
-# What spreadsheets take for the beginning of a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What spreadsheets take for the beginning of a formula, the wide ones in East Asian editions.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _encode = msgspec.json.Encoder().encode
 

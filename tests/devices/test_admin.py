@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
+from devices.admin import SiteAdmin
 from devices.credentials import (
     credential_issue,
     gateway_credential_issue,
@@ -18,6 +19,7 @@ from devices.models import Credential, Device, DeviceGroup, EnrolmentToken, Site
 from devices.tenancy import Role
 from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
+from tests.two_at_once import elsewhere
 
 
 @pytest.fixture
@@ -689,3 +691,21 @@ def test_rows_that_cannot_be_any_are_acted_upon_by_nobody(acme: Fleet, chosen: s
     answer = client_of(acme.manager).post(page("devices_credential_changelist"), form)
     assert answer.status_code == 400
     assert not Credential.objects.exclude(revoked_at=None).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_site_that_a_device_joins_as_it_is_deleted_stays_and_the_page_says_why(
+    acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(self: Any, request: Any, obj: Site) -> None:
+        # Between Django's look at what belongs to the site and its deletion.
+        elsewhere(lambda: Device.objects.create(tenant=acme.tenant, device_id="new", site=obj))
+        Site.objects.filter(pk=obj.pk)._raw_delete(using="default")
+
+    monkeypatch.setattr(SiteAdmin, "delete_model", delete)
+    address = page("devices_site_delete", acme.site.pk)
+
+    answer = client_of(acme.manager).post(address, {"post": "yes"}, follow=True)
+
+    assert "Somebody else changed this at the same moment" in answer.content.decode()
+    assert Device.objects.get(device_id="new").site == acme.site

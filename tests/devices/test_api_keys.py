@@ -1,16 +1,20 @@
 """Keys and enrolment tokens over the API."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
+from devices.api import credentials
+from devices.api.lookup import device_in_path
 from devices.credentials import gateway_credential_issue, speaker_for_key
 from devices.enrolment import TokenRefused, device_enrol, token_issue
 from devices.models import Credential, Device, EnrolmentToken
 from devices.tenancy import Role
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
+from tests.two_at_once import elsewhere
 
 KEYS = "devices/acme-phone/credentials"
 GATEWAY = "tenants/acme/credentials"
@@ -43,6 +47,25 @@ def test_a_key_is_issued_and_told_once(acme: Fleet, keys: str) -> None:
     for row in rows:
         assert row["is_in_force"]
         assert not [name for name in row if name == "key" or any(h in name for h in HASHES)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_that_is_deleted_as_it_gets_a_key_is_a_conflict(
+    acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Device] = []
+
+    def found(*given: Any) -> Device:
+        device = device_in_path(*given)
+        asked.append(device)
+        if len(asked) == 2:  # the key is there, and is about to be read again
+            elsewhere(Device.objects.filter(pk=device.pk).delete)
+        return device
+
+    monkeypatch.setattr(credentials, "device_in_path", found)
+
+    assert_problem(send(member(acme, Role.MANAGER), "post", KEYS, {}), 409)
+    assert not Credential.objects.exists()
 
 
 def test_a_key_is_rotated_with_an_overlap(acme: Fleet, keys: str) -> None:

@@ -1,3 +1,5 @@
+import pytest
+
 from devices.models import Device, Registration
 from devices.registration import (
     devices_approve,
@@ -6,6 +8,7 @@ from devices.registration import (
     pending_among,
 )
 from tests.conftest import Fleet
+from tests.two_at_once import after_waiting_for
 
 
 def register(fleet: Fleet, policy: Registration, *names: str) -> dict[str, bool]:
@@ -27,6 +30,27 @@ def test_no_more_are_added_than_the_limit_allows(acme: Fleet) -> None:
     acme.tenant.device_limit = 2
 
     assert set(register(acme, Registration.ON, "a", "b", "c")) == {"a"}
+
+
+def test_a_tenant_that_was_deleted_gets_no_devices(db: None) -> None:
+    registered = devices_register(tenant_id=10**8, device_ids=["late"])
+    assert registered.devices == {}
+    assert "deleted" in registered.refused["late"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_that_somebody_adds_at_the_same_moment_is_that_one(acme: Fleet) -> None:
+    def add() -> None:
+        Device.objects.create(tenant=acme.tenant, device_id="same", name="by hand")
+
+    register(acme, Registration.ON)
+    names = ("same", "other")
+    registered = after_waiting_for(
+        add, lambda: devices_register(tenant_id=acme.tenant.pk, device_ids=names)
+    )
+
+    assert set(registered.devices) == set(names)
+    assert Device.objects.get(device_id="same").name == "by hand"
 
 
 def test_a_wrong_name_is_refused_and_the_others_are_added(acme: Fleet) -> None:

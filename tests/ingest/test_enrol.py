@@ -12,6 +12,7 @@ from devices.enrolment import DeviceExists, TokenRefused, device_enrol, token_is
 from devices.models import Device, DeviceGroup, EnrolmentToken
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem
+from tests.two_at_once import after_waiting_for
 
 PATH = "/api/v1/enrol"
 WEEK = timedelta(days=7)
@@ -202,3 +203,18 @@ def test_of_many_who_come_at_once_each_use_counts_once(acme: Fleet, names: tuple
     )
     assert sorted(outcomes) == expected
     assert uses_left(token) == 2 - outcomes.count("enrolled")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_enrols_without_a_site_that_is_deleted_at_the_same_moment(acme: Fleet) -> None:
+    token, text = token_of(acme)
+    EnrolmentToken.objects.filter(pk=token.pk).update(site=acme.site)
+
+    enrolled = after_waiting_for(
+        acme.site.delete,
+        lambda: device_enrol(
+            token=text, device_id="a", name="", kind=Device.Kind.PHONE, ts=timezone.now()
+        ),
+    )
+
+    assert enrolled.device.site_id is None

@@ -177,7 +177,9 @@ class TestSocket:
         async def code() -> Any:
             protocols = ["rollcall.jwt", str(AccessToken.for_user(acme.manager))]
             scope = {"type": "websocket", "path": "/ws/live", "subprotocols": protocols}
-            socket: Any = ApplicationCommunicator(LiveConsumer.as_asgi(), scope)  # type: ignore[no-untyped-call]
+            socket: Any = ApplicationCommunicator(  # type: ignore[no-untyped-call]
+                LiveConsumer.as_asgi(), scope
+            )
             await socket.send_input({"type": "websocket.connect"})
             assert (await socket.receive_output(PATIENCE_S))["type"] == "websocket.accept"
             assert "hello" in (await socket.receive_output(PATIENCE_S))["text"]

@@ -1,0 +1,47 @@
+"""Two who change the same thing at the same moment, in an order that does not depend on luck."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from django.db import connection, transaction
+
+from scripts.waiting import await_condition
+
+Result = TypeVar("Result")
+
+PATIENCE_S = 20
+WAITING = """
+SELECT EXISTS (SELECT FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock')
+"""
+
+
+def after_waiting_for(change: Callable[[], object], work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, which began before `change` was committed and has to wait for
+    it. For tests with transactions of their own."""
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            change()
+            waiting = pool.submit(_with_own_connection, work)
+            await_condition(_is_waited_for, PATIENCE_S, "the second to wait for the first")
+        return waiting.result(PATIENCE_S)
+
+
+def elsewhere(change: Callable[[], Result]) -> Result:
+    """Commits a change by another connection, inside of a transaction that goes on."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_with_own_connection, change).result(PATIENCE_S)
+
+
+def _with_own_connection(work: Callable[[], Result]) -> Result:
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
+def _is_waited_for() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return bool(cursor.fetchone()[0])
