@@ -14,7 +14,16 @@ from devices.credentials import (
     speaker_for_key,
 )
 from devices.enrolment import token_issue
-from devices.models import Credential, Device, DeviceGroup, EnrolmentToken, Site, Tenant
+from devices.invitations import invitation_issue
+from devices.models import (
+    Credential,
+    Device,
+    DeviceGroup,
+    EnrolmentToken,
+    Invitation,
+    Site,
+    Tenant,
+)
 from devices.tenancy import Role
 from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
@@ -338,6 +347,19 @@ def test_a_device_is_deleted_with_its_keys(acme: Fleet) -> None:
     assert client_of(acme.manager).post(url, {"post": "yes"}).status_code == 302
     assert not Device.objects.filter(pk=acme.device.pk).exists()
     assert not Credential.objects.exists()
+
+
+def test_a_tenant_without_devices_is_deleted_with_all_that_is_its_own(
+    acme: Fleet, rival: Fleet, operator: User
+) -> None:
+    acme.device.delete()
+    gateway_credential_issue(tenant=acme.tenant, label="")
+    invitation = Invitation(tenant=acme.tenant, email="r@example.org", role=Role.VIEWER)
+    invitation_issue(invitation=invitation, ts=timezone.now())
+    url = page("devices_tenant_delete", acme.tenant.pk)
+
+    assert client_of(operator).post(url, {"post": "yes"}).status_code == 302
+    assert list(Tenant.objects.all()) == [rival.tenant]
 
 
 def test_a_gateway_key_is_shown_once_and_speaks_for_its_tenant(acme: Fleet, rival: Fleet) -> None:
