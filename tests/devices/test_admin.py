@@ -340,6 +340,26 @@ def test_no_page_shows_a_hash_nor_finds_a_key_by_it(acme: Fleet) -> None:
     assert client.get(page("devices_credential_changelist"), guess).status_code == 400
 
 
+def test_what_a_list_shows_of_a_key_finds_it(acme: Fleet) -> None:
+    prefix = credential_issue(device=acme.device).credential.prefix
+    token = EnrolmentToken(tenant=acme.tenant, expires_at=timezone.now() + timedelta(days=1))
+    token_issue(token=token)
+    client = client_of(acme.manager)
+    for name, shown in (("credential", f"rc_{prefix}"), ("enrolmenttoken", f"rt_{token.prefix}")):
+        for term in (shown, f"{shown}_…"):
+            found = client.get(page(f"devices_{name}_changelist"), {"q": term}).context["cl"]
+            assert len(found.result_list) == 1, term
+        nothing = client.get(page(f"devices_{name}_changelist"), {"q": f"{shown}x"}).context["cl"]
+        assert len(nothing.result_list) == 0
+
+
+def test_members_are_links_only_for_who_may_change_them(acme: Fleet, viewer: User) -> None:
+    url = page("devices_tenant_change", acme.tenant.pk)
+    content = client_of(viewer).get(url).content.decode()
+    assert "acme-manager" in content
+    assert "/admin/auth/user/" not in content
+
+
 def test_a_device_is_deleted_with_its_keys(acme: Fleet) -> None:
     credential_issue(device=acme.device)
     url = page("devices_device_delete", acme.device.pk)
