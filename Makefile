@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 READY_DEV := $(VENV)/ready-dev
 
-.PHONY: run stop test lint bench format lock clean install install-dev
+.PHONY: run stop manage test lint bench format lock clean install install-dev
 
 run: $(READY)
 	@$(BIN)/python -m scripts.run
 
 stop: $(READY)
 	@$(BIN)/python -m scripts.run --stop
+
+# As in: make manage do="ledger --verify"
+manage: $(READY)
+	@$(BIN)/python -m scripts.manage $(do)
 
 test: $(READY_DEV)
 	@$(BIN)/python -m scripts.browser

@@ -4,6 +4,7 @@ Devices stand in monitoring, with their status.
 """
 
 import json
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,9 +63,10 @@ from devices.tenancy import Role
 UNKNOWN_DEVICES = {
     Registration.OFF: "Messages of devices that nobody has added are refused.",
     Registration.PENDING: "Devices that nobody has added wait for approval in the list of devices.",
-    Registration.ON: "Devices that nobody has added are added.",
+    Registration.ON: "Devices that nobody has added add themselves.",
 }
 TOKEN_LIFE = timedelta(days=7)
+AS_SHOWN = re.compile(r"r[ct]_([A-Za-z0-9]+)(?:_…?)?")
 # What a device and an enrolment token may belong to besides their tenant.
 PLACES = ("site", "group")
 COPIES = Script("monitoring/live.js", type="module")
@@ -85,6 +87,18 @@ def devices_link(row: Model, field: str) -> SafeString:
     """How many devices they are, leading to their list."""
     url = f"{reverse('admin:devices_device_changelist')}?{field}__id__exact={row.pk}"
     return format_html('<a href="{}">{}</a>', url, getattr(row, "device_count", 0) or 0)
+
+
+class FoundAsShown:
+    """For admin classes of secrets: `rc_abc_…`, as lists show it, finds what has that prefix."""
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        shown = AS_SHOWN.fullmatch(search_term.strip())
+        term = shown[1] if shown else search_term
+        found: tuple[QuerySet[Any], bool] = super().get_search_results(request, queryset, term)  # type: ignore[misc]
+        return found
 
 
 class KeyForm(forms.Form):
@@ -142,6 +156,7 @@ class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type
     )
     list_filter_submit = True
     list_fullwidth = True
+    search_help_text = "Name or e-mail address"
     inlines = (TenantOfPersonInline, EmailAddressInline, SecondFactorInline)
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
@@ -204,10 +219,18 @@ class MembershipInline(ScopedInline):
     form = MembershipForm
     formset = MembershipFormSet
     least_role = Role.OWNER
-    fields = ("user", "role", "created_at")
-    readonly_fields = ("created_at",)
+    readonly_fields = ("user_name", "created_at")
     verbose_name = "member"
     verbose_name_plural = "members"
+
+    @display(description="user name")
+    def user_name(self, membership: Membership) -> str:
+        return membership.user.get_username()
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Where nothing can be changed, names without a link: people's pages are for operators."""
+        may_change = self.has_change_permission(request, obj)
+        return ("user" if may_change else "user_name", "role", "created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
         return super().get_queryset(request).select_related("user").order_by("user__username")
@@ -237,6 +260,7 @@ class TenantAdmin(ScopedAdmin):
     least_role = Role.OWNER
     list_display = ("name", "slug", "devices", "default_interval_s", "default_grace_s", "is_active")
     search_fields = ("name", "slug")
+    search_help_text = "Name or slug"
     fields = (
         ("name", "slug"),
         ("default_interval_s", "default_grace_s"),
@@ -337,7 +361,9 @@ class SiteAdmin(ScopedAdmin):
     list_select_related = ("tenant",)
     list_fullwidth = True
     search_fields = ("name",)
+    search_help_text = "Name"
     fields = ("tenant", "name", ("latitude_deg", "longitude_deg"))
+    empty_help = "No sites yet: a site is where devices stand."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         return with_device_count(super().get_queryset(request), "site")
@@ -356,6 +382,7 @@ class DeviceGroupAdmin(ScopedAdmin):
     list_select_related = ("tenant",)
     list_fullwidth = True
     search_fields = ("name", "description")
+    search_help_text = "Name or description"
     fields = ("tenant", "name", "description")
     empty_help = "No groups yet: a group gathers devices, wherever they stand."
 
@@ -429,7 +456,7 @@ class GatewayFilter(RadioFilter):
 
 
 @admin.register(Credential)
-class CredentialAdmin(ScopedAdmin):
+class CredentialAdmin(FoundAsShown, ScopedAdmin):
     """Keys are found and revoked here; they are issued on the page of their device or tenant."""
 
     list_display = ("key", "speaker", "tenant", "label", "created_at", "state")
@@ -442,6 +469,7 @@ class CredentialAdmin(ScopedAdmin):
     list_select_related = ("device", "tenant")
     list_fullwidth = True
     search_fields = ("prefix", "label", "device__device_id", "device__name")
+    search_help_text = "Key, label or device"
     show_full_result_count = False
     fields = (("key", "state"), "speaker", "tenant", "label", "created_at")
     readonly_fields = ("key", "state", "speaker", "created_at")
@@ -526,7 +554,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(EnrolmentToken)
-class EnrolmentTokenAdmin(ChoosesPlace, ScopedAdmin):
+class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
     """Tokens are made here, each shown once, and revoked here."""
 
     form = TokenForm
@@ -541,6 +569,7 @@ class EnrolmentTokenAdmin(ChoosesPlace, ScopedAdmin):
     list_select_related = ("tenant", "site", "group")
     list_fullwidth = True
     search_fields = ("prefix", "label", "site__name", "group__name")
+    search_help_text = "Token, label, site or group"
     show_full_result_count = False
     fields = (("tenant", "site", "group"), "label", ("max_uses", "expires_at"))
     actions = ("revoke_selected",)

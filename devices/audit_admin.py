@@ -126,6 +126,7 @@ class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
     show_full_result_count = False
     fields = ("when", "username", "method", "path", "address")
     readonly_fields = fields
+    empty_help = "No operator has asked for anything yet."
 
     @display(description="when (UTC)", ordering="at")
     def when(self, access: OperatorAccess) -> str:

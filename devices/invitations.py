@@ -17,6 +17,7 @@ from django.template.loader import render_to_string
 
 from devices.credentials import SECRET_LENGTH, random_text, secret_hash
 from devices.models import Invitation, Membership
+from devices.origin import origin_note
 from devices.scope import tenant_scope
 
 LIFE = timedelta(days=7)
@@ -118,6 +119,7 @@ def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
             user.save(force_insert=True)
     except IntegrityError:
         raise UsernameTaken("A user with that username already exists.") from None
+    origin_note(username=user.get_username())  # who asks is nobody yet
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
     invitation_accept(token=token, user=user, ts=ts)
     return user

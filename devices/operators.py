@@ -17,10 +17,11 @@ FORGET_STEP = 5000
 def operator_access_record(request: HttpRequest) -> None:
     """Records the request. To be called outside of its scope, so that it holds though it fails.
 
-    A part of a page that the page itself fetches every few seconds is recorded once an hour.
+    A part of a page that the page itself fetches every few seconds is recorded once an hour; the
+    words of the admin's scripts, which are the same for everybody, are not.
     """
     ts = timezone.now()
-    if not _is_repeated(request, ts):
+    if not (_is_of_nobody(request) or _is_repeated(request, ts)):
         OperatorAccess.objects.create(
             user_id=request.user.pk,
             username=request.user.get_username(),
@@ -40,6 +41,11 @@ def operator_access_forget(*, ts: datetime) -> int:
         count += deleted
         if deleted < FORGET_STEP:
             return count
+
+
+def _is_of_nobody(request: HttpRequest) -> bool:
+    """True for what every page of the admin fetches, and which says nothing about anybody."""
+    return request.resolver_match is not None and request.resolver_match.url_name == "jsi18n"
 
 
 def _is_repeated(request: HttpRequest, ts: datetime) -> bool:

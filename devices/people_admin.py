@@ -71,6 +71,7 @@ class InvitationAdmin(ScopedAdmin):
     list_select_related = ("tenant", "invited_by")
     list_fullwidth = True
     search_fields = ("email",)
+    search_help_text = "E-mail address"
     show_full_result_count = False
     actions = ("revoke_selected",)
     actions_detail = ("send_again", "revoke")
@@ -258,6 +259,8 @@ class AccessAttemptAdmin(OperatorOnly, ModelAdmin):
     list_display_links = None
     list_fullwidth = True
     search_fields = ("username", "ip_address")
+    search_help_text = "User name or address"
+    empty_help = "Nobody failed to sign in."
     ordering = ("-attempt_time",)
     actions = ("let_in",)
 

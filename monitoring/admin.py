@@ -1,6 +1,5 @@
 """The admin of devices, with what is known of each at this moment, and of the schedule."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -35,7 +34,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from devices.addresses import device_url
 from devices.admin import PLACES, ChoosesPlace, CredentialInline, KeyForm
 from devices.credentials import credential_issue
-from devices.models import Credential, Device
+from devices.models import Device
 from devices.registration import devices_approve
 from devices.scoped_admin import (
     KeepsTenant,
@@ -165,13 +164,6 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
             if obj and (place := form.base_fields.get(name)):
                 place.queryset = place.queryset.filter(tenant=obj.tenant_id)
         return form
-
-    def get_deleted_objects(
-        self, objs: Sequence[Device] | QuerySet[Device], request: HttpRequest
-    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Keys go with their device, though nobody deletes them alone."""
-        objects, counts, lacking, protected = super().get_deleted_objects(objs, request)
-        return objects, counts, lacking - {Credential._meta.verbose_name}, protected
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -1,5 +1,6 @@
 """How states, times and vitals are written in the admin; monitoring/live.js writes them alike."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from django.utils import timezone
@@ -45,8 +46,13 @@ def battery(charge_pct: float | None) -> SafeString:
     return format_html('<span class="rc-battery" data-low="{}">{}</span>', low, shown)
 
 
+def pairs(values: Mapping[str, object] | None) -> list[tuple[str, object]]:
+    """Names and values; in a template `values.items` would be the value that is called "items"."""
+    return list(values.items()) if values else []
+
+
 def vital(value: object) -> str:
-    """One of the further vitals, which are JSON's numbers, texts, booleans and null."""
+    """A further vital or a metric, which are JSON's numbers, texts, booleans and null."""
     match value:
         case None:
             return NOTHING

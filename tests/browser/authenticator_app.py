@@ -20,7 +20,7 @@ def code_for(secret: str, *, used: str = "") -> str:
 
 def fill_in_code(page: Page, code: str) -> None:
     """The page after the right password; returns when it was left or says why not."""
-    expect(page.get_by_role("heading", name="Two-Factor Authentication")).to_be_visible()
+    expect(page.get_by_role("heading", name="Second factor")).to_be_visible()
     page.get_by_label("Code").fill(code)
     page.get_by_role("button", name="Sign in").click()
 

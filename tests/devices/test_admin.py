@@ -15,7 +15,16 @@ from devices.credentials import (
     speaker_for_key,
 )
 from devices.enrolment import token_issue
-from devices.models import Credential, Device, DeviceGroup, EnrolmentToken, Site, Tenant
+from devices.invitations import invitation_issue
+from devices.models import (
+    Credential,
+    Device,
+    DeviceGroup,
+    EnrolmentToken,
+    Invitation,
+    Site,
+    Tenant,
+)
 from devices.tenancy import Role
 from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
@@ -333,6 +342,26 @@ def test_no_page_shows_a_hash_nor_finds_a_key_by_it(acme: Fleet) -> None:
     assert client.get(page("devices_credential_changelist"), guess).status_code == 400
 
 
+def test_what_a_list_shows_of_a_key_finds_it(acme: Fleet) -> None:
+    prefix = credential_issue(device=acme.device).credential.prefix
+    token = EnrolmentToken(tenant=acme.tenant, expires_at=timezone.now() + timedelta(days=1))
+    token_issue(token=token)
+    client = client_of(acme.manager)
+    for name, shown in (("credential", f"rc_{prefix}"), ("enrolmenttoken", f"rt_{token.prefix}")):
+        for term in (shown, f"{shown}_…"):
+            found = client.get(page(f"devices_{name}_changelist"), {"q": term}).context["cl"]
+            assert len(found.result_list) == 1, term
+        nothing = client.get(page(f"devices_{name}_changelist"), {"q": f"{shown}x"}).context["cl"]
+        assert len(nothing.result_list) == 0
+
+
+def test_members_are_links_only_for_who_may_change_them(acme: Fleet, viewer: User) -> None:
+    url = page("devices_tenant_change", acme.tenant.pk)
+    content = client_of(viewer).get(url).content.decode()
+    assert "acme-manager" in content
+    assert "/admin/auth/user/" not in content
+
+
 def test_a_device_is_deleted_with_its_keys(acme: Fleet) -> None:
     credential_issue(device=acme.device)
     url = page("devices_device_delete", acme.device.pk)
@@ -340,6 +369,19 @@ def test_a_device_is_deleted_with_its_keys(acme: Fleet) -> None:
     assert client_of(acme.manager).post(url, {"post": "yes"}).status_code == 302
     assert not Device.objects.filter(pk=acme.device.pk).exists()
     assert not Credential.objects.exists()
+
+
+def test_a_tenant_without_devices_is_deleted_with_all_that_is_its_own(
+    acme: Fleet, rival: Fleet, operator: User
+) -> None:
+    acme.device.delete()
+    gateway_credential_issue(tenant=acme.tenant, label="")
+    invitation = Invitation(tenant=acme.tenant, email="r@example.org", role=Role.VIEWER)
+    invitation_issue(invitation=invitation, ts=timezone.now())
+    url = page("devices_tenant_delete", acme.tenant.pk)
+
+    assert client_of(operator).post(url, {"post": "yes"}).status_code == 302
+    assert list(Tenant.objects.all()) == [rival.tenant]
 
 
 def test_a_gateway_key_is_shown_once_and_speaks_for_its_tenant(acme: Fleet, rival: Fleet) -> None:

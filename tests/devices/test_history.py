@@ -192,6 +192,17 @@ def test_an_accepted_invitation_names_who_and_keeps_its_link_to_itself(
     assert token not in json.dumps([one.origin for one in (*changes, joined)])
 
 
+def test_a_newcomer_who_accepts_an_invitation_is_named(acme: Fleet) -> None:
+    invitation = Invitation(tenant=acme.tenant, email="n@example.org", role=Role.VIEWER)
+    token = invitation_issue(invitation=invitation, ts=timezone.now())
+    password = "an otter's umbrella"
+    account = {"username": "nadia", "password1": password, "password2": password}
+    Client().post(f"/accounts/invitation/{token}/", account)
+
+    (joined,) = changes_of(Membership.objects.get(tenant=acme.tenant, user__username="nadia"))
+    assert joined.who == changes_of(invitation)[1].who == "nadia"
+
+
 def test_only_owners_see_whom_somebody_invited(acme: Fleet) -> None:
     invitation = Invitation(tenant=acme.tenant, email="r@example.org", role=Role.VIEWER)
     invitation_issue(invitation=invitation, ts=timezone.now())
@@ -348,6 +359,10 @@ class TestOperatorAccess:
             == 0
         )
         assert client.get(page("devices_operatoraccess_add")).status_code == 403
+
+    def test_what_is_the_same_for_everybody_is_not_recorded(self, operator: User) -> None:
+        client_of(operator).get(page("jsi18n"))
+        assert not OperatorAccess.objects.exists()
 
     def test_members_see_none_of_it(self, acme: Fleet) -> None:
         assert client_of(acme.manager).get(ACCESSES).status_code == 403

@@ -275,3 +275,12 @@ def test_the_page_of_a_device_shows_what_its_limit_refused(acme: Fleet) -> None:
     assert "Limits that it hit" in content
     assert "1,234 messages" in content
     assert "acme-phone sent more than 2 messages a second, 5 at once" in content
+
+
+def test_a_device_is_deleted_with_its_breaches(acme: Fleet) -> None:
+    add_breach(acme, Kind.DEVICE_RATE, device=acme.device)
+    url = page("devices_device_delete", acme.device.pk)
+
+    assert client_of(acme.manager).post(url, {"post": "yes"}).status_code == 302
+    assert not Device.objects.filter(pk=acme.device.pk).exists()
+    assert not LimitBreach.objects.exists()

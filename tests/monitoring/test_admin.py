@@ -1,9 +1,11 @@
+import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -81,6 +83,7 @@ def test_device_pages_keep_to_their_budget_of_queries(
     silent: Device, acme: Fleet, django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     client = client_of(acme.manager)
+    ContentType.objects.get_for_model(Device)  # kept by the process after its first page
     for name, args, budget in (
         ("devices_device_change", (silent.pk,), 13),
         ("devices_device_add", (), 7),
@@ -99,7 +102,7 @@ def test_the_list_says_in_which_state_each_device_is_and_why(silent: Device, acm
 
     assert 'data-state="offline"' in content
     assert "no heartbeat for 180 s, one expected every 60 s with 30 s grace" in content
-    assert "200 s ago" in content
+    assert re.search(r"20\d s ago", content)
     assert "12 %" in content
 
 
@@ -153,6 +156,22 @@ def test_a_devices_page_shows_its_past_and_trusts_no_text(silent: Device, acme: 
     assert "late after 90 s, offline after 180 s" in content
     assert "&lt;b&gt;7&lt;/b&gt;" in content
     assert "<b>7</b>" not in content
+
+
+def test_a_devices_page_shows_vitals_and_readings_by_their_names(acme: Fleet) -> None:
+    beat = heartbeat(acme.device, timezone.now(), vitals='{"items": 3, "charging": true}')
+    heartbeats_store(heartbeats=[beat])
+    url = page("devices_device_change", acme.device.pk)
+    content = client_of(acme.manager).get(url).content.decode()
+    assert "<dt>items</dt><dd>3</dd>" in content
+    assert "<dt>charging</dt><dd>yes</dd>" in content
+    assert "Latest readings" not in content
+
+    at = {"metrics": {"temp_c": 21.5, "items": "eco"}, "last_reading_at": timezone.now()}
+    DeviceStatus.objects.filter(device=acme.device).update(**at)
+    content = client_of(acme.manager).get(url).content.decode()
+    assert "<dt>temp_c</dt><dd>21.5</dd>" in content
+    assert "<dt>items</dt><dd>eco</dd>" in content
 
 
 def test_a_wrong_clock_is_told_in_words(acme: Fleet) -> None:

@@ -1,0 +1,41 @@
+"""`make manage do="ledger --verify"`: a command of manage.py, on what `make run` has started."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from scripts.processes import BIN, ROOT, WEB, WORKER, environment
+from scripts.run import DEMO, STATE
+from scripts.services import Endpoints
+
+
+def demo_environment(demo: Path) -> dict[str, str]:
+    """The variables of manage.py, which is the owner of the database that the file names.
+
+    Raises FileNotFoundError if nothing was started yet.
+    """
+    urls = json.loads(demo.read_text())
+    owner = urls["database_url"]
+    endpoints = Endpoints(
+        database_url=owner,
+        web_url=os.environ.get(WEB, owner),
+        worker_url=os.environ.get(WORKER, owner),
+        valkey_url=urls["valkey_url"],
+    )
+    return environment(os.environ, state=STATE, endpoints=endpoints)
+
+
+def main() -> None:
+    """Becomes manage.py."""
+    try:
+        env = demo_environment(DEMO)
+    except FileNotFoundError:
+        sys.exit("rollcall: there is no database here yet; `make run` makes one.")
+    os.chdir(ROOT)
+    python = str(BIN / "python")
+    os.execve(python, [python, "manage.py", *sys.argv[1:]], env)
+
+
+if __name__ == "__main__":
+    main()
