@@ -85,7 +85,7 @@ def test_a_member_adds_a_security_key_signs_in_with_it_and_removes_it(
 
     page.goto(KEYS)
     expect(page.get_by_text("never")).to_have_count(0)  # it was used
-    follow(page, "Remove")
+    follow(page, "Remove…")
     confirm_password(page)
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_text("None yet")).to_be_visible()
