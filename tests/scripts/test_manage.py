@@ -10,6 +10,7 @@ import pytest
 from scripts import manage
 from scripts.processes import ROOT
 from scripts.stack import Stack
+from tests.stack_data import add_tenant
 
 
 def test_a_command_runs_on_the_database_that_was_started(stack: Stack, tmp_path: Path) -> None:
@@ -17,15 +18,17 @@ def test_a_command_runs_on_the_database_that_was_started(stack: Stack, tmp_path:
     demo.write_text(
         json.dumps({"database_url": stack.database_url, "valkey_url": stack.env["VALKEY_URL"]})
     )
+    tenant_id = add_tenant(stack)
     done = subprocess.run(
-        [sys.executable, "manage.py", "ledger", "--verify"],
+        [sys.executable, "manage.py", "dumpdata", "devices.Tenant", f"--pks={tenant_id}"],
         cwd=ROOT,
         env=manage.demo_environment(demo),
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert "Every accepted message is accounted for." in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert [row["pk"] for row in json.loads(done.stdout)] == [tenant_id]
 
 
 def test_it_says_what_to_do_when_nothing_was_started(
