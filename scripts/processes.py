@@ -56,7 +56,7 @@ def commands(addresses: Addresses) -> dict[str, list[str]]:
         ],
         "worker": [
             *(str(BIN / "celery"), "-A", "config", "worker"),
-            "--concurrency=2",
+            "--concurrency=3",
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",

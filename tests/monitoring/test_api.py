@@ -91,7 +91,7 @@ def test_compression_is_said_to_be_unavailable_in_the_apache_edition(operator: U
 def test_the_configuration_has_no_secrets(operator: User) -> None:
     told = send(caller(operator), "get", "monitoring/configuration")
     assert told.json()["chunk_intervals"]["reading"] == "1 day"
-    assert told.json()["settings"]["INGEST_SHARDS"] == 1
+    assert told.json()["settings"]["INGEST_SHARDS"] == 2
     for word in (b"://", b"SECRET", b"PASSWORD", b'KEY"'):
         assert word not in told.content
 
