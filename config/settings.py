@@ -340,6 +340,10 @@ SOCIALACCOUNT_PROVIDERS = {
 }
 MFA_ADAPTER = "devices.second_factor.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "authenticate": "devices.second_factor_codes.AuthenticateForm",
+    "reauthenticate": "devices.second_factor_codes.ReauthenticateForm",
+}
 MFA_TOTP_ISSUER = "Rollcall"
 MFA_TOTP_TOLERANCE = 1
 # Whoever signs up by themselves could lock out an address's owner that way; nobody can here.

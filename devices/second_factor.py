@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -82,9 +83,9 @@ def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
     return not Authenticator.objects.filter(user_id=user.pk, type__in=FACTORS).exists()
 
 
-def too_many_codes() -> str:
+def too_many_codes(wait_s: int) -> str:
     """What somebody is told whose codes are not looked at any more, the right one included."""
-    minutes = settings.SIGN_IN_COOL_OFF_MIN
+    minutes = ceil(wait_s / 60)
     return f"Too many wrong codes; try again in {minutes} minute{pluralize(minutes)}."
 
 

@@ -13,6 +13,7 @@ from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.openid_connect.views import login as openid_connect_login
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -47,7 +48,7 @@ class AccountAdapter(DefaultAccountAdapter):
     """Nobody signs up by themselves: people are invited, or added by an operator."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
-        "too_many_login_attempts": too_many_codes()
+        "too_many_login_attempts": too_many_codes(settings.SIGN_IN_COOL_OFF_MIN * 60)
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -62,6 +63,16 @@ class AccountAdapter(DefaultAccountAdapter):
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Left to axes, which counts by person and address: a count by person alone would let
         anybody lock anybody out. Wrong codes of a second factor stay counted by person."""
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """The session goes on where the right password was hashed anew, as Django does after the
+        ways to hash it have become stronger; the session knows the hash it was opened with."""
+        known = user.password
+        is_right: bool = super().reauthenticate(user, password)
+        user.refresh_from_db(fields=["password"])
+        if is_right and user.password != known:
+            update_session_auth_hash(self.request, user)
+        return is_right
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):

@@ -2,9 +2,10 @@
 
 from enum import Enum, auto
 
-from allauth.mfa.base.forms import AuthenticateForm
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.models import User
+
+from devices.second_factor_codes import TOO_MANY, AuthenticateForm
 
 
 class Verdict(Enum):
@@ -26,6 +27,6 @@ def code_judge(user: User, code: str) -> Verdict:
     form = AuthenticateForm(user=user, data={"code": code})
     if form.is_valid():
         return Verdict.RIGHT
-    if form.has_error("code", "too_many_login_attempts"):
+    if form.has_error("code", TOO_MANY):
         return Verdict.TOO_MANY
     return Verdict.WRONG

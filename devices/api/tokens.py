@@ -1,6 +1,5 @@
 """`/api/v1/auth/token`: a person signs in and gets tokens (JWT) for programs."""
 
-from django.conf import settings
 from django.contrib.auth import authenticate, user_logged_in
 from django.contrib.auth.models import User
 from drf_spectacular.utils import extend_schema
@@ -18,20 +17,25 @@ from devices.api.second_factor_code import Verdict, code_judge, has_second_facto
 from devices.api.throttles import SignInThrottle
 from devices.api.viewset import secret_once
 from devices.second_factor import WORDS, lacks_second_factor, too_many_codes
+from devices.second_factor_codes import codes_wait_s
 
 CHALLENGE = 'Bearer realm="rollcall"'
 
 
 class LockedOut(APIException):
-    """Somebody tried too often; for passwords the lock-out answers in its own words."""
+    """Too many wrong passwords. Axes' middleware answers in its place, and says for how long."""
 
     status_code = 429
-    default_detail = "Too many wrong passwords; try again later."
 
-    @property
-    def wait(self) -> int:
-        """For Retry-After, in seconds."""
-        return settings.SIGN_IN_COOL_OFF_MIN * 60
+
+class TooManyCodes(APIException):
+    """Codes of the person's second factor are not looked at for a while."""
+
+    status_code = 429
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(too_many_codes(wait_s))
+        self.wait = wait_s  # for Retry-After, in seconds
 
 
 class SignIn(StrictBody, serializers.Serializer[User]):
@@ -102,7 +106,7 @@ class TokenRefreshView(SignInView):
 
 def _person(request: Request, *, username: str, password: str, code: str = "") -> User:
     """Who signs in. Raises AuthenticationFailed, PermissionDenied for somebody who has to set up a
-    second factor first, and LockedOut for too many attempts."""
+    second factor first, LockedOut and TooManyCodes for too many attempts."""
     user = authenticate(request._request, username=username, password=password)
     if getattr(request._request, "axes_locked_out", False):
         raise LockedOut
@@ -119,7 +123,7 @@ def _person(request: Request, *, username: str, password: str, code: str = "") -
 def _second_factor_check(user: User, code: str) -> None:
     verdict = code_judge(user, code)
     if verdict is Verdict.TOO_MANY:
-        raise LockedOut(too_many_codes())
+        raise TooManyCodes(codes_wait_s(user))
     if verdict is Verdict.WRONG:
         raise AuthenticationFailed("Send the code of your second factor as `code`.")
 

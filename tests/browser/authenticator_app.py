@@ -2,20 +2,10 @@
 
 import re
 
-from allauth.mfa.totp.internal.auth import (
-    format_hotp_value,
-    hotp_value,
-    yield_hotp_counters_from_time,
-)
 from playwright.sync_api import Page, expect
 
+from tests.second_factor import code_for
 from tests.stack_data import PASSWORD
-
-
-def code_for(secret: str, *, used: str = "") -> str:
-    """A code that the portal takes now, other than the one that was used."""
-    codes = [format_hotp_value(hotp_value(secret, at)) for at in yield_hotp_counters_from_time()]
-    return next(code for code in codes if code != used)
 
 
 def fill_in_code(page: Page, code: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from scripts.stack import Stack
-from tests.browser.authenticator_app import activate_totp, code_for, fill_in_code
+from tests.browser.authenticator_app import activate_totp, fill_in_code
 from tests.browser.conftest import SignIn, fill_in_login, listen
 from tests.browser.mailbox import latest_link
+from tests.second_factor import code_for
 from tests.stack_data import add_devices, add_staff, add_tenant
 
 DEVICES = "/admin/devices/device/"

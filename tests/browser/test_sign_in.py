@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, expect
 
 from scripts.stack import Stack
 from scripts.waiting import await_condition
-from tests.browser.authenticator_app import activate_totp, code_for, fill_in_code
+from tests.browser.authenticator_app import activate_totp, fill_in_code
 from tests.browser.conftest import SignIn, fill_in_login
+from tests.second_factor import code_for
 from tests.stack_data import PASSWORD, StackDevice, add_devices, add_staff, add_tenant
 
 DEVICES = "/admin/devices/device/"

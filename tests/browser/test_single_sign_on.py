@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from scripts.stack import Stack
-from tests.browser.authenticator_app import activate_totp, code_for, fill_in_code
+from tests.browser.authenticator_app import activate_totp, fill_in_code
 from tests.browser.conftest import listen
 from tests.browser.identity_provider import IdentityProvider
+from tests.second_factor import code_for
 from tests.stack_data import add_address, add_devices, add_invitation, add_staff, add_tenant, query
 
 DEVICES = "/admin/devices/device/"

@@ -1,6 +1,7 @@
 """One way in for people: lock-out and the second factor hold however somebody knocks."""
 
 import logging
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import cycle, islice
@@ -10,12 +11,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import (
-    TOTP,
-    format_hotp_value,
-    hotp_value,
-    yield_hotp_counters_from_time,
-)
+from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin
 from asgiref.sync import async_to_sync
@@ -31,8 +27,10 @@ from django.utils import timezone
 from devices.invitations import invitation_issue
 from devices.models import Invitation, Membership
 from devices.second_factor import SecondFactorGate, lacks_second_factor
-from tests.admin import client_of, page, person
+from ingest import stream
+from tests.admin import client_of, inviter, page, person
 from tests.conftest import Fleet
+from tests.second_factor import code_for
 
 LOGIN = "/accounts/login/"
 PASSWORD = "correct horse"
@@ -58,10 +56,6 @@ def ask_for_token(password: str = PASSWORD, **fields: str) -> Any:
 
 def is_in(client: Client) -> bool:
     return "_auth_user_id" in client.session
-
-
-def code_now() -> str:
-    return format_hotp_value(hotp_value(SECRET, next(yield_hotp_counters_from_time())))
 
 
 @pytest.fixture
@@ -278,7 +272,7 @@ def test_a_password_alone_does_not_open_a_guarded_account(guarded: User) -> None
 
     assert client.post("/accounts/2fa/authenticate/", {"code": "000000"}).status_code == 200
     assert not is_in(client)
-    assert client.post("/accounts/2fa/authenticate/", {"code": code_now()}).status_code == 302
+    assert client.post("/accounts/2fa/authenticate/", {"code": code_for(SECRET)}).status_code == 302
 
     assert is_in(client)
 
@@ -287,7 +281,7 @@ def test_a_code_works_once(guarded: User) -> None:
     first, second = Client(), Client()
     for client in (first, second):
         sign_in(client, "acme-manager")
-    code = code_now()
+    code = code_for(SECRET)
 
     first.post("/accounts/2fa/authenticate/", {"code": code})
     second.post("/accounts/2fa/authenticate/", {"code": code})
@@ -295,8 +289,24 @@ def test_a_code_works_once(guarded: User) -> None:
     assert (is_in(first), is_in(second)) == (True, False)
 
 
+def test_a_code_works_once_for_as_long_as_it_is_valid(guarded: User) -> None:
+    def is_taken() -> bool:
+        client = Client()
+        sign_in(client, "acme-manager")
+        client.post("/accounts/2fa/authenticate/", {"code": f"{code[:3]} {code[3:]}"})
+        return is_in(client)
+
+    code = code_for(SECRET)
+    assert is_taken()
+    for key in stream.connection().scan_iter("*allauth.mfa.totp.used*"):
+        stream.connection().delete(key)  # as allauth does after one period of three
+
+    assert not is_taken()
+    assert ask_for_token(code=code).status_code == 401
+
+
 def test_codes_cannot_be_tried_without_end_from_wherever_somebody_tries(
-    guarded: User, settings: LazySettings
+    guarded: User, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def try_code(code: str, *, address: str) -> Any:
         client = Client(REMOTE_ADDR=address)
@@ -309,11 +319,33 @@ def test_codes_cannot_be_tried_without_end_from_wherever_somebody_tries(
         assert b"Incorrect code" in try_code("000000", address=f"192.0.2.{index}").content
 
     words = b"Too many wrong codes; try again in 15 minutes."
-    assert words in try_code(code_now(), address="192.0.2.99").content
-    refused = ask_for_token(code=code_now())
+    assert words in try_code(code_for(SECRET), address="192.0.2.99").content
+    refused = ask_for_token(code=code_for(SECRET))
     assert refused.status_code == 429
     assert words in refused.content
-    assert refused["Retry-After"] == "900"
+    assert 880 < int(refused["Retry-After"]) <= 900
+    began_at = time.time()
+    monkeypatch.setattr(time, "time", lambda: began_at + 850)
+    refused = ask_for_token(code=code_for(SECRET))
+    assert b"try again in 1 minute." in refused.content
+    assert 0 < int(refused["Retry-After"]) <= 50
+
+
+def test_confirming_a_password_that_is_hashed_anew_signs_nobody_out(
+    acme: Fleet, settings: LazySettings
+) -> None:
+    client = Client()
+    sign_in(client, "acme-manager")
+    weak = User.objects.get(pk=acme.manager.pk).password
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        *settings.PASSWORD_HASHERS,
+    ]
+
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+
+    assert User.objects.get(pk=acme.manager.pk).password != weak
+    assert client.get(page("devices_device_changelist")).status_code == 200
 
 
 def test_a_recovery_code_opens_once(guarded: User) -> None:
@@ -329,15 +361,15 @@ def test_a_recovery_code_opens_once(guarded: User) -> None:
 def test_secrets_of_second_factors_are_encrypted(guarded: User, settings: LazySettings) -> None:
     kept = Authenticator.objects.get(user=guarded, type=Authenticator.Type.TOTP)
     assert SECRET not in str(kept.data)
-    assert kept.wrap().validate_code(code_now())
+    assert kept.wrap().validate_code(code_for(SECRET))
 
     old = settings.SECRET_KEY
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", [old]
     cache.clear()
-    assert kept.wrap().validate_code(code_now())
+    assert kept.wrap().validate_code(code_for(SECRET))
     settings.SECRET_KEY_FALLBACKS = []
     with pytest.raises(ValueError, match="another SECRET_KEY"):
-        kept.wrap().validate_code(code_now())
+        kept.wrap().validate_code(code_for(SECRET))
 
 
 def test_resetting_a_password_does_not_pass_by_the_second_factor(guarded: User) -> None:
@@ -448,6 +480,7 @@ def test_single_sign_on_lets_in_whom_an_invitation_waits_for(
     login = sso(adapter, "nadia@example.org", verified=verified)
     assert not adapter.is_open_for_signup(request, login)
     invitation = Invitation(tenant=acme.tenant, email="nadia@example.org", role="viewer")
+    invitation.invited_by = inviter()
     invitation_issue(invitation=invitation, ts=timezone.now())
 
     assert adapter.is_open_for_signup(request, login) is verified

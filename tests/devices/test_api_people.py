@@ -9,12 +9,7 @@ from typing import Any
 import jwt
 import pytest
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import (
-    TOTP,
-    format_hotp_value,
-    hotp_value,
-    yield_hotp_counters_from_time,
-)
+from allauth.mfa.totp.internal.auth import TOTP
 from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -26,6 +21,7 @@ from devices.tenancy import Role
 from tests.admin import client_of, person
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
+from tests.second_factor import code_for
 
 PASSWORD = "correct horse"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -124,7 +120,7 @@ class TestTokens:
     def test_a_person_with_a_second_factor_sends_its_code_once(self, acme: Fleet) -> None:
         TOTP.activate(acme.manager, SECRET)
         recovery = RecoveryCodes.activate(acme.manager).get_unused_codes()[0]
-        code = format_hotp_value(hotp_value(SECRET, next(yield_hotp_counters_from_time())))
+        code = code_for(SECRET)
         body = {"username": "acme-manager", "password": PASSWORD}
         for more in ({}, {"code": "000000"}, {"code": "é"}):
             problem = assert_problem(send(caller(None), "post", "auth/token", body | more), 401)
@@ -155,7 +151,7 @@ class TestTokens:
         for answer in (refused, not_renewed):
             assert "Set one up" in assert_problem(answer, 403)["detail"]
         TOTP.activate(acme.manager, SECRET)
-        code = format_hotp_value(hotp_value(SECRET, next(yield_hotp_counters_from_time())))
+        code = code_for(SECRET)
         assert send(caller(None), "post", "auth/token", body | {"code": code}).status_code == 200
         answer = send(caller(None), "post", "auth/token/refresh", refresh)
         assert answer.status_code == 200
