@@ -104,6 +104,14 @@ class Finished(NamedTuple):
     tenant_id: int
 
 
+class Survey(NamedTuple):
+    """When the oldest entry that waits was accepted, None if none does, and the shards that are
+    away, about which that says nothing."""
+
+    oldest_waiting_at: datetime | None
+    away: list[int]
+
+
 def shards() -> range:
     return range(settings.INGEST_SHARDS)
 
@@ -304,33 +312,30 @@ def turn_take(shard: int, turn: str | None) -> str | None:
     return taken
 
 
-def oldest_waiting_at(among: Iterable[int] | None = None) -> datetime | None:
+def oldest_waiting_at() -> datetime | None:
     """When the oldest entry that is not stored yet was accepted; None if none waits.
 
-    Of all shards, unless `among` says of which. Raises RedisError if one of them is away.
+    Of all shards: raises RedisError if one of them is away.
     """
-    asked = shards() if among is None else among
-    ids = [entry_id for shard in asked if (entry_id := _first_id(shard))]
-    if not ids:
-        return None
-    milliseconds = min(int(entry_id.split(b"-")[0]) for entry_id in ids)
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return _oldest_at(_first_id(shard) for shard in shards())
 
 
-def shards_that_answer() -> list[int]:
-    """Shards whose node is there. Raises RedisError if none is."""
-    answering = [shard for shard in shards() if _answers(shard)]
-    if not answering:
+def survey() -> Survey:
+    """What the shards that answer hold, and which do not. Raises RedisError if none answers."""
+    first_ids, away = [], []
+    for shard in shards():
+        try:
+            first_ids.append(_first_id(shard))
+        except RedisError:
+            away.append(shard)
+    if not first_ids:
         raise ConnectionError("no shard of the stream can be reached")
-    return answering
+    return Survey(_oldest_at(first_ids), away)
 
 
-def _answers(shard: int) -> bool:
-    try:
-        connection().exists(stream_key(shard))
-    except RedisError:
-        return False
-    return True
+def _oldest_at(first_ids: Iterable[bytes | None]) -> datetime | None:
+    accepted_ms = [int(entry_id.split(b"-")[0]) for entry_id in first_ids if entry_id]
+    return datetime.fromtimestamp(min(accepted_ms) / 1000, UTC) if accepted_ms else None
 
 
 def _first_id(shard: int) -> bytes | None:

@@ -47,5 +47,4 @@ def sweep() -> None:
     """In this room because only the stream knows up to when everything heard is stored. What waits
     in a shard that is away is not waited for: its devices are heard through the others."""
     ts = timezone.now()
-    oldest = stream.oldest_waiting_at(stream.shards_that_answer())
-    presence_sweep(ts=ts, heard_until=oldest or ts)
+    presence_sweep(ts=ts, heard_until=stream.survey().oldest_waiting_at or ts)

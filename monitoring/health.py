@@ -3,20 +3,16 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cache
 from typing import NamedTuple
 
-import redis
-from django.conf import settings
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
+from devices import valkey
 from telemetry.presence import last_sweep_at
 
 log = logging.getLogger(__name__)
@@ -33,12 +29,14 @@ class Finding(NamedTuple):
     can_serve: bool = True
 
 
-Check = Callable[[], Finding]
+# By the names under which they are shown.
+Findings = Mapping[str, Finding]
+Check = Callable[[], Findings]
 
 
 def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResponse]:
     """The view of `/health`: 200 `{"status": "ok", "database": "ok", "valkey": "ok", "worker":
-    "ok", …}`, with what the further checks found under their names.
+    "ok", …}`, with what the further checks found.
 
     503 and "failing" with a database or Valkey that is "away", or if a check says that nothing can
     be accepted. The status is "degraded", still with 200 since messages are accepted, if a check
@@ -54,8 +52,9 @@ def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResp
         }
         if "away" in parts.values():
             return JsonResponse({"status": "failing", **parts}, status=503)
-        findings = {name: _found(name, check) for name, check in checks.items()}
-        findings = {"worker": _worker(), **findings}
+        findings = {"worker": _worker()}
+        for name, check in checks.items():
+            findings.update(_found(name, check))
         shown = {name: one.shown for name, one in findings.items()}
         if not all(one.can_serve for one in findings.values()):
             return JsonResponse({"status": "failing", **parts, **shown}, status=503)
@@ -88,13 +87,13 @@ def _worker() -> Finding:
     return Finding("ok") if worker_works() else Finding("silent", is_ok=False)
 
 
-def _found(name: str, check: Check) -> Finding:
+def _found(name: str, check: Check) -> Findings:
     """What the check found; that it broke is a finding too, and goes to the log."""
     try:
         return check()
     except Exception:
         log.exception("the check %s of /health broke", name)
-        return Finding("unknown", is_ok=False)
+        return {name: Finding("unknown", is_ok=False)}
 
 
 def _database_answers() -> bool:
@@ -108,17 +107,7 @@ def _database_answers() -> bool:
 
 def valkey_answers() -> bool:
     try:
-        _valkey().ping()
+        valkey.connection().ping()
     except RedisError:
         return False
     return True
-
-
-@cache
-def _valkey() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.VALKEY_URL,
-        socket_timeout=2,
-        socket_connect_timeout=1,
-        retry=Retry(NoBackoff(), 0),
-    )

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from monitoring.live_watching import MARK_LIFE_S, Marks, valkey
+from devices.valkey import async_connection
+from monitoring.live_watching import MARK_LIFE_S, Marks
 
 KEPT_MESSAGES = 64
 KEPT_S = 60
@@ -25,7 +26,7 @@ assert KEPT_S < MARK_LIFE_S
 async def remember(messages: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
     """Keeps the messages of each group; returns their ids in the same order."""
     groups = [(group, one) for group, parts in messages.items() for one in parts]
-    pipeline = valkey().pipeline(transaction=False)
+    pipeline = async_connection().pipeline(transaction=False)
     for group, devices in groups:
         body = {"devices": msgspec.json.encode(devices)}
         pipeline.xadd(_stream(group), body, maxlen=KEPT_MESSAGES, approximate=False)  # type: ignore[arg-type]
@@ -59,7 +60,7 @@ async def missed(last_id: str, marks: Marks) -> dict[int, Any] | None:
 
 async def _since(group: str, heard_ms: int) -> list[Any] | None:
     """The devices in messages of a group, oldest first; None if some are not kept any more."""
-    pipeline = valkey().pipeline(transaction=True)
+    pipeline = async_connection().pipeline(transaction=True)
     pipeline.xlen(_stream(group))
     pipeline.xrange(_stream(group), count=1)
     pipeline.xrange(_stream(group), min=str(max(0, heard_ms - OVERLAP_MS)))

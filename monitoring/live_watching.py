@@ -12,11 +12,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from django.conf import settings
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from devices.valkey import async_connection
 
 log = logging.getLogger(__name__)
 
@@ -94,26 +92,15 @@ def watching() -> Watching:
 
 async def groups_watched() -> set[str]:
     """The groups for which messages are to be made at this moment."""
-    found = await cast(Any, valkey().eval(MARKED, 2, WATCHED, SINCE))
+    found = await cast(Any, async_connection().eval(MARKED, 2, WATCHED, SINCE))
     return {group.decode() for group in found}
-
-
-def valkey() -> Redis:
-    """The client of the running event loop."""
-    loop = asyncio.get_running_loop()
-    if loop not in _clients:
-        # Whoever asks tries again; the client's own patience would come on top.
-        retry = Retry(NoBackoff(), 0)
-        _clients[loop] = Redis.from_url(settings.VALKEY_URL, retry=retry, socket_timeout=5)
-    return _clients[loop]
 
 
 async def _mark(groups: Collection[str]) -> Marks:
     names = sorted(groups)
     life_ms = str(MARK_LIFE_S * 1000)
-    answer = await cast(Any, valkey().eval(MARK, 2, WATCHED, SINCE, life_ms, *names))
+    answer = await cast(Any, async_connection().eval(MARK, 2, WATCHED, SINCE, life_ms, *names))
     return Marks(answer[0], dict(zip(names, answer[1:], strict=True)))
 
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Redis] = WeakKeyDictionary()
 _watching: WeakKeyDictionary[asyncio.AbstractEventLoop, Watching] = WeakKeyDictionary()

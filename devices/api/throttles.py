@@ -1,21 +1,19 @@
 """How often people, and whoever tries to sign in, may ask."""
 
 import logging
-from functools import cache
 from typing import Any
 
-import redis
 from django.conf import settings
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from devices import valkey
 from devices.origin import client_address
 
 log = logging.getLogger(__name__)
 
 WINDOW_S = 60
-TIMEOUT_S = 1
 
 
 class _PerMinute(BaseThrottle):
@@ -73,16 +71,9 @@ class SignInThrottle(_PerMinute):
 
 def _count(key: str) -> tuple[int, float]:
     """How many requests there were in this minute, with this one, and how long it lasts, in s."""
-    with _valkey().pipeline(transaction=False) as pipeline:
+    with valkey.connection().pipeline(transaction=False) as pipeline:
         pipeline.incr(key)
         pipeline.expire(key, WINDOW_S, nx=True)
         pipeline.pttl(key)
         count, _, left_ms = pipeline.execute()
     return count, left_ms / 1000
-
-
-@cache
-def _valkey() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.VALKEY_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-    )

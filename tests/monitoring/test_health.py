@@ -7,11 +7,11 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from config.health import CHECKS
+from devices import valkey as valkey_client
 from ingest import nodes, stream
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.tasks import check_ledger
-from monitoring import health
-from monitoring.health import Finding, health_view
+from monitoring.health import Findings, health_view
 from telemetry.models import PresenceSweep
 from tests.conftest import Fleet
 from tests.ingest.way import append, reading, seconds_ago
@@ -48,11 +48,11 @@ def test_it_is_degraded_when_nobody_sweeps(client: Client, db: None, minutes: in
 
 def test_it_fails_when_valkey_is_away(client: Client, db: None, settings: LazySettings) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
-    health._valkey.cache_clear()
+    valkey_client.connection.cache_clear()
     try:
         answer = client.get("/health")
     finally:
-        health._valkey.cache_clear()
+        valkey_client.connection.cache_clear()
 
     assert answer.status_code == 503
     assert answer.json() == {"status": "failing", "database": "ok", "valkey": "away"}
@@ -72,18 +72,18 @@ def test_the_seeds_check_fails_when_valkey_is_away(
     client: Client, db: None, settings: LazySettings
 ) -> None:
     settings.VALKEY_URL = "redis://127.0.0.1:1/0"
-    health._valkey.cache_clear()
+    valkey_client.connection.cache_clear()
     try:
         answer = client.get("/api/status")
     finally:
-        health._valkey.cache_clear()
+        valkey_client.connection.cache_clear()
 
     assert answer.status_code == 503
     assert answer.json() == {"status": "failing", "data": {"api": "ok", "redis": "away"}}
 
 
 def test_it_fails_when_a_stream_of_its_own_is_away(
-    client: Client, db: None, settings: LazySettings
+    client: Client, db: None, settings: LazySettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.INGEST_STREAM_URL = "redis://127.0.0.1:1/0"
     nodes.connection.cache_clear()
@@ -92,6 +92,7 @@ def test_it_fails_when_a_stream_of_its_own_is_away(
     finally:
         nodes.connection.cache_clear()
 
+    assert "broke" not in caplog.text
     assert (answer.status_code, answer.json()["status"]) == (503, "failing")
     assert (answer.json()["valkey"], answer.json()["stream"]) == ("ok", "away")
 
@@ -139,7 +140,7 @@ def test_what_was_found_long_ago_is_not_told(client: Client, swept: None) -> Non
 def test_a_check_that_breaks_breaks_nothing_else(
     rf: RequestFactory, swept: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> Finding:
+    def broken() -> Findings:
         raise ZeroDivisionError("no figure")
 
     answer = health_view({**CHECKS, "broken": broken})(rf.get("/health"))
