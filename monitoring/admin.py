@@ -32,9 +32,10 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from devices.addresses import device_url
-from devices.admin import PLACES, ChoosesPlace, CredentialInline, KeyForm
 from devices.credentials import credential_issue
+from devices.key_admin import CredentialInline, KeyForm
 from devices.models import Device
+from devices.place_admin import PLACES, ChoosesPlace
 from devices.registration import devices_approve
 from devices.scoped_admin import (
     KeepsTenant,

@@ -1,0 +1,206 @@
+"""The admin of keys, which are issued on the page of their device or tenant."""
+
+import re
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms.widgets import Script
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, RadioFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from devices.credentials import credentials_revoke
+from devices.models import (
+    Credential,
+)
+from devices.scoped_admin import (
+    Question,
+    ScopedAdmin,
+    ScopedInline,
+    access_in,
+)
+
+AS_SHOWN = re.compile(r"r[ct]_([A-Za-z0-9]+)(?:_…?)?")
+# For pages that show a secret once: a button that copies it.
+COPIES = Script("monitoring/live.js", type="module")
+
+
+class FoundAsShown:
+    """For admin classes of secrets: `rc_abc_…`, as lists show it, finds what has that prefix."""
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        shown = AS_SHOWN.fullmatch(search_term.strip())
+        term = shown[1] if shown else search_term
+        found: tuple[QuerySet[Any], bool] = super().get_search_results(request, queryset, term)  # type: ignore[misc]
+        return found
+
+
+class KeyForm(forms.Form):
+    label = forms.CharField(
+        max_length=120,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What the key is for, so that people know later which one to revoke. Optional.",
+    )
+
+
+@display(description="state")
+def key_state(credential: Credential) -> SafeString:
+    """In force, or since when not."""
+    when = f"{credential.revoked_at:%Y-%m-%d %H:%M}" if credential.revoked_at else ""
+    if credential.is_in_force(ts=timezone.now()):
+        until = f" until {when} UTC" if when else ""
+        return format_html('<span class="key key--in-force">in force{}</span>', until)
+    return format_html('<span class="key">revoked {} UTC</span>', when)
+
+
+@display(description="key")
+def key_prefix(credential: Credential) -> SafeString:
+    return format_html("<code>rc_{}_…</code>", credential.prefix)
+
+
+@display(description="device", ordering="device__device_id")
+def key_speaker(credential: Credential) -> str:
+    """The device whose key it is, or that it is a gateway's."""
+    return credential.device.device_id if credential.device else "gateway"
+
+
+class CredentialInline(ScopedInline):
+    """A device's keys on its page. New ones are issued there, each shown once."""
+
+    model = Credential
+    fields = ("key", "label", "created_at", "state", "revoke")
+    readonly_fields = fields
+    verbose_name_plural = "keys"
+    can_delete = False
+    ordering = ("-created_at",)
+
+    key = staticmethod(key_prefix)
+    state = staticmethod(key_state)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @display(description="", empty_value="")
+    def revoke(self, credential: Credential) -> str:
+        if not credential.is_in_force(ts=timezone.now()):
+            return ""
+        url = reverse("admin:devices_credential_revoke", args=(credential.pk,))
+        return format_html('<a class="rc-link" href="{}">Revoke…</a>', url)
+
+
+class GatewayFilter(RadioFilter):
+    title = "whose"
+    parameter_name = "of"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("devices", "devices"), ("gateways", "gateways")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        return queryset.filter(device__isnull=self.value() == "gateways")
+
+
+@admin.register(Credential)
+class CredentialAdmin(FoundAsShown, ScopedAdmin):
+    """Keys are found and revoked here; they are issued on the page of their device or tenant."""
+
+    list_display = ("key", "speaker", "tenant", "label", "created_at", "state")
+    list_filter = (
+        ("tenant", AutocompleteSelectFilter),
+        ("revoked_at", admin.EmptyFieldListFilter),
+        GatewayFilter,
+    )
+    list_filter_submit = True
+    list_select_related = ("device", "tenant")
+    list_fullwidth = True
+    search_fields = ("prefix", "label", "device__device_id", "device__name")
+    search_help_text = "Key, label or device"
+    show_full_result_count = False
+    fields = (("key", "state"), "speaker", "tenant", "label", "created_at")
+    readonly_fields = ("key", "state", "speaker", "created_at")
+    actions = ("revoke_selected",)
+    actions_detail = ("revoke",)
+    empty_help = (
+        "No keys yet: they are issued on the page of a device, or of a tenant for gateways."
+    )
+
+    key = staticmethod(key_prefix)
+    speaker = staticmethod(key_speaker)
+    state = staticmethod(key_state)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A key is revoked, so that it stays known that there was one."""
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        if object_id is None:
+            return self.has_change_permission(request)
+        credential = self.get_object(request, object_id)
+        return (
+            credential is not None
+            and credential.is_in_force(ts=timezone.now())
+            and self.has_change_permission(request, credential)
+        )
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Nobody finds a key by guessing at its hash."""
+        hidden = lookup.startswith(("secret_sha256", "mqtt_password_hash"))
+        return not hidden and super().lookup_allowed(lookup, value, request)
+
+    @action(description="Revoke selected keys", permissions=["revoke"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
+        own = access_in(request).narrow(queryset, self.least_role)
+        count = credentials_revoke(ids=list(own.values_list("pk", flat=True)), ts=timezone.now())
+        messages.success(request, f"Keys revoked: {count}.")
+
+    @action(
+        description="Revoke",
+        permissions=["revoke"],
+        icon="key_off",
+        variant=ActionVariant.DANGER,
+    )
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        credential = get_object_or_404(self.get_queryset(request), pk=object_id)
+        back = _speaker_url(credential)
+        if request.method == "POST":
+            credentials_revoke(ids=[credential.pk], ts=timezone.now())
+            self.log_change(request, credential, "Revoked.")
+            messages.success(request, f"Key rc_{credential.prefix}_… is revoked.")
+            return HttpResponseRedirect(back)
+        speaker = credential.device or f"every gateway of {credential.tenant} that has it"
+        question = Question(
+            title=f"Revoke key rc_{credential.prefix}_…",
+            lead=f"Some seconds after, {speaker} can no longer post with this key, and this "
+            "cannot be undone. There may be several keys: issue the new one first.",
+            submit="Revoke",
+            back=back,
+            about=credential,
+            is_danger=True,
+        )
+        return self.ask(request, question)
+
+
+def _speaker_url(credential: Credential) -> str:
+    """The page on which the key was issued."""
+    if credential.device_id is None:
+        return reverse("admin:devices_tenant_change", args=(credential.tenant_id,))
+    return reverse("admin:devices_device_change", args=(credential.device_id,))
