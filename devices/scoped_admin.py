@@ -147,6 +147,17 @@ class ScopedAdmin(TenantScoped, ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CountedOnce
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Nobody else's while it is being changed: of two who change a row at once the second sees
+        what the first did, and what was deleted meanwhile is not saved again."""
+        row = super().get_object(request, object_id, from_field)
+        if row is None or request.method != "POST" or not self.has_change_permission(request, row):
+            return row
+        list(self.model._default_manager.select_for_update(no_key=True).filter(pk=row.pk))
+        return super().get_object(request, object_id, from_field)
+
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
