@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
 from django.db import IntegrityError, connection, transaction
+from django.db.models import BooleanField, F, Func, QuerySet
 from django.template.loader import render_to_string
 
 from devices.credentials import SECRET_LENGTH, random_text, secret_hash
@@ -54,14 +55,16 @@ def invitation_issue(*, invitation: Invitation, ts: datetime) -> str:
     return token
 
 
-def invitation_renew(*, invitation: Invitation, ts: datetime) -> str:
-    """Gives the invitation a new token and a new week; the link that was sent is void.
+def invitation_renew(*, invitation: Invitation, by_id: int | None, ts: datetime) -> str:
+    """Gives the invitation a new token and a new week; the link that was sent is void. From now on
+    it is the word of the person who renews it.
 
     Returns the token in the clear. Raises InvitationRefused if it was accepted or revoked.
     """
     token = random_text(SECRET_LENGTH)
     waiting = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
-    if not waiting.update(token_sha256=secret_hash(token), expires_at=ts + LIFE):
+    fresh = {"token_sha256": secret_hash(token), "expires_at": ts + LIFE, "invited_by": by_id}
+    if not waiting.update(**fresh):
         raise InvitationRefused("This invitation was accepted or revoked; invite anew.")
     return token
 
@@ -148,26 +151,35 @@ def invitations_accept_by_email(*, email: str, user: User, ts: datetime) -> int:
     return len(found)
 
 
+def with_stands(invitations: QuerySet[Invitation]) -> QuerySet[Invitation]:
+    """With `stands`: whether whoever invited could do so still, as an owner or an operator."""
+    function = Func(F("pk"), function="devices_invitation_stands", output_field=BooleanField())
+    return invitations.annotate(stands=function)
+
+
 def invitation_state(invitation: Invitation, *, ts: datetime) -> str:
-    """Why it opens nothing any more, in words; "" while it does."""
+    """Why it opens nothing any more, in words; "" while it does. Of an invitation with `stands`."""
     if invitation.accepted_at is not None:
         return "accepted"
     if invitation.revoked_at is not None:
         return "revoked"
-    return "expired" if invitation.expires_at <= ts else ""
+    if invitation.expires_at <= ts:
+        return "expired"
+    return "" if invitation.stands else "void"  # type: ignore[attr-defined]
 
 
 REFUSALS = {
     "accepted": "This invitation was accepted before. Sign in with your account.",
     "revoked": "This invitation was revoked. Ask who invited you for a new one.",
     "expired": "This invitation has expired. Ask who invited you to send it again.",
+    "void": "Whoever invited you may not do so any more. Ask an owner of the tenant to invite you.",
 }
 UNKNOWN = "There is no such invitation. Perhaps it was sent again: use the latest link."
 
 
 def _open(token: str, ts: datetime, *, is_held: bool = False) -> Invitation:
     """Raises InvitationRefused. One that is held is nobody else's until the transaction ends."""
-    kept = Invitation.objects.select_related("tenant", "invited_by")
+    kept = with_stands(Invitation.objects.select_related("tenant", "invited_by"))
     if is_held:
         kept = kept.select_for_update(of=("self",), no_key=True)
     found = kept.filter(token_sha256=secret_hash(token)).first()

@@ -31,3 +31,11 @@ def page(name: str, *args: object) -> str:
 SCOPE_QUERIES = 5
 # An operator's request is recorded.
 RECORD_QUERIES = 1
+
+
+def inviter() -> User:
+    """An operator, who invites people."""
+    user, _ = User.objects.get_or_create(
+        username="inviter", defaults={"is_staff": True, "is_superuser": True}
+    )
+    return user

@@ -43,5 +43,7 @@ def _with_own_connection(work: Callable[[], Result]) -> Result:
 
 def _is_waited_for() -> bool:
     with connection.cursor() as cursor:
+        # Inside a transaction the server goes on telling what it told the first time.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(WAITING)
         return bool(cursor.fetchone()[0])

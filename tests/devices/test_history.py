@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from devices.credentials import credentials_revoke
 from devices.enrolment import token_issue
+from devices.forgetting import STEP
 from devices.history import SUBJECTS, lines_of
 from devices.invitations import invitation_issue
 from devices.models import (
@@ -28,11 +29,11 @@ from devices.models import (
     OperatorAccess,
     Tenant,
 )
-from devices.operators import FORGET_STEP, operator_access_forget
+from devices.operators import operator_access_forget
 from devices.scope import operator_scope, tenant_scope
 from devices.tenancy import Role
 from scripts.stack import Stack
-from tests.admin import client_of, page, person
+from tests.admin import client_of, inviter, page, person
 from tests.conftest import Fleet
 from tests.stack_data import query
 
@@ -177,6 +178,7 @@ def test_an_accepted_invitation_names_who_and_keeps_its_link_to_itself(
     acme: Fleet, rival: Fleet
 ) -> None:
     invitation = Invitation(tenant=acme.tenant, email="r@example.org", role=Role.MANAGER)
+    invitation.invited_by = inviter()
     token = invitation_issue(invitation=invitation, ts=timezone.now())
     client_of(rival.manager).post(f"/accounts/invitation/{token}/")
 
@@ -194,6 +196,7 @@ def test_an_accepted_invitation_names_who_and_keeps_its_link_to_itself(
 
 def test_a_newcomer_who_accepts_an_invitation_is_named(acme: Fleet) -> None:
     invitation = Invitation(tenant=acme.tenant, email="n@example.org", role=Role.VIEWER)
+    invitation.invited_by = inviter()
     token = invitation_issue(invitation=invitation, ts=timezone.now())
     password = "an otter's umbrella"
     account = {"username": "nadia", "password1": password, "password2": password}
@@ -389,12 +392,10 @@ class TestOperatorAccess:
     def test_old_records_are_forgotten_and_younger_ones_kept(self, settings: Any) -> None:
         settings.OPERATOR_ACCESS_DAYS = 30
         ts = timezone.now()
-        records = [
-            OperatorAccess(username="old", method="GET", path="/") for _ in range(FORGET_STEP + 1)
-        ]
+        records = [OperatorAccess(username="old", method="GET", path="/") for _ in range(STEP + 1)]
         OperatorAccess.objects.bulk_create(records)
         OperatorAccess.objects.update(at=ts - timedelta(days=31))
         young = OperatorAccess.objects.create(username="young", method="GET", path="/")
 
-        assert operator_access_forget(ts=ts) == FORGET_STEP + 1
+        assert operator_access_forget(ts=ts) == STEP + 1
         assert list(OperatorAccess.objects.all()) == [young]

@@ -27,7 +27,7 @@ from devices.invitations import (
 )
 from devices.models import Invitation, Membership
 from devices.tenancy import Role
-from tests.admin import client_of, page, person
+from tests.admin import client_of, inviter, page, person
 from tests.conftest import Fleet
 from tests.two_at_once import after_waiting_for
 
@@ -37,14 +37,12 @@ ACCOUNT = {"username": "nadia", "password1": PASSWORD, "password2": PASSWORD}
 NOW = timezone.now()
 
 
-@pytest.fixture
-def owner(acme: Fleet) -> User:
-    return person("acme-owner", (acme.tenant, Role.OWNER))
-
-
-def invited(fleet: Fleet, *, role: Role = Role.MANAGER, email: str = ADDRESS) -> tuple[int, str]:
+def invited(
+    fleet: Fleet, *, role: Role = Role.MANAGER, email: str = ADDRESS, by: User | None = None
+) -> tuple[int, str]:
     """The id of an invitation, and its token."""
     invitation = Invitation(tenant=fleet.tenant, email=email, role=role)
+    invitation.invited_by = by or inviter()
     token = invitation_issue(invitation=invitation, ts=timezone.now())
     return invitation.pk, token
 
@@ -143,6 +141,32 @@ def test_an_invitation_that_ended_says_so_and_changes_nothing(
     assert role_in(acme, rival.manager) is None
 
 
+def test_an_invitation_is_void_once_its_sender_could_not_send_it(acme: Fleet, owner: User) -> None:
+    pk, token = invited(acme, by=owner)
+    other = person("other-owner", (acme.tenant, Role.OWNER))
+    own = Membership.objects.filter(tenant=acme.tenant, user=owner)
+    assert Client().get(link(token)).status_code == 200
+
+    def assert_void() -> None:
+        for answer in (Client().get(link(token)), Client().post(link(token), ACCOUNT)):
+            assert answer.status_code == 410
+            assert REFUSALS["void"] in answer.content.decode()
+        assert not invitations_open_for(ADDRESS, ts=NOW)
+        listed = client_of(other).get(page("devices_invitation_changelist"))
+        assert ">void<" in listed.content.decode()
+
+    own.update(role=Role.MANAGER)
+    assert_void()
+    own.update(role=Role.OWNER)
+    User.objects.filter(pk=owner.pk).update(is_active=False)
+    assert_void()
+    own.delete()
+    assert_void()
+
+    client_of(other).post(page("devices_invitation_send_again", pk))
+    assert invitations_open_for(ADDRESS, ts=NOW)
+
+
 @pytest.mark.parametrize("token", ["x", "A" * 32, "' OR 1=1 --", "%00", "ü" * 40])
 def test_a_token_that_nobody_made_opens_nothing(acme: Fleet, token: str) -> None:
     invited(acme)
@@ -202,13 +226,13 @@ def test_sending_again_voids_the_first_link(
     assert Client().get(link(first)).status_code == 410
 
 
-def test_what_ended_is_not_sent_again(acme: Fleet) -> None:
+def test_what_ended_is_not_sent_again(acme: Fleet, owner: User) -> None:
     pk, _ = invited(acme)
     assert invitations_revoke(ids=[pk], ts=NOW) == 1
     assert invitations_revoke(ids=[pk], ts=NOW) == 0
 
     with pytest.raises(InvitationRefused):
-        invitation_renew(invitation=Invitation.objects.get(pk=pk), ts=NOW)
+        invitation_renew(invitation=Invitation.objects.get(pk=pk), by_id=owner.pk, ts=NOW)
 
 
 def test_an_address_is_invited_once_at_a_time_and_no_member_is(acme: Fleet, owner: User) -> None:
