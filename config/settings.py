@@ -91,6 +91,7 @@ CHUNK_INTERVALS = {
 
 # How long it is known what operators looked at.
 OPERATOR_ACCESS_DAYS = env.integer("OPERATOR_ACCESS_DAYS", 400, low=1, high=10_000)
+LIMIT_BREACH_DAYS = env.integer("LIMIT_BREACH_DAYS", 400, low=1, high=10_000)
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 env.check()

@@ -3,7 +3,7 @@
 Signed in is who has the portal's session, or shows an access token (never in the address): as the
 second subprotocol after `rollcall.jwt`, or within 5 s as the first message, `{"type": "auth",
 "token": …}`, which may also bring a new token later on. The socket is closed with 4401 when the
-token runs out.
+token runs out, and with 4429 if the person has too many open.
 
 From the server: `{"type": "hello", "server_time": …}` once changes arrive, then
 `{"type": "devices", "server_time": …, "devices": [{"id", "state", "state_since", "reason",
@@ -23,6 +23,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from monitoring.live_places import is_full, place_leave, place_take
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live_watching import watching
 
@@ -33,6 +34,7 @@ MAX_WATCHED = 500
 NOT_SIGNED_IN = 4401
 NOT_UNDERSTOOD = 4400
 TOO_SLOW = 4408
+TOO_MANY = 4429
 TRY_AGAIN_LATER = 1013
 RECHECK_S = 15
 RETRY_S = 1
@@ -73,6 +75,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         if self.waiting is not None:
             self.waiting.cancel()
+        if self.visitor is not None:
+            place_leave(self.visitor.user_id)
         with suppress(RedisError, OSError):  # what is not heard need not be left
             await self._leave(self.joined)
 
@@ -117,6 +121,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if visitor is None:
             await self.close(code=NOT_SIGNED_IN)
             return
+        if is_full(visitor.user_id):
+            await self.close(code=TOO_MANY)
+            return
+        place_take(visitor.user_id)
+        self.visitor = visitor
         try:
             if not await self._join(visitor):
                 return
@@ -137,6 +146,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def _join(self, visitor: Visitor) -> bool:
         """Joins and leaves groups as the person's access now is; closes if there is none."""
         groups = await visitor.groups()
+        if not groups:
+            await self.close(code=NOT_SIGNED_IN)  # which leaves all of them
+            return False
         async with self.joining:  # a `watch` and a recheck may come together
             new = groups - self.joined
             for group in new:
@@ -145,9 +157,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 await watching().begin(new)
                 self.joined |= new
             await self._leave(self.joined - groups)
-        if not groups:
-            await self.close(code=NOT_SIGNED_IN)
-        return bool(groups)
+        return True
 
     async def _leave(self, groups: set[str]) -> None:
         self.joined = self.joined - groups

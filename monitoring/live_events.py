@@ -31,6 +31,7 @@ from rest_framework.settings import api_settings
 from devices.operators import operator_access_record
 from monitoring.consumers import NOT_SIGNED_IN
 from monitoring.live import DEVICES_PER_MESSAGE, OPERATORS
+from monitoring.live_places import is_full, place_leave, place_take
 from monitoring.live_reader import Reader
 from monitoring.live_replay import missed, now_id
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
@@ -48,6 +49,14 @@ class WrongServer(APIException):
 
     status_code = 421
     default_detail = "This server does not stream; ask the portal's own address (PORT), or a proxy."
+
+
+class TooManyStreams(APIException):
+    """The person has as many open as one may have."""
+
+    status_code = 429
+    wait = 30
+    default_detail = "You have too many live connections open; close one, or try again later."
 
 
 class SignIn(NotAuthenticated):
@@ -83,6 +92,8 @@ async def _visitor(request: HttpRequest) -> Visitor:
     if OPERATORS in groups:
         request.user = await User.objects.aget(pk=visitor.user_id)
         await database_sync_to_async(operator_access_record)(request)
+    if is_full(visitor.user_id):
+        raise TooManyStreams
     return visitor
 
 
@@ -107,6 +118,7 @@ async def _events(visitor: Visitor, last_id: str) -> AsyncIterator[bytes]:
     assert serving is not None
     # Nothing else ends a connection that takes nothing: it is stuck in sending.
     reader = Reader(visitor, too_slow=serving.cancel)
+    place_take(visitor.user_id)
     try:
         marks = await reader.open()
         async for event in _beginning(visitor, marks, last_id):
@@ -118,6 +130,7 @@ async def _events(visitor: Visitor, last_id: str) -> AsyncIterator[bytes]:
     except (RedisError, OSError) as error:
         log.warning("a stream ends, Valkey does not answer: %s", error)
     finally:
+        place_leave(visitor.user_id)
         await reader.close()
 
 

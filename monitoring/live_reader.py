@@ -107,15 +107,15 @@ class Reader:
     async def _join(self) -> Marks:
         """Joins and leaves groups as the visitor's access now is; over if there is none."""
         groups = await self._visitor.groups()
+        if not groups:
+            self._is_over = True
+            self._news.set()
         new = groups - self._joined
         for group in new:
             await self._layer.group_add(group, self._channel)
         marks = await watching().begin(new)
         self._joined |= new
         await self._leave(self._joined - groups)
-        if not groups:
-            self._is_over = True
-            self._news.set()
         return marks
 
     async def _leave(self, groups: set[str]) -> None:

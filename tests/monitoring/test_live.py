@@ -10,22 +10,25 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
+from devices import valkey
 from devices.models import Device
 from devices.tenancy import Role
+from devices.valkey import async_connection
 from monitoring import consumers, live_reader
-from monitoring.consumers import NOT_SIGNED_IN, LiveConsumer
+from monitoring.consumers import NOT_SIGNED_IN, TOO_MANY, LiveConsumer
 from monitoring.live import OPERATORS, Publisher, tenant_group
 from monitoring.live_reader import Reader
 from monitoring.live_replay import KEPT_MESSAGES, missed, now_id, remember
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
-from monitoring.live_watching import Marks, groups_watched, valkey, watching
+from monitoring.live_watching import Marks, groups_watched, watching
 from telemetry.statuses import StatusChange
 from tests.admin import person
 from tests.conftest import Fleet
@@ -45,7 +48,7 @@ def run(work: Callable[[], Awaitable[Any]]) -> Any:
         finally:
             layer: Any = get_channel_layer()
             await layer.flush()
-            await valkey().aclose()
+            await async_connection().aclose()
 
     return asyncio.run(whole())
 
@@ -77,6 +80,24 @@ async def nobody_can_tell_roles(caplog: pytest.LogCaptureFixture) -> AsyncIterat
             await asyncio.sleep(0.01)
     finally:
         await execute("ALTER FUNCTION devices_roles_away(integer) RENAME TO devices_roles_of")
+
+
+async def connected(fleet: Fleet) -> Any:
+    """A socket of the manager that was let in."""
+    protocols = ["rollcall.jwt", str(AccessToken.for_user(fleet.manager))]
+    scope = {"type": "websocket", "path": "/ws/live", "subprotocols": protocols}
+    socket: Any = ApplicationCommunicator(  # type: ignore[no-untyped-call]
+        LiveConsumer.as_asgi(), scope
+    )
+    await socket.send_input({"type": "websocket.connect"})
+    assert (await socket.receive_output(PATIENCE_S))["type"] == "websocket.accept"
+    return socket
+
+
+async def stream(fleet: Fleet) -> Any:
+    """What is answered to the manager who asks for a stream."""
+    authorization = f"Bearer {AccessToken.for_user(fleet.manager)}"
+    return await AsyncClient().get("/api/v1/live", headers={"Authorization": authorization})
 
 
 async def lock_out(user: User) -> None:
@@ -133,6 +154,23 @@ class TestReader:
         assert run(hear) is None
 
     @pytest.mark.usefixtures("often_asked")
+    def test_is_over_for_who_is_locked_out_while_valkey_is_away(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            await async_connection().aclose()
+            valkey._of_loops.clear()
+            settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+            await lock_out(acme.manager)
+            batch = await reader.next(PATIENCE_S)
+            await reader.close()
+            return batch
+
+        assert run(hear) is None
+
+    @pytest.mark.usefixtures("often_asked")
     def test_is_over_for_who_is_locked_out_after_the_database_failed(
         self, acme: Fleet, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -175,13 +213,7 @@ class TestSocket:
         self, acme: Fleet, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def code() -> Any:
-            protocols = ["rollcall.jwt", str(AccessToken.for_user(acme.manager))]
-            scope = {"type": "websocket", "path": "/ws/live", "subprotocols": protocols}
-            socket: Any = ApplicationCommunicator(  # type: ignore[no-untyped-call]
-                LiveConsumer.as_asgi(), scope
-            )
-            await socket.send_input({"type": "websocket.connect"})
-            assert (await socket.receive_output(PATIENCE_S))["type"] == "websocket.accept"
+            socket = await connected(acme)
             assert "hello" in (await socket.receive_output(PATIENCE_S))["text"]
             async with nobody_can_tell_roles(caplog):
                 pass
@@ -189,6 +221,27 @@ class TestSocket:
             return (await socket.receive_output(PATIENCE_S))["code"]
 
         assert run(code) == NOT_SIGNED_IN
+
+    def test_a_person_has_so_many_open_and_no_more(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        settings.LIVE_CONNECTIONS = 1
+
+        async def told() -> list[Any]:
+            first = await connected(acme)
+            greeted = await first.receive_output(PATIENCE_S)
+            refused = await (await connected(acme)).receive_output(PATIENCE_S)
+            no_stream = await stream(acme)
+            await first.send_input({"type": "websocket.disconnect", "code": 1000})
+            await first.wait(PATIENCE_S)
+            again = await stream(acme)
+            events: Any = again.streaming_content
+            assert (await anext(events)).startswith(b"retry:")
+            no_socket = await (await connected(acme)).receive_output(PATIENCE_S)
+            await events.aclose()
+            return [greeted["type"], refused["code"], no_stream.status_code, no_socket["code"]]
+
+        assert run(told) == ["websocket.send", TOO_MANY, 429, TOO_MANY]
 
 
 class TestSession:
@@ -275,9 +328,9 @@ class TestWatching:
             publisher.publish([change(other)])
             key = f"live:replay:{tenant_group(acme.tenant.pk)}"
             async with asyncio.timeout(PATIENCE_S):
-                while await valkey().xlen(key) < 1:
+                while await async_connection().xlen(key) < 1:
                     await asyncio.sleep(0.01)
-            return sorted(await valkey().keys("live:replay:*"))
+            return sorted(await async_connection().keys("live:replay:*"))
 
         assert run(publish) == [f"live:replay:{tenant_group(acme.tenant.pk)}".encode()]
 
@@ -286,9 +339,9 @@ class TestWatching:
             await watching().begin([OPERATORS])
             Publisher().publish([change(rival.device), change(acme.device)])
             async with asyncio.timeout(PATIENCE_S):
-                while await valkey().xlen(f"live:replay:{OPERATORS}") < 2:
+                while await async_connection().xlen(f"live:replay:{OPERATORS}") < 2:
                     await asyncio.sleep(0.01)
-            return await valkey().keys("live:replay:*")
+            return await async_connection().keys("live:replay:*")
 
         assert run(publish) == [f"live:replay:{OPERATORS}".encode()]
 
