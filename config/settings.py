@@ -81,6 +81,7 @@ MQTT_SHARE = env.text("MQTT_SHARE", "rollcall")
 # Presence
 PRESENCE_SWEEP_S = env.number("PRESENCE_SWEEP_S", 10.0, low=0.5, high=60)
 LIVE_COALESCE_S = env.number("LIVE_COALESCE_S", 0.8, low=0.0, high=10)
+LIVE_CONNECTIONS = env.integer("LIVE_CONNECTIONS", 50, low=1, high=100_000)
 
 # Hypertables: how much time one chunk holds, as PostgreSQL intervals.
 CHUNK_INTERVALS = {
@@ -415,7 +416,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 # Celery closes the database connection after each task unless told how often it may be used again.
 CELERY_DB_REUSE_MAX = 1000
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "config.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     **{
         f"ingest.drain.{shard}": {
@@ -445,6 +446,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ingest.breaches_collect",
         "schedule": 5.0,
         "options": {"expires": 5},
+    },
+    "ingest.breaches_forget": {
+        "task": "ingest.breaches_forget",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
     },
     "ingest.ledger_check": {
         "task": "ingest.ledger_check",

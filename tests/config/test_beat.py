@@ -1,0 +1,30 @@
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from django_celery_beat.models import PeriodicTask
+
+from config.beat import Scheduler
+from config.celery import app
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ENTRY = {"task": "ingest.drain", "schedule": timedelta(seconds=2), "kwargs": {"shard": 7}}
+
+
+def test_what_the_settings_say_is_written_and_due() -> None:
+    scheduler = Scheduler(app=app, lazy=True)
+
+    scheduler.update_from_dict({"ingest.drain.7": ENTRY})
+
+    assert scheduler.schedule["ingest.drain.7"].task == "ingest.drain"
+    assert PeriodicTask.objects.get(name="ingest.drain.7").kwargs == '{"shard": 7}'
+
+
+def test_an_entry_that_cannot_be_written_ends_beat() -> None:
+    scheduler = Scheduler(app=app, lazy=True)
+
+    def refuse(execute: object, sql: str, *others: object) -> None:
+        raise OperationalError(f"the server closed the connection: {sql}")
+
+    with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+        scheduler.update_from_dict({"ingest.drain.7": ENTRY})
