@@ -1,5 +1,6 @@
 """Fields and filters that the endpoints share."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -8,6 +9,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 MAX_ID = 999_999_999
+# What is written as a number in an address.
+INTEGER = re.compile(r"-?[0-9]{1,20}")
 # As a pattern: texts without U+0000, which the database cannot store.
 STORABLE = r"^[^\u0000]*$"
 
@@ -38,7 +41,11 @@ class _NotEmpty(forms.Field):
 
 
 class _IdField(_NotEmpty, forms.IntegerField):
-    pass
+    def to_python(self, value: Any) -> Any:
+        """Python takes more for a number than the description says: `1_0`, and other digits."""
+        if isinstance(value, str) and value and not INTEGER.fullmatch(value):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
 
 
 class _YesNoField(_NotEmpty, forms.TypedChoiceField):

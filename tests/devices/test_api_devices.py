@@ -128,6 +128,8 @@ def test_pages_show_every_device_once_in_order(
         "limit=501",
         "limit=-1",
         "limit=1e3",
+        "limit=1_0",
+        "site=1_0",
         "limit=99999999999999999999",
         "limit=%00",
         "limit=%D9%A3",

@@ -312,6 +312,8 @@ def test_what_takes_too_long_is_given_up_in_words(
         ("&".join(f"metric={n}" for n in range(21)), "metric"),
         ("limit=0", "limit"),
         ("limit=5001", "limit"),
+        ("limit=1_0", "limit"),
+        ("limit=%D9%A3", "limit"),
         ("format=xml", "format"),
         (
             "bucket=1m&hours=72&" + "&".join(f"metric={n}" for n in range(20)),
