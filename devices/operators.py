@@ -6,12 +6,12 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
+from devices.forgetting import rows_forget
 from devices.models import OperatorAccess
 from devices.origin import client_address
 
 MAX_PATH = 500
 FRAGMENT_AGAIN_AFTER = timedelta(hours=1)
-FORGET_STEP = 5000
 
 
 def operator_access_record(request: HttpRequest) -> None:
@@ -32,15 +32,9 @@ def operator_access_record(request: HttpRequest) -> None:
 
 
 def operator_access_forget(*, ts: datetime) -> int:
-    """Removes records older than settings.OPERATOR_ACCESS_DAYS, in small steps; how many."""
+    """Removes records older than settings.OPERATOR_ACCESS_DAYS; returns how many."""
     before = ts - timedelta(days=settings.OPERATOR_ACCESS_DAYS)
-    count = 0
-    while True:
-        oldest = OperatorAccess.objects.filter(at__lt=before).order_by("at")[:FORGET_STEP]
-        deleted, _ = OperatorAccess.objects.filter(pk__in=oldest.values("pk")).delete()
-        count += deleted
-        if deleted < FORGET_STEP:
-            return count
+    return rows_forget(OperatorAccess, field="at", before=before)
 
 
 def _is_of_nobody(request: HttpRequest) -> bool:

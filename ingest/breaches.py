@@ -13,11 +13,14 @@ Valkey's, all of it.
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import connection, transaction
 from redis.exceptions import RedisError
 
+from devices.forgetting import rows_forget
 from ingest import stream
 from ingest.models import LimitBreach
 
@@ -136,6 +139,12 @@ def breaches_collect() -> int:
     and devices that were deleted are dropped.
     """
     return sum(_collect(group) for group in range(GROUPS))
+
+
+def breaches_forget(*, ts: datetime) -> int:
+    """Removes breaches older than settings.LIMIT_BREACH_DAYS; returns how many."""
+    before = ts - timedelta(days=settings.LIMIT_BREACH_DAYS)
+    return rows_forget(LimitBreach, field="minute", before=before)
 
 
 def _collect(group: int) -> int:

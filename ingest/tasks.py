@@ -5,7 +5,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingest import stream
-from ingest.breaches import breaches_collect
+from ingest.breaches import breaches_collect, breaches_forget
 from ingest.drain import drain_run
 from ingest.ledger import ledger_check
 from ingest.replay import approved_replay, requested_replay
@@ -35,6 +35,11 @@ def replay_requested() -> None:
 def collect_breaches() -> None:
     """The door only counts breaches, so that refusing costs the database nothing."""
     breaches_collect()
+
+
+@shared_task(name="ingest.breaches_forget")
+def forget_breaches() -> None:
+    breaches_forget(ts=timezone.now())
 
 
 @shared_task(name="ingest.ledger_check")

@@ -15,7 +15,9 @@ from bench.processes import memory_mb, tree
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.batches import assert_stored_once, batch, post_batch, settled
-from tests.stack_data import add_devices, add_gateway, add_tenant
+from tests.e2e.events import access_token
+from tests.e2e.live import session_cookie
+from tests.stack_data import add_devices, add_gateway, add_staff, add_tenant
 
 AWAY_S = float(os.environ.get("ROLLCALL_AWAY_S", "10"))
 DEVICES = 100
@@ -83,6 +85,40 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
         )
     for name, growth_mb in memory.growth().items():
         assert growth_mb < MOST_GROWTH_MB[name], memory
+
+
+def test_people_are_told_to_come_back_when_the_database_is_away(stack: Stack) -> None:
+    user = add_staff(stack, add_tenant(stack))
+    token, cookie = access_token(stack, user), asyncio.run(session_cookie(stack, user))
+
+    async def ask(path: str, **headers: str) -> tuple[int, str]:
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(f"{stack.portal_url}{path}") as answer,
+        ):
+            return answer.status, answer.content_type
+
+    async def answers() -> dict[str, tuple[int, str]]:
+        by_token = ("/api/v1/devices", "/api/v1/live")
+        by_session = ("/admin/devices/device/", "/api/v1/live")
+        return {
+            **{path: await ask(path, Authorization=f"Bearer {token}") for path in by_token},
+            **{f"{p} in": await ask(p, Cookie=f"sessionid={cookie}") for p in by_session},
+        }
+
+    stack.kill_service("postgres")
+    try:
+        told = asyncio.run(answers())
+    finally:
+        stack.start_service("postgres")
+
+    problem = (503, "application/problem+json")
+    assert told == {
+        "/api/v1/devices": problem,
+        "/api/v1/live": problem,
+        "/api/v1/live in": problem,
+        "/admin/devices/device/ in": (503, "text/html"),
+    }
 
 
 async def send_while_away(

@@ -16,7 +16,7 @@ from devices.tenancy import Role
 from ingest import breaches, stream
 from ingest.breaches import breaches_collect, breaches_key, group_of
 from ingest.models import LimitBreach
-from ingest.tasks import collect_breaches
+from ingest.tasks import collect_breaches, forget_breaches
 from scripts.waiting import await_condition
 from tests.admin import SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
@@ -183,6 +183,17 @@ def test_what_is_refused_stays_refused_if_it_cannot_be_counted(
 
     assert "is not counted" in caplog.text
     assert found() == []
+
+
+def test_breaches_are_kept_for_their_days(acme: Fleet, settings: LazySettings) -> None:
+    settings.LIMIT_BREACH_DAYS = 2
+    for days in (1, 3):
+        minute = timezone.now() - timedelta(days=days)
+        add_breach(acme, LimitBreach.Kind.TENANT_RATE, minute=minute)
+
+    forget_breaches()
+
+    assert LimitBreach.objects.get().minute > timezone.now() - timedelta(days=2)
 
 
 def test_breaches_of_the_deleted_are_dropped(client: Client, acme: Fleet, rival: Fleet) -> None:

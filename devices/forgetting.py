@@ -1,0 +1,20 @@
+"""Removes old rows in small steps, so that nobody waits for a long transaction."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Model
+
+STEP = 5000
+
+
+def rows_forget(model: type[Model], *, field: str, before: datetime) -> int:
+    """Removes the rows whose `field` is before that, the oldest first; returns how many."""
+    rows: Any = model._default_manager
+    count = 0
+    while True:
+        oldest = rows.filter(**{f"{field}__lt": before}).order_by(field)[:STEP]
+        deleted, _ = rows.filter(pk__in=oldest.values("pk")).delete()
+        count += deleted
+        if deleted < STEP:
+            return count
