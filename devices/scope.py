@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from psycopg import ClientCursor
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 
 from devices.origin import origin_text
 from devices.tenancy import Access
@@ -91,15 +94,30 @@ class _Settings(NamedTuple):
 
 @contextmanager
 def _entered(wanted: _Settings) -> Iterator[None]:
-    is_inner = connection.in_atomic_block
+    if not connection.in_atomic_block:
+        with transaction.atomic():
+            _begin(wanted)
+            yield
+        return
     with transaction.atomic(), connection.cursor() as cursor:
-        around = _around(cursor) if is_inner else None
+        around = _around(cursor)
         cursor.execute(ENTER, wanted)
         yield
         # A commit takes the settings away, and so does a rollback, be it to a savepoint; a
         # savepoint that is released leaves them.
-        if around and not connection.needs_rollback:
+        if not connection.needs_rollback:
             cursor.execute(ENTER, around)
+
+
+def _begin(wanted: _Settings) -> None:
+    """Begins the transaction of the atomic block that was just entered, with the settings: in one
+    round trip, where the driver would begin it in one of its own before the first statement."""
+    driver = connection.connection
+    statement = f"BEGIN; {ClientCursor(driver).mogrify(ENTER, wanted)}"
+    with connection.wrap_database_errors, driver.lock:
+        result = driver.pgconn.exec_(statement.encode())
+        if result.status != ExecStatus.TUPLES_OK:
+            raise error_from_result(result)
 
 
 def _around(cursor: CursorWrapper) -> _Settings:
