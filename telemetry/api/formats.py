@@ -43,12 +43,8 @@ def csv_parts(header: Sequence[str], parts: Iterable[Iterable[Sequence[Any]]]) -
 def reading_cells(reading: StoredReading, names: Sequence[str]) -> list[Any]:
     """A row of READING_COLUMNS and the metrics."""
     metrics = msgspec.json.decode(reading.metrics)
-    return [*reading[:5], *(metrics.get(name) for name in names)]
-
-
-def reading_object(reading: StoredReading) -> dict[str, Any]:
-    """A reading to be written as JSON; its metrics are JSON already."""
-    return {**reading._asdict(), "metrics": msgspec.Raw(reading.metrics.encode())}
+    own = [getattr(reading, column) for column in READING_COLUMNS]
+    return [*own, *(metrics.get(name) for name in names)]
 
 
 def bucket_cells(bucket: Bucket) -> list[Any]:

@@ -30,7 +30,6 @@ from telemetry.api.formats import (
     csv_parts,
     ndjson,
     reading_cells,
-    reading_object,
 )
 from telemetry.api.pages import json_response, page_response, past_open, past_seal
 from telemetry.api.patience import patient_cursor
@@ -168,7 +167,7 @@ class ReadingsView(ScopedView):
             key = [rows[limit - 1].time.isoformat(), rows[limit - 1].msg_type]
             following = past_seal(Span(window.start, window.end), key, about=about)
         return page_response(
-            [reading_object(one) for one in rows[:limit]],
+            rows[:limit],
             request=self.request,
             cursor=following,
             **_about(device, window),
@@ -238,7 +237,7 @@ def _csv_file(window: Window) -> Iterator[bytes]:
 
 
 def _ndjson_file(window: Window) -> Iterator[bytes]:
-    return (ndjson(map(reading_object, rows)) for rows in _whole(window))
+    return (ndjson(rows) for rows in _whole(window))
 
 
 def _whole(window: Window) -> Iterator[list[StoredReading]]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import msgspec
 from django.db.backends.utils import CursorWrapper
 
 from telemetry.sql.bulk import fetch_binary
@@ -85,15 +86,15 @@ class Window(NamedTuple):
         return {**self._asdict(), "names": names, **others}
 
 
-class StoredReading(NamedTuple):
-    """`metrics` is a JSON object as text."""
+class StoredReading(msgspec.Struct, gc=False):
+    """As it is written as JSON; `metrics` is JSON already, an object."""
 
     time: datetime
     received_at: datetime
     msg_type: str
     seq: int | None
     site: str | None
-    metrics: str
+    metrics: msgspec.Raw
 
 
 class Bucket(NamedTuple):
@@ -126,7 +127,7 @@ def page(
     for start, end in backwards(window.start, until):
         part = window._replace(start=start, end=end)
         found = fetch_binary(cursor, statement, part.bound(limit=limit - len(rows), **last))
-        rows += [StoredReading(*row) for row in found]
+        rows += map(_stored, found)
         if len(rows) == limit:
             break
     return rows
@@ -154,4 +155,9 @@ def whole(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[list[St
     """All readings of the window, oldest first, so many at once; `cursor` is the server's."""
     cursor.execute(WHOLE, window.bound())
     while rows := cursor.fetchmany(rows_at_once):
-        yield [StoredReading(*row) for row in rows]
+        yield [_stored(row) for row in rows]
+
+
+def _stored(row: tuple[Any, ...]) -> StoredReading:
+    time, received_at, msg_type, seq, site, metrics = row
+    return StoredReading(time, received_at, msg_type, seq, site, msgspec.Raw(metrics))
