@@ -43,7 +43,7 @@ def invite(page: Page, address: str) -> None:
 
 
 def send_again(page: Page, address: str) -> None:
-    page.get_by_role("link", name=address).click()
+    page.locator("#result_list").get_by_role("link", name=address).click()
     page.get_by_role("link", name="Send again").first.click()
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_text(f"The link was sent to {address}")).to_be_visible()
