@@ -89,9 +89,8 @@ class NewPersonForm(UserCreationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["usable_password"].help_text = (
-            "Disabled: the person signs in by single sign-on alone, if this installation has it."
-        )
+        password = self.fields["usable_password"]
+        password.help_text = "Disabled: who signs in by single sign-on alone needs none."
 
 
 class StaffFilter(BooleanRadioFilter):
