@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework.exceptions import APIException, ValidationError
 
@@ -16,6 +18,7 @@ log = logging.getLogger(__name__)
 
 API_PREFIXES = ("/api/",)
 RETRY_AFTER_S = 5
+DATABASE_AWAY = "The database cannot be reached just now; try again."
 
 
 def problem(
@@ -47,7 +50,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
             return problem(413, "The body is larger than this address takes.")
         case OperationalError():
             log.exception("database away")
-            return _later(problem(503, "The database cannot be reached just now; try again."))
+            return _later(problem(503, DATABASE_AWAY))
         case APIException():
             return _from_drf(exception)
         case _:
@@ -67,9 +70,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Django calls it, and has logged it, while the error is being handled."""
+    if isinstance(sys.exc_info()[1], OperationalError):
+        return _later(_database_away(request))
     if _wants_json(request):
         return problem(500, "Something went wrong on our side; it has been logged.")
     return defaults.server_error(request)
+
+
+def _database_away(request: HttpRequest) -> HttpResponse:
+    if _wants_json(request):
+        return problem(503, DATABASE_AWAY)
+    # Without the request, as context processors may ask the database.
+    return HttpResponse(render_to_string("503.html"), status=503)
 
 
 def _encode(body: dict[str, Any]) -> bytes:

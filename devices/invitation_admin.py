@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,8 +22,8 @@ from unfold.enums import ActionVariant
 from devices.invitations import (
     InvitationRefused,
     invitation_issue,
+    invitation_letter,
     invitation_renew,
-    invitation_send,
     invitation_state,
     invitations_revoke,
     with_stands,
@@ -200,20 +201,22 @@ class InvitationAdmin(ScopedAdmin):
     def _send_on_commit(self, request: HttpRequest, invitation: Invitation, token: str) -> None:
         """Once the link works; a post office that does not answer holds up no transaction."""
         url = request.build_absolute_uri(reverse("invitation", args=(token,)))
-        transaction.on_commit(partial(_send, request, invitation, url))
+        letter = invitation_letter(invitation=invitation, url=url)
+        transaction.on_commit(partial(_send, request, letter))
 
 
-def _send(request: HttpRequest, invitation: Invitation, url: str) -> None:
+def _send(request: HttpRequest, letter: EmailMessage) -> None:
+    address = letter.to[0]
     try:
-        invitation_send(invitation=invitation, url=url)
+        letter.send()
     except OSError as error:  # as all errors of SMTP are
         messages.error(
             request,
-            f"The invitation is kept, but no e-mail could be sent to {invitation.email}: {error}. "
+            f"The invitation is kept, but no e-mail could be sent to {address}: {error}. "
             "Send it again once e-mail works.",
         )
     else:
-        messages.success(request, f"The link was sent to {invitation.email}.")
+        messages.success(request, f"The link was sent to {address}.")
 
 
 def _list_url() -> str:

@@ -59,13 +59,15 @@ def invitation_renew(*, invitation: Invitation, by_id: int | None, ts: datetime)
     """Gives the invitation a new token and a new week; the link that was sent is void. From now on
     it is the word of the person who renews it.
 
-    Returns the token in the clear. Raises InvitationRefused if it was accepted or revoked.
+    Returns the token in the clear; the invitation is as it is kept then. Raises InvitationRefused
+    if it was accepted or revoked.
     """
     token = random_text(SECRET_LENGTH)
     waiting = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
     fresh = {"token_sha256": secret_hash(token), "expires_at": ts + LIFE, "invited_by": by_id}
     if not waiting.update(**fresh):
         raise InvitationRefused("This invitation was accepted or revoked; invite anew.")
+    invitation.refresh_from_db()
     return token
 
 
@@ -75,15 +77,16 @@ def invitations_revoke(*, ids: Sequence[int], ts: datetime) -> int:
     return waiting.update(revoked_at=ts)
 
 
-def invitation_send(*, invitation: Invitation, url: str) -> None:
-    """Sends the link to the invited address. Raises OSError if it cannot be sent."""
+def invitation_letter(*, invitation: Invitation, url: str) -> EmailMessage:
+    """The e-mail with the link, to the invited address; asks nothing of the database any more, so
+    that it may be sent when the scope in which it was written has ended."""
     context = {"invitation": invitation, "url": url}
-    EmailMessage(
+    return EmailMessage(
         subject=f"Rollcall: you are invited to {' '.join(invitation.tenant.name.split())}",
         body=render_to_string("account/email/invitation_message.txt", context),
         from_email=settings.DEFAULT_FROM_EMAIL,
         to=[invitation.email],
-    ).send()
+    )
 
 
 def invitation_find(*, token: str, ts: datetime) -> Invitation:

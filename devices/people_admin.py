@@ -27,6 +27,9 @@ from devices.scoped_admin import OperatorOnly
 admin.site.unregister([User, Group])
 admin.site.unregister([EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken])
 
+# What Django calls "email address", "staff status" and "superuser status".
+EMAIL, MAY_SIGN_IN, OPERATOR = "E-mail address", "May sign in", "Operator"
+
 
 class EmailAddressInline(TabularInline):
     """The addresses by which a person signs in, for operators."""
@@ -68,13 +71,38 @@ class TenantOfPersonInline(TabularInline):
 
 class PersonForm(UserChangeForm):
     class Meta(UserChangeForm.Meta):
-        labels = {"is_staff": "May sign in", "is_superuser": "Operator"}
+        labels = {"email": EMAIL, "is_staff": MAY_SIGN_IN, "is_superuser": OPERATOR}
         help_texts = {
+            "email": "Signs in like the user name, and gets the link for a forgotten password. "
+            "Single sign-on goes by the verified addresses below.",
             "is_staff": "Opens this portal, and in it the tenants below.",
             "is_superuser": "Sees and changes everything, of all tenants. What operators look at "
             "is recorded.",
             "is_active": "Untick this to close the account; the person is signed out at once.",
         }
+
+
+class NewPersonForm(UserCreationForm):
+    class Meta(UserCreationForm.Meta):
+        labels = {"email": EMAIL}
+        help_texts = {"email": "Signs in like the user name."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        password = self.fields["usable_password"]
+        password.help_text = "Disabled: who signs in by single sign-on alone needs none."
+
+
+class StaffFilter(BooleanRadioFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = MAY_SIGN_IN
+
+
+class OperatorFilter(BooleanRadioFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = OPERATOR
 
 
 @admin.register(User)
@@ -83,12 +111,12 @@ class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type
     groups and permissions say nothing here."""
 
     form = PersonForm
-    add_form = UserCreationForm
+    add_form = NewPersonForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "email", "is_staff", "is_superuser", "is_active", "last_login")
+    list_display = ("username", "email", "may_sign_in", "is_operator", "is_active", "last_login")
     list_filter = (
-        ("is_staff", BooleanRadioFilter),
-        ("is_superuser", BooleanRadioFilter),
+        ("is_staff", StaffFilter),
+        ("is_superuser", OperatorFilter),
         ("is_active", BooleanRadioFilter),
     )
     list_filter_submit = True
@@ -99,9 +127,20 @@ class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type
         ("Access", {"fields": ("is_active", "is_staff", "is_superuser")}),
         ("Dates", {"fields": (("last_login", "date_joined"),)}),
     )
+    add_fieldsets = (
+        (None, {"fields": ("username", "email", "usable_password", "password1", "password2")}),
+    )
     readonly_fields = ("last_login", "date_joined")
     filter_horizontal = ()
     inlines = (TenantOfPersonInline, EmailAddressInline, SecondFactorInline)
+
+    @display(description=MAY_SIGN_IN, ordering="is_staff", boolean=True)
+    def may_sign_in(self, person: User) -> bool:
+        return person.is_staff
+
+    @display(description=OPERATOR, ordering="is_superuser", boolean=True)
+    def is_operator(self, person: User) -> bool:
+        return person.is_superuser
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
         return self.inlines if obj else ()

@@ -41,6 +41,7 @@ class DeviceFilter(TenantFilter):
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
+    id = serializers.IntegerField(read_only=True, help_text="By which live messages name it.")
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
     group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
@@ -52,6 +53,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
     class Meta:
         model = Device
         fields = (
+            "id",
             "tenant",
             "device_id",
             *SETTINGS,

@@ -1,6 +1,7 @@
 """One way in for people: lock-out and the second factor hold however somebody knocks."""
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -388,6 +389,25 @@ def test_resetting_a_password_does_not_pass_by_the_second_factor(guarded: User) 
 
     assert "/2fa/authenticate/" in sign_in(client, "acme-manager", new)["Location"]
     assert not is_in(client)
+
+
+def test_an_address_that_an_operator_typed_is_confirmed_by_a_link(acme: Fleet) -> None:
+    User.objects.filter(pk=acme.manager.pk).update(email="boss@example.org")
+    client, address_page = client_of(acme.manager), "/accounts/email/"
+    shown = client.get(address_page).content
+    assert b"Yours is boss@example.org, which nobody has confirmed" in shown
+
+    client.post(address_page, {"action_send": "", "email": "boss@example.org"})
+    (letter,) = mail.outbox
+    found = re.search(r"http://testserver(/accounts/confirm-email/\S+)", str(letter.body))
+    assert found
+    assert "acme-manager on Rollcall wants to use this e-mail address" in str(letter.body)
+    assert b"boss@example.org becomes the address of acme-manager" in Client().get(found[1]).content
+    client.post(found[1])
+
+    assert EmailAddress.objects.get(user=acme.manager).verified
+    assert b"You sign in with it" in client.get(address_page).content
+    assert b"This link does not work" in Client().get("/accounts/confirm-email/x:y:z/").content
 
 
 def test_asking_for_a_password_does_not_tell_who_has_an_account(acme: Fleet) -> None:

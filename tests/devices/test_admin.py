@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 
 from devices.credentials import (
     speaker_for_key,
@@ -146,6 +147,23 @@ def test_a_member_sees_nothing_of_the_installation(owner: User) -> None:
         *("django_celery_beat_periodictask_changelist", "devices_tenant_add"),
     ):
         assert client.get(page(name)).status_code == 403
+
+
+def test_who_is_added_with_an_address_signs_in_with_it(operator: User) -> None:
+    client, password = client_of(operator), "an otter's umbrella"
+    form = {"username": "nadia", "email": "nadia@example.org", "usable_password": "true"}
+    form |= {"password1": password, "password2": password}
+
+    assert b"LDAP" not in client.get(page("auth_user_add")).content
+    assert client.post(page("auth_user_add"), form).status_code == 302
+
+    login = {"login": "nadia@example.org", "password": password}
+    newcomer = Client()
+    assert newcomer.post("/accounts/login/", login).status_code == 302
+    assert b"not a member of any tenant" in newcomer.get(page("index")).content
+    listed = client.get(page("auth_user_changelist")).content
+    assert b"May sign in" in listed
+    assert b"Superuser" not in listed
 
 
 def test_staff_without_a_tenant_is_told_what_to_do(db: None) -> None:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from devices.invitations import (
     REFUSALS,
@@ -224,6 +224,28 @@ def test_sending_again_voids_the_first_link(
     assert found[0] != link(first)
     assert Client().get(found[0]).status_code == 200
     assert Client().get(link(first)).status_code == 410
+
+
+def test_what_is_sent_again_needs_no_scope_and_is_the_word_of_who_sends_it(
+    acme: Fleet,
+    owner: User,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    """As the tenant's name cannot be read once the scope of the request has ended."""
+    pk, _ = invited(acme)
+    Invitation.objects.update(expires_at=NOW - timedelta(days=1))
+    with django_capture_on_commit_callbacks() as on_commit:
+        client_of(owner).post(page("devices_invitation_send_again", pk))
+
+    with django_assert_num_queries(0):
+        for send in on_commit:
+            send()
+
+    (sent,) = mail.outbox
+    assert "acme-owner invites you to Acme" in str(sent.body)
+    expires_at = Invitation.objects.get().expires_at
+    assert f"until {expires_at:%Y-%m-%d %H:%M} UTC" in str(sent.body)
 
 
 def test_what_ended_is_not_sent_again(acme: Fleet, owner: User) -> None:
