@@ -12,7 +12,7 @@ from django.db import models
 from devices.api.fields import STORABLE
 from ingest.api import HeartbeatAccepted
 from ingest.enrol import EnrolAnswer, EnrolBody
-from ingest.messages import HeartbeatBody
+from ingest.messages import MAX_NAME, MAX_TEXT, MAX_VITALS, HeartbeatBody
 from ingest.readings import MAX_MESSAGES, ReadingBody
 
 OWN = "/api/v1/"
@@ -28,7 +28,11 @@ DOOR_SECURITY = {
         "description": "A device's own key or a gateway's, `rc_…`.",
     }
 }
-SCALAR = {"type": ["boolean", "number", "string", "null"]}
+SCALAR = {
+    "type": ["boolean", "number", "string", "null"],
+    "maxLength": MAX_TEXT,
+    "pattern": STORABLE,
+}
 
 
 def _components() -> dict[str, Any]:
@@ -37,7 +41,10 @@ def _components() -> dict[str, Any]:
     )
     shapes: dict[str, Any] = {name: _storable(shape) for name, shape in found.items()}
     # Every further field is one of its vitals.
-    shapes["HeartbeatBody"]["additionalProperties"] = SCALAR
+    heartbeat = shapes["HeartbeatBody"]
+    heartbeat["additionalProperties"] = SCALAR
+    heartbeat["propertyNames"] = {"minLength": 1, "maxLength": MAX_NAME, "pattern": STORABLE}
+    heartbeat["maxProperties"] = len(heartbeat["properties"]) + MAX_VITALS
     shapes["ReadingsAccepted"] = {
         "type": "object",
         "required": ["server_time", "accepted", "refused"],
@@ -69,6 +76,8 @@ def _storable(shape: Any) -> Any:
     if not isinstance(shape, dict):
         return shape
     inner = {key: _storable(value) for key, value in shape.items()}
+    if "propertyNames" in inner:
+        inner["propertyNames"] = {"pattern": STORABLE} | inner["propertyNames"]
     is_text = shape.get("type") == "string" and not shape.keys() & {"format", "enum"}
     return {"pattern": STORABLE} | inner if is_text else inner
 

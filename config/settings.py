@@ -275,6 +275,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.door_schema.with_doors",
         "config.live_schema.with_live",
+        "config.link_schema.with_links",
     ],
     "ENUM_NAME_OVERRIDES": {
         "PresenceState": "telemetry.models.PresenceState",

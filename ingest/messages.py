@@ -11,10 +11,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ingest.refusal import InvalidMessage
-from ingest.times import device_time
+from ingest.times import Time, device_time
+
+MAX_NAME = 64
 
 Battery = Annotated[float, Meta(ge=0, le=100)]
-Name = Annotated[str, Meta(max_length=64)]
+Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Scalar = bool | float | str | None
 Body = TypeVar("Body")
 
@@ -35,7 +37,7 @@ class HeartbeatBody(Struct, frozen=True, gc=False):
     """The named fields of a heartbeat; every other field of the object is one of its `vitals`."""
 
     device_id: Name | None = None
-    time: datetime | float | None = None
+    time: Time | None = None
     battery_pct: Battery | None = None
     rssi_dbm: Annotated[float, Meta(ge=-200, le=20)] | None = None
     uptime_s: Annotated[float, Meta(ge=0)] | None = None
@@ -117,8 +119,8 @@ def _check_vitals(vitals: dict[str, Any]) -> None:
         raise InvalidMessage("$", f"{len(vitals)} further fields; at most {MAX_VITALS} are kept")
     for name, value in vitals.items():
         path = f"$.{name[:64]}"
-        if not 1 <= len(name) <= 64:
-            raise InvalidMessage(path, "a field's name has 1 to 64 characters")
+        if not 1 <= len(name) <= MAX_NAME:
+            raise InvalidMessage(path, f"a field's name has 1 to {MAX_NAME} characters")
         check_text(path, name)
         if isinstance(value, str):
             check_text(path, value)

@@ -22,7 +22,7 @@ from ingest.directory import directory
 from ingest.messages import body_decode, check_text, from_msgspec
 from ingest.readings import Name, ReadingMessage, Value
 from ingest.refusal import InvalidMessage
-from ingest.times import device_time
+from ingest.times import Time, device_time
 
 PROBE = "probe"
 # With the three measurements as many as a reading has, and with "metadata." as long as theirs.
@@ -31,7 +31,6 @@ MAX_METADATA_NAME = 55
 
 Latency = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=100)]
-Time = datetime | float
 Measured = bool | int | float | str
 
 

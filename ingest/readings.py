@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from ingest.messages import body_decode, check_text, not_json
 from ingest.refusal import InvalidMessage
-from ingest.times import device_time
+from ingest.times import Time, device_time
 
 MAX_MESSAGES = 5000
 MAX_BYTES = 4 * 1024 * 1024
@@ -26,7 +26,7 @@ class ReadingBody(Struct, gc=False, forbid_unknown_fields=True):
 
     metrics: Annotated[dict[Name, Value], Meta(min_length=1, max_length=64)]
     device_id: Name | None = None
-    time: datetime | float | None = None
+    time: Time | None = None
     seq: Integer | None = None
     msg_type: Annotated[str, Meta(min_length=1, max_length=32)] = "telemetry"
     site: Annotated[str, Meta(max_length=64)] | None = None

@@ -1,11 +1,16 @@
 """The time that a device gives to a message."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 from django.conf import settings
+from msgspec import Meta
 
 from ingest.refusal import InvalidMessage
 
+# As it is sent: ISO 8601, or seconds since 1970. The format stands in the description only: whoever
+# leaves out the time zone is told so in words.
+Time = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})] | float
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_AHEAD = timedelta(days=1)
 

@@ -142,5 +142,33 @@ def add_gateway(stack: Stack, tenant_id: int) -> str:
     return f"rc_{prefix}_{secret}"
 
 
+def add_enrolment_token(stack: Stack, tenant_id: int) -> str:
+    """A token by which as many devices as there may be add themselves, for a day."""
+    prefix, secret = _text(PREFIX_LENGTH), _text(SECRET_LENGTH)
+    query(
+        stack,
+        "INSERT INTO devices_enrolmenttoken (tenant_id, prefix, secret_sha256, label, max_uses, "
+        "uses_left, created_at, expires_at) "
+        "VALUES (%s, %s, %s, '', 1000, 1000, now(), now() + interval '1 day')",
+        tenant_id,
+        prefix,
+        secret_hash(secret),
+    )
+    return f"rt_{prefix}_{secret}"
+
+
+def add_places(stack: Stack, tenant_id: int) -> None:
+    """A site and a group."""
+    for table, columns, values in (
+        ("devices_site", "name", "'Roof'"),
+        ("devices_devicegroup", "name, description", "'Phones', ''"),
+    ):
+        query(
+            stack,
+            f"INSERT INTO {table} (tenant_id, created_at, {columns}) VALUES (%s, now(), {values})",
+            tenant_id,
+        )
+
+
 def _text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -1,0 +1,55 @@
+"""Links in the API's description: what can be asked of something that was just added."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from uritemplate import variables
+
+ENROLMENT_TOKENS = "/api/v1/enrolment-tokens"
+ENROL = "enrol_create"
+# Adds another one beside the one that the path names.
+ROTATE = "/rotate"
+# Whose it is, where several tenants may have one of the same name.
+OF_TENANT = {"query.tenant": "$response.body#/tenant"}
+
+
+def with_links(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """A POSTPROCESSING_HOOK: from what adds something to all that is asked of it by its name, and
+    from an enrolment token to where it is used. The doors of devices must be there already."""
+    paths = result["paths"]
+    for path, operations in paths.items():
+        if links := dict(_links(path, paths)):
+            operations["post"]["responses"]["201"]["links"] = links
+    token = {"operationId": ENROL, "requestBody": {"token": "$response.body#/token"}}
+    paths[ENROLMENT_TOKENS]["post"]["responses"]["201"]["links"][ENROL] = token
+    return result
+
+
+def _links(path: str, paths: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The links of what adds something there, by the operations that they lead to."""
+    for one in paths:
+        if _adds(path, one):
+            *outer, name = variables(one)
+            named = {f"path.{part}": f"$request.path.{part}" for part in outer}
+            named[f"path.{name}"] = f"$response.body#/{name}"
+            for operation in _asked_of(one, paths):
+                operation_id = operation["operationId"]
+                parameters = named | (OF_TENANT if _takes_tenant(operation) else {})
+                yield operation_id, {"operationId": operation_id, "parameters": parameters}
+
+
+def _adds(path: str, one: str) -> bool:
+    """True if what is posted to the path adds one of those that have the other path."""
+    collection, _, name = one.rpartition("/")
+    return name.startswith("{") and path in (collection, f"{one}{ROTATE}")
+
+
+def _asked_of(one: str, paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The operations on something itself and right below it."""
+    for path, operations in paths.items():
+        if path.startswith(one) and variables(path) == variables(one):
+            yield from operations.values()
+
+
+def _takes_tenant(operation: dict[str, Any]) -> bool:
+    return any(one["name"] == "tenant" for one in operation["parameters"])

@@ -1,0 +1,65 @@
+"""What the description calls good is taken at the doors, and what it calls bad is not."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator
+
+from config.door_schema import DOOR_COMPONENTS
+from ingest.messages import MAX_VITALS, heartbeat_decode
+from ingest.readings import readings_decode
+from ingest.refusal import InvalidMessage
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NAMES = {"n" * 64: True, "n" * 65: False, "": False, "a\0b": False}
+
+
+def is_described(shape: str, body: dict[str, Any]) -> bool:
+    validator = Draft202012Validator(DOOR_COMPONENTS[shape], validate_formats=True)
+    return validator.is_valid(body)
+
+
+def is_heartbeat(body: dict[str, Any]) -> bool:
+    try:
+        heartbeat_decode(json.dumps(body).encode(), received_at=NOW)
+    except InvalidMessage:
+        return False
+    return True
+
+
+def is_reading(body: dict[str, Any]) -> bool:
+    decoded = readings_decode(json.dumps(body).encode(), lines=False, received_at=NOW)
+    return not decoded.refused
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        *(({name: 1}, good) for name, good in NAMES.items()),
+        ({"note": "n" * 1024}, True),
+        ({"note": "n" * 1025}, False),
+        ({"note": "a\0b"}, False),
+        ({"note": ["a"]}, False),
+        ({"time": "2026-01-31T12:00:00Z"}, True),
+        ({"time": "2026-01-31T12:00:00"}, False),
+        ({"time": "noon"}, False),
+        ({f"n{one}": one for one in range(MAX_VITALS)}, True),
+        ({f"n{one}": one for one in range(MAX_VITALS + 7)}, False),
+    ],
+)
+def test_a_heartbeat_is_taken_when_it_is_as_described(body: dict[str, Any], good: bool) -> None:
+    assert is_described("HeartbeatBody", body) is is_heartbeat(body) is good
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        *(({"metrics": {name: 1}}, good) for name, good in NAMES.items()),
+        ({"metrics": {"n": 1}, "time": "2026-01-31T12:00:00+01:00"}, True),
+        ({"metrics": {"n": 1}, "time": "2026-01-31T12:00:00"}, False),
+    ],
+)
+def test_a_reading_is_taken_when_it_is_as_described(body: dict[str, Any], good: bool) -> None:
+    assert is_described("ReadingBody", body) is is_reading(body) is good

@@ -1,0 +1,79 @@
+"""What schemathesis is told beside the description, which has no words for it: what time it is,
+that a window is said in one way only, what lines of JSON are, and that 7.0 is not written for 7.
+
+So that good data is good, and has to be taken.
+"""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import schemathesis
+
+Case = schemathesis.Case[Any]
+
+NDJSON = "application/x-ndjson"
+LINES = "\n".join(json.dumps({"seq": seq, "metrics": {"temp_c": 21.5}}) for seq in range(3))
+# Whose key it is that devices' doors are asked with.
+DEVICE = "d1"
+TOKEN = os.environ.get("ROLLCALL_ENROLMENT_TOKEN")
+
+
+def cases(**which: str) -> Any:
+    """A decorator of what changes the cases of these operations."""
+    changed: Any = schemathesis.hook("map_case")
+    return changed.apply_to(**which)
+
+
+@cases(path_regex="/devices/.*/(readings|heartbeats)$")
+def one_window(context: Any, case: Case) -> Case:
+    """`hours` alone, or a `start` that is not long ago, and buckets that are not too many."""
+    if _is_good(case) and (query := case.query):
+        query.pop("end", None)
+        if "hours" in query:
+            query.pop("start", None)
+        if "start" in query:
+            query["start"] = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        if "bucket" in query:
+            query["bucket"] = "1h"
+        else:
+            query.pop("fill", None)
+    return case
+
+
+@cases(path_regex="^/api/v1/(heartbeats|readings)$")
+def of_now(context: Any, case: Case) -> Case:
+    """Messages of the device whose key it is."""
+    if _is_good(case):
+        if case.media_type == NDJSON:
+            case.body = LINES
+        for message in case.body if isinstance(case.body, list) else [case.body]:
+            if isinstance(message, dict):
+                _put(message, "time", datetime.now(UTC).isoformat())
+                _put(message, "device_id", DEVICE)
+                if isinstance(seq := message.get("seq"), float):
+                    message["seq"] = int(seq)
+    return case
+
+
+@cases(path="/api/v1/enrol")
+def with_token(context: Any, case: Case) -> Case:
+    if _is_good(case) and TOKEN and isinstance(case.body, dict):
+        _put(case.body, "token", TOKEN)
+    return case
+
+
+@schemathesis.serializer(NDJSON)
+def as_text(context: Any, value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
+def _is_good(case: Case) -> bool:
+    """True if it was made to be as the description says."""
+    return case.meta is not None and case.meta.generation.mode.is_positive
+
+
+def _put(message: dict[str, Any], name: str, value: str) -> None:
+    if message.get(name) is not None:
+        message[name] = value
