@@ -344,6 +344,7 @@ SOCIALACCOUNT_PROVIDERS = {
 MFA_ADAPTER = "devices.second_factor.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
+    "activate_totp": "devices.second_factor_codes.ActivateTOTPForm",
     "authenticate": "devices.second_factor_codes.AuthenticateForm",
     "reauthenticate": "devices.second_factor_codes.ReauthenticateForm",
 }

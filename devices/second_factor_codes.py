@@ -10,6 +10,7 @@ from allauth.mfa import app_settings
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp import forms as totp_forms
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
@@ -49,6 +50,15 @@ class ReauthenticateForm(_CodeOnce, forms.ReauthenticateForm):
     """For MFA_FORMS: somebody who is signed in says once more who they are."""
 
 
+class ActivateTOTPForm(totp_forms.ActivateTOTPForm):
+    """For MFA_FORMS: a person sets up an app, with a code that was used thereby."""
+
+    def clean_code(self) -> str:
+        code: str = super().clean_code()
+        _is_first_use(self.user, code)
+        return code
+
+
 def codes_wait_s(user: User) -> int:
     """In how many seconds, at least 1, the next code of the person is looked at."""
     rates = get_rates(app="allauth.account", action="login_failed")
@@ -71,6 +81,7 @@ def _rate_wait_s(user: User, rate: Any) -> float:
 
 
 def _is_first_use(user: User, code: str) -> bool:
+    """Uses the code; False if it was used before."""
     digits = "".join(filter(str.isdigit, code))  # allauth takes "123 456" too
     valid_s = app_settings.TOTP_PERIOD * (2 * app_settings.TOTP_TOLERANCE + 1)
     return cache.add(f"second_factor.used:{user.pk}:{digits}", 1, timeout=valid_s)

@@ -59,6 +59,21 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         # Waits for a token, then asks again and again what the visitor may see.
         self.waiting: asyncio.Task[None] | None = None
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Whatever ends the socket, an error of ours too: its place is free again, and nothing goes
+        on for it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._end()
+
+    async def dispatch(self, message: Any) -> None:
+        try:
+            await super().dispatch(message)
+        except (RedisError, OSError, DatabaseError) as error:
+            log.warning("a socket is sent away, what it needs is away: %s", error)
+            await self.close(code=TRY_AGAIN_LATER)
+
     async def connect(self) -> None:
         offered = _offered_token(self.scope["subprotocols"])
         await self.accept(subprotocol=None if offered is None else SUBPROTOCOL)
@@ -72,18 +87,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def subscribed(self, message: dict[str, Any]) -> None:
         await self._send({"type": "hello", "server_time": _now()})
 
-    async def disconnect(self, code: int) -> None:
-        if self.waiting is not None:
-            self.waiting.cancel()
-        if self.visitor is not None:
-            place_leave(self.visitor.user_id)
-        with suppress(RedisError, OSError):  # what is not heard need not be left
-            await self._leave(self.joined)
-
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
     ) -> None:
-        if text_data is None:
+        if not text_data:
             await self.close(code=NOT_UNDERSTOOD)
             return
         await super().receive(text_data=text_data, **kwargs)
@@ -126,15 +133,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             return
         place_take(visitor.user_id)
         self.visitor = visitor
-        try:
-            if not await self._join(visitor):
-                return
-            # Comes back through the layer: who is greeted really hears what is sent to the groups.
-            await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
-        except (RedisError, OSError) as error:
-            log.warning("a socket is sent away, Valkey does not answer: %s", error)
-            await self.close(code=TRY_AGAIN_LATER)
+        if not await self._join(visitor):
             return
+        # Comes back through the layer: who is greeted really hears what is sent to the groups.
+        await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
         self._stay(visitor)
 
     def _stay(self, visitor: Visitor) -> None:
@@ -164,6 +166,14 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         watching().end(groups)
         for group in groups:
             await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def _end(self) -> None:
+        if self.waiting is not None:
+            self.waiting.cancel()
+        if self.visitor is not None:
+            place_leave(self.visitor.user_id)
+        with suppress(RedisError, OSError):  # what is not heard need not be left
+            await self._leave(self.joined)
 
     async def _await_token(self) -> None:
         await asyncio.sleep(AUTH_WITHIN_S)

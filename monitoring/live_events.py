@@ -124,7 +124,8 @@ async def _events(visitor: Visitor, last_id: str) -> AsyncIterator[bytes]:
         async for event in _beginning(visitor, marks, last_id):
             yield event
             reader.moved()
-        while (batch := await reader.next(KEEP_ALIVE_S)) is not None:
+        # A reader who leaves is told once, by a cancellation, which what is awaited here may lose.
+        while not serving.cancelling() and (batch := await reader.next(KEEP_ALIVE_S)) is not None:
             yield _devices(batch.message_id, batch.devices) if batch.devices else KEEP_ALIVE
         yield _event(None, {"type": "closed", "code": NOT_SIGNED_IN})
     except (RedisError, OSError) as error:

@@ -36,6 +36,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
 JUDGED = """
 judged AS (
     SELECT i.*, s.state AS previous_state, s.last_seen AS previous_seen,
+           i.received_at > coalesce(s.last_seen, '-infinity') AS newest,
            date_part('epoch', i.time - i.received_at) AS skew_s,
            i.time IS NULL
            OR date_part('epoch', i.received_at - i.time)
@@ -49,17 +50,20 @@ judged AS (
 )
 """
 
-# late_at stays where it is while the device is online: see telemetry.models.DeviceStatus.
+# late_at stays where it is while the device is online: see telemetry.models.DeviceStatus. Metrics
+# may be the latest though a heartbeat that came later was stored before, as by another shard: they
+# say nothing of presence.
 MOVE_FORWARD = f"""
 WITH {JUDGED}
 UPDATE telemetry_devicestatus s
 SET last_seen = greatest(s.last_seen, n.received_at),
-    state = CASE s.state WHEN 'paused' THEN s.state ELSE 'online' END,
-    state_since = CASE WHEN s.state IN ('paused', 'online') THEN s.state_since
-                       ELSE n.received_at END,
-    excused_s = 0,
-    late_at = CASE s.state WHEN 'online' THEN s.late_at
-                  ELSE n.received_at + make_interval(secs => s.interval_s + s.grace_s) END,
+    state = CASE WHEN s.state <> 'paused' AND n.newest THEN 'online' ELSE s.state END,
+    state_since = CASE WHEN s.state NOT IN ('paused', 'online') AND n.newest THEN n.received_at
+                       ELSE s.state_since END,
+    excused_s = CASE WHEN n.newest THEN 0 ELSE s.excused_s END,
+    late_at = CASE WHEN s.state <> 'online' AND n.newest
+                   THEN n.received_at + make_interval(secs => s.interval_s + s.grace_s)
+                   ELSE s.late_at END,
     clock_skew_s = coalesce(n.skew_s, s.clock_skew_s),
     skew_candidate_s = NULL,
     skew_candidate_at = NULL,
@@ -74,7 +78,7 @@ SET last_seen = greatest(s.last_seen, n.received_at),
 FROM judged n
 WHERE s.device_id = n.device_id
   AND n.live
-  AND (n.received_at > coalesce(s.last_seen, '-infinity')
+  AND (n.newest
        OR n.metrics IS NOT NULL AND n.received_at > coalesce(s.last_reading_at, '-infinity'))
 RETURNING {CHANGE}, n.previous_state, n.previous_seen, host(s.address), s.clock_skew_s
 """
@@ -86,7 +90,7 @@ SET skew_candidate_s = n.skew_s, skew_candidate_at = n.received_at
 FROM judged n
 WHERE s.device_id = n.device_id
   AND NOT n.live
-  AND n.received_at > coalesce(s.last_seen, '-infinity')
+  AND n.newest
   -- The first of those that are old by the same amount stays, or a device that speaks often would
   -- never have two that are 5 s apart.
   AND coalesce(abs(n.skew_s - s.skew_candidate_s) > 3, true)

@@ -12,7 +12,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP
+from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY, TOTP
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin
 from asgiref.sync import async_to_sync
@@ -303,6 +303,18 @@ def test_a_code_works_once_for_as_long_as_it_is_valid(guarded: User) -> None:
         stream.connection().delete(key)  # as allauth does after one period of three
 
     assert not is_taken()
+    assert ask_for_token(code=code).status_code == 401
+
+
+def test_the_code_that_sets_up_an_app_is_used_thereby(acme: Fleet) -> None:
+    client = Client()
+    sign_in(client, "acme-manager")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    client.get("/accounts/2fa/totp/activate/")
+    code = code_for(client.session[SECRET_SESSION_KEY])
+    client.post("/accounts/2fa/totp/activate/", {"code": code})
+    assert Authenticator.objects.filter(user=acme.manager, type="totp").exists()
+
     assert ask_for_token(code=code).status_code == 401
 
 

@@ -1,11 +1,18 @@
 """Fixtures of the door."""
 
 import pytest
+from django.conf import LazySettings
 
 from devices.credentials import gateway_credential_issue
 from ingest import directory as directories
 from ingest.mqtt import batch as batches
 from tests.conftest import Fleet
+
+
+@pytest.fixture(autouse=True)
+def one_shard(settings: LazySettings) -> None:
+    """Where what a test accepts is found."""
+    settings.INGEST_SHARDS = 1
 
 
 @pytest.fixture

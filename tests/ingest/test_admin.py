@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
@@ -24,11 +23,6 @@ LIST = "ingest_rejectedmessage_changelist"
 CHANGE = "ingest_rejectedmessage_change"
 REPLAY = "ingest_rejectedmessage_replay"
 MENDED = '{"metrics": {"temp_c": 3}}'
-
-
-@pytest.fixture(autouse=True)
-def one_shard(settings: LazySettings) -> None:
-    settings.INGEST_SHARDS = 1
 
 
 @pytest.fixture

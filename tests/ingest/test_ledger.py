@@ -1,7 +1,6 @@
 from datetime import timedelta
 
 import pytest
-from django.conf import LazySettings
 from django.utils import timezone
 
 from ingest import stream
@@ -13,11 +12,6 @@ from tests.ingest.way import append, drain, ledger, now, reading, seconds_ago
 
 pytestmark = pytest.mark.usefixtures("valkey")
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(autouse=True)
-def one_shard(settings: LazySettings) -> None:
-    settings.INGEST_SHARDS = 1
 
 
 def settled(fleet: Fleet) -> int:

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 
@@ -29,11 +28,6 @@ from tests.ingest.way import (
 )
 
 pytestmark = pytest.mark.usefixtures("valkey")
-
-
-@pytest.fixture(autouse=True)
-def one_shard(settings: LazySettings) -> None:
-    settings.INGEST_SHARDS = 1
 
 
 def replay(*messages: RejectedMessage) -> ReplayOutcome:

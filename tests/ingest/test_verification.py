@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
@@ -32,11 +31,6 @@ from tests.ingest.way import (
 )
 
 pytestmark = [pytest.mark.usefixtures("valkey"), pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(autouse=True)
-def one_shard(settings: LazySettings) -> None:
-    settings.INGEST_SHARDS = 1
 
 
 def account(fleet: Fleet) -> Account:

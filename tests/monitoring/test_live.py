@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,13 @@ from devices.models import Device
 from devices.tenancy import Role
 from devices.valkey import async_connection
 from monitoring import consumers, live_reader
-from monitoring.consumers import NOT_SIGNED_IN, TOO_MANY, LiveConsumer
+from monitoring.consumers import (
+    NOT_SIGNED_IN,
+    NOT_UNDERSTOOD,
+    TOO_MANY,
+    TRY_AGAIN_LATER,
+    LiveConsumer,
+)
 from monitoring.live import OPERATORS, Publisher, tenant_group
 from monitoring.live_reader import Reader
 from monitoring.live_replay import KEPT_MESSAGES, missed, now_id, remember
@@ -37,6 +43,7 @@ from tests.devices.api_callers import device_of
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
 PATIENCE_S = 10
+WATCH = '{"type": "watch", "ids": [1]}'
 
 
 def run(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -71,12 +78,15 @@ def execute(statement: str) -> None:
 
 
 @asynccontextmanager
-async def nobody_can_tell_roles(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Inside, the database fails who asks which tenants a person has; at its end somebody did."""
+async def nobody_can_tell_roles(
+    caplog: pytest.LogCaptureFixture, told: str = "asked again soon"
+) -> AsyncIterator[None]:
+    """Inside, the database fails who asks which tenants a person has; at its end somebody did, and
+    the log has told so."""
     await execute("ALTER FUNCTION devices_roles_of(integer) RENAME TO devices_roles_away")
     try:
         yield
-        while "asked again soon" not in caplog.text:
+        while told not in caplog.text:
             await asyncio.sleep(0.01)
     finally:
         await execute("ALTER FUNCTION devices_roles_away(integer) RENAME TO devices_roles_of")
@@ -92,6 +102,12 @@ async def connected(fleet: Fleet) -> Any:
     await socket.send_input({"type": "websocket.connect"})
     assert (await socket.receive_output(PATIENCE_S))["type"] == "websocket.accept"
     return socket
+
+
+async def leave(socket: Any) -> None:
+    """Its client goes, as the server then says."""
+    await socket.send_input({"type": "websocket.disconnect", "code": 1000})
+    await socket.wait(PATIENCE_S)
 
 
 async def stream(fleet: Fleet) -> Any:
@@ -232,8 +248,7 @@ class TestSocket:
             greeted = await first.receive_output(PATIENCE_S)
             refused = await (await connected(acme)).receive_output(PATIENCE_S)
             no_stream = await stream(acme)
-            await first.send_input({"type": "websocket.disconnect", "code": 1000})
-            await first.wait(PATIENCE_S)
+            await leave(first)
             again = await stream(acme)
             events: Any = again.streaming_content
             assert (await anext(events)).startswith(b"retry:")
@@ -242,6 +257,76 @@ class TestSocket:
             return [greeted["type"], refused["code"], no_stream.status_code, no_socket["code"]]
 
         assert run(told) == ["websocket.send", TOO_MANY, 429, TOO_MANY]
+
+    def test_who_asks_while_the_database_fails_is_sent_away_and_leaves_a_place(
+        self, acme: Fleet, settings: LazySettings, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.LIVE_CONNECTIONS = 1
+
+        async def told() -> list[Any]:
+            socket = await connected(acme)
+            await socket.receive_output(PATIENCE_S)
+            async with nobody_can_tell_roles(caplog, "sent away"):
+                await socket.send_input({"type": "websocket.receive", "text": WATCH})
+                closed = await socket.receive_output(PATIENCE_S)
+            await leave(socket)
+            return [closed.get("code"), (await (await connected(acme)).receive_output())["type"]]
+
+        assert run(told) == [TRY_AGAIN_LATER, "websocket.send"]
+
+    @pytest.mark.parametrize("frame", [{"text": ""}, {"bytes": b""}, {"text": "[" * 99_999}])
+    def test_what_is_not_understood_ends_it_and_leaves_a_place(
+        self, acme: Fleet, settings: LazySettings, frame: dict[str, Any]
+    ) -> None:
+        settings.LIVE_CONNECTIONS = 1
+
+        async def told() -> list[Any]:
+            socket = await connected(acme)
+            await socket.receive_output(PATIENCE_S)
+            await socket.send_input({"type": "websocket.receive", **frame})
+            closed = await socket.receive_output(PATIENCE_S)
+            await leave(socket)
+            return [closed.get("code"), (await (await connected(acme)).receive_output())["type"]]
+
+        assert run(told) == [NOT_UNDERSTOOD, "websocket.send"]
+
+    def test_an_error_of_ours_leaves_a_place(
+        self, acme: Fleet, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.LIVE_CONNECTIONS = 1
+        monkeypatch.setattr(consumers, "_watched_ids", lambda content: 1 / 0)
+
+        async def told() -> Any:
+            socket = await connected(acme)
+            await socket.receive_output(PATIENCE_S)
+            await socket.send_input({"type": "websocket.receive", "text": WATCH})
+            with pytest.raises(ZeroDivisionError):
+                await socket.wait(PATIENCE_S)
+            return (await (await connected(acme)).receive_output())["type"]
+
+        assert run(told) == "websocket.send"
+
+
+class TestStream:
+    def test_it_ends_though_word_of_its_readers_leaving_was_lost(self, acme: Fleet) -> None:
+        async def serve(events: Any, begun: asyncio.Event) -> None:
+            await anext(events)
+            begun.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            async for _ in events:
+                pass
+
+        async def over() -> bool:
+            answer = await stream(acme)
+            begun = asyncio.Event()
+            serving = asyncio.create_task(serve(answer.streaming_content, begun))
+            await begun.wait()
+            serving.cancel()
+            done, _ = await asyncio.wait([serving], timeout=PATIENCE_S)
+            return bool(done)
+
+        assert run(over)
 
 
 class TestSession:

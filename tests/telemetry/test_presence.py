@@ -10,7 +10,9 @@ from telemetry.heartbeats import heartbeats_store
 from telemetry.locks import AdvisoryLock, try_lock_in_transaction
 from telemetry.models import DeviceStatus, PresenceEvent
 from telemetry.presence import SweepResult, presence_pause, presence_resume, presence_sweep
+from telemetry.readings import readings_store
 from telemetry.sql import devicestatus
+from telemetry.sql.reading import IncomingReading
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
 
@@ -73,6 +75,23 @@ def test_a_heartbeat_brings_it_back_with_how_long_it_was_silent(heard: Device) -
     assert status(heard).state == "online"
     assert status(heard).reason.startswith("heartbeat after 250 s of silence")
     assert transitions(heard)[-1] == ("offline", "online")
+
+
+def test_a_reading_that_waited_while_a_later_heartbeat_was_stored_brings_nobody_back(
+    heard: Device,
+) -> None:
+    sweep_until(200)
+
+    before = after(-5)
+    metrics = b'{"temp_c": 21.5}'
+    waited = IncomingReading(
+        heard.pk, heard.tenant_id, before, before, None, "telemetry", None, metrics
+    )
+    readings_store(readings=[waited])
+
+    assert (status(heard).state, status(heard).last_seen) == ("offline", T0)
+    assert status(heard).metrics == {"temp_c": 21.5}
+    assert transitions(heard)[-1] == ("late", "offline")
 
 
 def test_a_sweep_says_each_thing_once(heard: Device) -> None:
