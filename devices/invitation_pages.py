@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from devices.invitations import (
+    AccountExists,
     InvitationRefused,
     UsernameTaken,
     account_exists,
@@ -73,6 +74,8 @@ def _as_newcomer(request: HttpRequest, token: str, found: Invitation) -> HttpRes
             user = invited_account_create(
                 token=token, user=form.save(commit=False), ts=timezone.now()
             )
+        except AccountExists:
+            return _sign_in_first(request, found)
         except UsernameTaken as error:
             form.add_error("username", forms.ValidationError(str(error)))
         else:

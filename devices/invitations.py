@@ -117,7 +117,7 @@ def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
         # Of two who come at once, the other waits here, and finds that it was accepted.
         invitation = _open(token, ts, is_held=True)
     if account_exists(email=invitation.email):
-        raise AccountExists(f"{invitation.email} has an account: sign in with it.")
+        raise AccountExists
     user.email = invitation.email
     user.is_staff = True
     try:
@@ -126,7 +126,11 @@ def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
     except IntegrityError:
         raise UsernameTaken("A user with that username already exists.") from None
     origin_note(username=user.get_username())  # who asks is nobody yet
-    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    try:
+        with transaction.atomic():
+            EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    except IntegrityError:  # by another tenant's invitation, at the same moment
+        raise AccountExists from None
     invitation_accept(token=token, user=user, ts=ts)
     return user
 

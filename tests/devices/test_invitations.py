@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -197,6 +198,24 @@ def test_of_two_newcomers_with_one_link_the_second_is_told_so(acme: Fleet) -> No
         after_waiting_for(lambda: join("nadia"), lambda: join("impostor"))
 
     assert not User.objects.filter(username="impostor").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_links_of_one_address_the_second_leads_to_the_account_of_the_first(
+    acme: Fleet, rival: Fleet
+) -> None:
+    (_, first), (_, second) = invited(acme), invited(rival)
+
+    def join() -> Any:
+        return Client().post(link(second), ACCOUNT | {"username": "nadia2"})
+
+    answer = after_waiting_for(
+        lambda: invited_account_create(token=first, user=User(username="nadia"), ts=NOW), join
+    )
+
+    assert answer["Location"].startswith("/accounts/login/")
+    assert not User.objects.filter(username="nadia2").exists()
+    assert invitation_find(token=second, ts=NOW).accepted_at is None
 
 
 def test_an_invitation_raises_nobodys_role(acme: Fleet) -> None:
