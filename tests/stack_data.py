@@ -84,15 +84,17 @@ def add_address(stack: Stack, user: str, address: str, *, verified: bool) -> Non
 
 
 def add_invitation(stack: Stack, tenant_id: int, address: str, role: str) -> None:
-    """An invitation that waits; nobody has its link."""
+    """An invitation of an operator's that waits; nobody has its link."""
     query(
         stack,
         "INSERT INTO devices_invitation (tenant_id, email, role, token_sha256, created_at, "
-        "expires_at) VALUES (%s, %s, %s, %s, now(), now() + interval '1 day')",
+        "expires_at, invited_by_id) SELECT %s, %s, %s, %s, now(), now() + interval '1 day', id "
+        "FROM auth_user WHERE username = %s",
         tenant_id,
         address,
         role,
         secrets.token_bytes(32),
+        add_staff(stack, None),
     )
 
 

@@ -428,11 +428,14 @@ class TestFiles:
         for answer in answers:
             assert next(iter(answer.streaming_content))
             answer.close()
-        await_condition(
-            lambda: send(client, "get", path).status_code == 200,
-            5,
-            "a place",
-        )
+
+        def has_place() -> bool:
+            answer = send(client, "get", path)
+            if is_made := answer.status_code == 200:
+                answer.close()
+            return is_made
+
+        await_condition(has_place, 5, "a place")
 
 
 @pytest.mark.usefixtures("valkey")
