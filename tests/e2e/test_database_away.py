@@ -1,4 +1,5 @@
-"""Devices go on being accepted while PostgreSQL is away, and nothing of it is lost."""
+"""Devices go on being accepted while PostgreSQL is away, and nothing of it is lost; people are told
+to come back."""
 
 import asyncio
 import os
@@ -7,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -39,6 +41,13 @@ class Sent:
     slowest_s: float = 0.0
 
 
+class Person(NamedTuple):
+    """Somebody who is signed in, with a token and with a session."""
+
+    token: str
+    cookie: str
+
+
 @dataclass
 class Memory:
     """Resident memory of each part in MB: at first, and the most that was seen."""
@@ -57,6 +66,8 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
     names = [f"d{n}" for n in range(DEVICES)]
     add_devices(stack, tenant_id, names)
     gateway = add_gateway(stack, tenant_id)
+    user = add_staff(stack, tenant_id)
+    person = Person(access_token(stack, user), asyncio.run(session_cookie(stack, user)))
     sent = Sent()
     asyncio.run(send(stack, gateway, names, sent, seq=0))
     await_condition(
@@ -65,7 +76,7 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
     first = resident_mb(stack)
     memory = Memory(first, dict(first))
 
-    asyncio.run(send_while_away(stack, gateway, names, sent, memory))
+    told = asyncio.run(send_while_away(stack, gateway, names, sent, memory, person))
     back_at = time.monotonic()
 
     assert set(sent.statuses) == {202}, sent.statuses
@@ -83,48 +94,37 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
             f"{sent.slowest_s:.2f} s; resident memory, at first and at most: "
             + ", ".join(f"{n} {memory.first[n]:.0f} and {memory.most[n]:.0f} MB" for n in first)
         )
+    problem = (503, "application/problem+json")
+    assert told == {
+        **dict.fromkeys(("devices", "stream", "stream of a session"), problem),
+        "page": (503, "text/html"),
+    }
     for name, growth_mb in memory.growth().items():
         assert growth_mb < MOST_GROWTH_MB[name], memory
 
 
-def test_people_are_told_to_come_back_when_the_database_is_away(stack: Stack) -> None:
-    user = add_staff(stack, add_tenant(stack))
-    token, cookie = access_token(stack, user), asyncio.run(session_cookie(stack, user))
-
-    async def ask(path: str, **headers: str) -> tuple[int, str]:
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.get(f"{stack.portal_url}{path}") as answer,
-        ):
-            return answer.status, answer.content_type
-
-    async def answers() -> dict[str, tuple[int, str]]:
-        by_token = ("/api/v1/devices", "/api/v1/live")
-        by_session = ("/admin/devices/device/", "/api/v1/live")
-        return {
-            **{path: await ask(path, Authorization=f"Bearer {token}") for path in by_token},
-            **{f"{p} in": await ask(p, Cookie=f"sessionid={cookie}") for p in by_session},
-        }
-
-    stack.kill_service("postgres")
-    try:
-        told = asyncio.run(answers())
-    finally:
-        stack.start_service("postgres")
-
-    problem = (503, "application/problem+json")
-    assert told == {
-        "/api/v1/devices": problem,
-        "/api/v1/live": problem,
-        "/api/v1/live in": problem,
-        "/admin/devices/device/ in": (503, "text/html"),
-    }
+async def people_are_told(stack: Stack, token: str, cookie: str) -> dict[str, tuple[int, str]]:
+    """What people are answered by the portal: status and type, by what they ask for and how."""
+    by_token, by_session = {"Authorization": f"Bearer {token}"}, {"Cookie": f"sessionid={cookie}"}
+    asked = (
+        ("devices", "/api/v1/devices", by_token),
+        ("stream", "/api/v1/live", by_token),
+        ("stream of a session", "/api/v1/live", by_session),
+        ("page", "/admin/devices/device/", by_session),
+    )
+    told = {}
+    async with aiohttp.ClientSession(stack.portal_url) as session:
+        for name, path, headers in asked:
+            async with session.get(path, headers=headers) as answer:
+                told[name] = (answer.status, answer.content_type)
+    return told
 
 
 async def send_while_away(
-    stack: Stack, gateway: str, names: list[str], sent: Sent, memory: Memory
-) -> None:
-    """Sends batches steadily; the database is killed meanwhile, and back after AWAY_S."""
+    stack: Stack, gateway: str, names: list[str], sent: Sent, memory: Memory, person: Person
+) -> dict[str, tuple[int, str]]:
+    """Sends batches steadily; the database is killed meanwhile, and back after AWAY_S. Returns
+    what the person was told in that time."""
     numbers = count(1)
     is_over = asyncio.Event()
 
@@ -137,12 +137,14 @@ async def send_while_away(
     clients = [asyncio.create_task(client()) for _ in range(CLIENTS)]
     await asyncio.to_thread(stack.kill_service, "postgres")
     until = time.monotonic() + AWAY_S
+    told = await people_are_told(stack, person.token, person.cookie)
     while time.monotonic() < until:
         await asyncio.sleep(0.5)
         note_most(memory, resident_mb(stack))
     await asyncio.to_thread(stack.start_service, "postgres")
     is_over.set()
     await asyncio.gather(*clients)
+    return told
 
 
 async def send(stack: Stack, gateway: str, names: list[str], sent: Sent, *, seq: int) -> None:
