@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
@@ -159,7 +160,7 @@ class Stack:
 
 
 def _in_database(url: str, database: str) -> str:
-    return f"{url.rpartition('/')[0]}/{database}"
+    return urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
 def _recreate_database(url: str, database: str) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from psycopg.conninfo import conninfo_to_dict
+
 from scripts.services.control import Services
 from scripts.services.errors import ServiceError
 from scripts.services.packages import programs_install
@@ -70,15 +72,9 @@ def _print_status(services: Services) -> int:
 
 def _psql(url: str, arguments: list[str]) -> NoReturn:
     # The address goes through the environment, where other users do not see its password.
-    parts = urlsplit(url)
-    environment = {
-        **os.environ,
-        "PGHOST": parts.hostname or "",
-        "PGPORT": str(parts.port or 5432),
-        "PGUSER": parts.username or "",
-        "PGPASSWORD": parts.password or "",
-        "PGDATABASE": parts.path.lstrip("/"),
-    }
+    given = conninfo_to_dict(url)
+    given["database"] = given.pop("dbname", "")
+    environment = {**os.environ, **{f"PG{name.upper()}": str(one) for name, one in given.items()}}
     program = programs_install().postgres("psql")
     os.execve(program, [program, *arguments], environment)
 

@@ -1,9 +1,11 @@
 """PostgreSQL with TimescaleDB."""
 
+import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
+from urllib.parse import urlencode
 
 from scripts.services import process
 from scripts.services.packages import Programs
@@ -18,13 +20,15 @@ WORKER_ROLE = "rollcall_worker"
 SUPERUSER = "postgres"
 START_TIMEOUT_S = 300
 SETTINGS_FILE = "rollcall.conf"
+# 107 bytes for the whole path, of which the socket's name takes up to 15.
+LONGEST_SOCKET_FOLDER = 90
 
 # Written anew at each start, so that an upgrade of the project takes effect.
 SETTINGS = """\
 # Written by scripts.services at each start: changes here are lost. Use ALTER SYSTEM.
 listen_addresses = '{address}'
 port = {port}
-unix_socket_directories = ''
+unix_socket_directories = '{sockets}'
 password_encryption = 'scram-sha-256'
 max_connections = 100
 
@@ -105,11 +109,24 @@ class Postgres(Service):
     def log(self) -> Path:
         return self.home / "start.log"
 
+    @property
+    def sockets(self) -> Path | None:
+        """The folder of its Unix socket, over which an answer takes half as long as over TCP.
+
+        None where its path would be longer than a socket's may be: then there is TCP alone.
+        """
+        folder = self.home / "run"
+        return folder if len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER else None
+
     def url(self, port: int) -> str:
-        return f"postgres://{ROLE}:{self.record.password}@{ADDRESS}:{port}/{DATABASE}"
+        login = f"postgres://{ROLE}:{self.record.password}"
+        if self.sockets is None:
+            return f"{login}@{ADDRESS}:{port}/{DATABASE}"
+        return f"{login}@:{port}/{DATABASE}?{urlencode({'host': self.sockets}, safe='/')}"
 
     def prepare(self, programs: Programs) -> None:
         self.kill_left_behind()
+        self._clear_sockets()
         if not self.folder.exists():
             self._create(programs)
         else:
@@ -119,7 +136,7 @@ class Postgres(Service):
         self.record.password_applied = True
 
     def launch(self, programs: Programs, port: int) -> None:
-        settings = SETTINGS.format(address=ADDRESS, port=port)
+        settings = SETTINGS.format(address=ADDRESS, port=port, sockets=self.sockets or "")
         private_write(self.folder / SETTINGS_FILE, settings, self.account)
         self.log_trim()
         command = [programs.postgres("pg_ctl"), "start", "--wait", f"--timeout={START_TIMEOUT_S}"]
@@ -159,6 +176,13 @@ class Postgres(Service):
         with (unfinished / "postgresql.conf").open("a") as file:
             file.write(f"include_if_exists = '{SETTINGS_FILE}'\n")
         unfinished.rename(self.folder)
+
+    def _clear_sockets(self) -> None:
+        # What a crash left would be in the way, as the lock below would.
+        if self.sockets is not None:
+            shutil.rmtree(self.sockets, ignore_errors=True)
+            self.sockets.mkdir(mode=0o700)
+            self.account.give(self.sockets)
 
     def _clear_stale_lock(self) -> None:
         # After a crash its process id may be that of another process of this account, which

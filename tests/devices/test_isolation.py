@@ -139,9 +139,8 @@ def test_the_role_that_serves_sees_nothing_without_a_scope(acme: Fleet, rival: F
     for fleet in (acme, rival):
         for table in TABLES:
             row_ensure(table, fleet)
-    web = endpoints.web_url.rpartition("/")[0]
-    url = f"{web}/{connection.settings_dict['NAME']}"
-    with psycopg.connect(url, autocommit=True) as served:
+    name = connection.settings_dict["NAME"]
+    with psycopg.connect(endpoints.web_url, dbname=name, autocommit=True) as served:
         assert served.execute("SELECT current_user").fetchone() == ("rollcall_web",)
         for table in TABLES:
             assert served.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table

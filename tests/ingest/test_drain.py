@@ -15,6 +15,7 @@ from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
+from tests.services import endpoints
 
 pytestmark = pytest.mark.usefixtures("valkey")
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -197,14 +198,8 @@ def test_the_stream_refuses_at_its_mark_and_takes_again_when_drained(
 
 
 def test_one_drain_holds_a_shard_at_a_time(acme: Fleet) -> None:
-    database = connection.settings_dict
-    with psycopg.connect(
-        host=database["HOST"],
-        port=database["PORT"],
-        dbname=database["NAME"],
-        user=database["USER"],
-        password=database["PASSWORD"],
-    ) as other:
+    name = connection.settings_dict["NAME"]
+    with psycopg.connect(endpoints.database_url, dbname=name) as other:
         other.execute("SELECT pg_advisory_lock(%s, %s)", (NAMESPACE, AdvisoryLock.DRAIN))
         assert drain() is None
 

@@ -29,6 +29,7 @@ from tests.ingest.way import (
     reading,
     seconds_ago,
 )
+from tests.services import endpoints
 
 pytestmark = [pytest.mark.usefixtures("valkey"), pytest.mark.django_db(transaction=True)]
 
@@ -232,14 +233,8 @@ def test_it_says_so_when_a_drain_does_not_make_way(
     acme: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verification, "WAIT_FOR_DRAIN_S", 0.2)
-    database = connection.settings_dict
-    with psycopg.connect(
-        host=database["HOST"],
-        port=database["PORT"],
-        dbname=database["NAME"],
-        user=database["USER"],
-        password=database["PASSWORD"],
-    ) as other:
+    name = connection.settings_dict["NAME"]
+    with psycopg.connect(endpoints.database_url, dbname=name) as other:
         other.execute("SELECT pg_advisory_lock(%s, %s)", (NAMESPACE, AdvisoryLock.DRAIN))
         with pytest.raises(OperationalError, match="lock timeout"):
             ledger_verify()

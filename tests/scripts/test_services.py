@@ -23,6 +23,7 @@ import redis
 from scripts.services import Endpoints, Name, ServiceError, Services, debian, elf, packages, process
 from scripts.services.account import Account
 from scripts.services.ports import ADDRESS, port_choose
+from scripts.services.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 AS_ROOT = os.geteuid() == 0
@@ -226,8 +227,8 @@ def test_ordinary_role_makes_databases_with_hypertables_one_after_another(
     with database(endpoints) as connection:
         for number in range(20):
             connection.execute(f"create database several_{number}".encode())
-            url = endpoints.database_url.replace("/rollcall", f"/several_{number}")
-            with psycopg.connect(url.replace(f"//several_{number}", "//rollcall")) as other:
+            name = f"several_{number}"
+            with psycopg.connect(endpoints.database_url, dbname=name) as other:
                 other.execute("create extension if not exists timescaledb")
                 other.execute("create table t (time timestamptz not null)")
                 other.execute("select create_hypertable('t', by_range('time'))")
@@ -360,6 +361,18 @@ def test_client_programs_are_connected(services: Services) -> None:
     ping = command("valkey-cli", "ping", state=services.state.folder)
 
     assert (query.stdout.strip(), ping.stdout.strip()) == ("42", "PONG")
+
+
+def test_the_database_is_reached_by_a_socket_unless_its_path_is_too_long(
+    services: Services, tmp_path: Path
+) -> None:
+    endpoints = services.up()
+    assert value(endpoints, "select inet_server_addr()") is None
+
+    record = services.state.record("postgres")
+    deep = Postgres(tmp_path / ("deep" * 25), account=Account.current(), record=record)
+    with psycopg.connect(deep.url(cast(int, record.port))) as connection:
+        assert connection.execute("select host(inet_server_addr())").fetchone() == (ADDRESS,)
 
 
 def test_only_the_other_starts_when_one_address_is_given(
