@@ -4,17 +4,20 @@ A cluster is told by its address, `redis+cluster://` (see docs/settings.md). Its
 by the hash tag in their keys; a shard whose node is away is away alone.
 """
 
+import threading
 from functools import cache
+from os import getpid
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import ConnectionError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 CLUSTER = "+cluster"
@@ -28,6 +31,16 @@ TIMEOUTS: dict[str, Any] = {
 }
 
 _away_until: dict[str, float] = {}
+
+
+class _Links(threading.local):
+    """This thread's connections, by the pools that made them."""
+
+    def __init__(self) -> None:
+        self.of_pools: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+_links = _Links()
 
 
 class ShardCluster(RedisCluster):
@@ -86,6 +99,30 @@ def node_of(shard_key: str) -> Node:
     except RedisClusterException as error:
         raise RedisError(str(error)) from error
     return Node(node.name, client.get_redis_connection(node).connection_pool)
+
+
+def link_of(node: Node) -> Any:
+    """This thread's own connection to the node, ready to send. To take one from the pool and give
+    it back, with all that the pool counts, would take longer than to send.
+
+    Raises RedisError if the node cannot be reached; nothing was sent.
+    """
+    link = _links.of_pools.get(node.pool)
+    if link is None or link.pid != getpid():
+        link = _links.of_pools[node.pool] = node.pool.make_connection()
+    link.connect()
+    if _has_news(link):
+        link.disconnect()
+        link.connect()
+    return link
+
+
+def _has_news(link: Any) -> bool:
+    """True if the node has closed the connection, or says what nobody asked for."""
+    try:
+        return bool(link.can_read())
+    except ConnectionError:
+        return True
 
 
 def node_missed(node: Node) -> None:

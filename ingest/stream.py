@@ -179,7 +179,7 @@ def _append(shard: int, values: Sequence[bytes | int]) -> None:
     arguments = (*keys, settings.INGEST_SHARD_MAX_BYTES, *values)
     node = nodes.node_of(keys[0])
     try:
-        link: Any = node.pool.get_connection()
+        link = nodes.link_of(node)
     except RedisError as error:  # nothing was sent
         nodes.node_missed(node)
         raise ShardAway(str(error)) from error
@@ -190,15 +190,13 @@ def _append(shard: int, values: Sequence[bytes | int]) -> None:
         appended = client.eval(APPEND, len(keys), *arguments)
     except (ResponseError, BusyLoadingError) as error:
         raise ShardAway(str(error)) from error
-    finally:
-        node.pool.release(link)
     if appended is None:
         raise StreamFull(f"shard {shard} is at its mark")
 
 
 def _send_append(link: Any, arguments: Sequence[Any]) -> Any:
-    """Runs APPEND on a connection of the pool, without the layers of the client above it: they
-    take longer than everything else that an append does in this process."""
+    """Runs APPEND on a connection, without the layers of the client above it: they take longer
+    than everything else that an append does in this process."""
     try:
         link.send_command("EVALSHA", APPEND_SHA, 3, *arguments)
         return link.read_response()
