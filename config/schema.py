@@ -6,6 +6,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
+from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
@@ -60,6 +61,12 @@ NOT_BLANK = rf"^[^\u0000]*[^\u0000{SPACES}][^\u0000]*$"
 ADDED = ("create", "rotate")
 # Wherever a request is answered: what it accepts, how often it came, and whether we are there.
 ALWAYS = (406, 429, 503)
+
+
+class TokenScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
+    """How a person signs in; registered by being there."""
+
+    target_class = "devices.api.person.PersonAuthentication"
 
 
 class ProblemSchema(AutoSchema):

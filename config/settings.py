@@ -199,7 +199,6 @@ DATABASES: dict[str, dict[str, Any]] = {
             "prepare_threshold": 5,
             "application_name": "rollcall",
         },
-        "CONN_HEALTH_CHECKS": True,
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
@@ -230,7 +229,7 @@ CACHES = {
 REST_FRAMEWORK = {
     # The first says how to sign in to whoever did not.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework_simplejwt.authentication.JWTAuthentication",
+        "devices.api.person.PersonAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

@@ -73,6 +73,11 @@ def operator_scope(*, user_id: int) -> Iterator[None]:
         yield
 
 
+def open_tenant_ids() -> frozenset[int] | None:
+    """The tenants of the scope that is open; None if none is, or an operator's."""
+    return _open.get()
+
+
 @contextmanager
 def access_scope(access: Access) -> Iterator[None]:
     """The scope that belongs to what a person may see."""

@@ -3,6 +3,7 @@
 from django.db.models import QuerySet
 
 from devices.models import Device, Tenant
+from devices.scope import open_tenant_ids
 
 
 class Ambiguous(ValueError):
@@ -16,9 +17,14 @@ def device_named(
 
     None if there is none that the scope shows. Raises Ambiguous if several tenants have one.
     """
-    tenants = Tenant.objects.all() if tenant is None else Tenant.objects.filter(slug=tenant)
     # By tenants, though the scope says so too: the index begins with them.
-    found = list(devices.filter(tenant__in=tenants, device_id=device_id).order_by()[:100])
+    own: QuerySet[Tenant] | frozenset[int] | None = open_tenant_ids()
+    if own is None:
+        own = Tenant.objects.all()
+    named = devices.filter(tenant__in=own, device_id=device_id)
+    if tenant is not None:
+        named = named.filter(tenant__slug=tenant)
+    found = list(named.order_by()[:100])
     if len(found) > 1:
         slugs = ", ".join(sorted(one.tenant.slug for one in found))
         raise Ambiguous(

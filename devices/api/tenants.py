@@ -30,16 +30,12 @@ SLUG: dict[str, Any] = {"trim_whitespace": False, "validators": (validate_slug,)
 
 
 class TenantSerializer(serializers.ModelSerializer[Tenant]):
-    role = serializers.SerializerMethodField(help_text="Of whoever asks, or `operator`.")
+    role = serializers.CharField(read_only=True, help_text="Of whoever asks, or `operator`.")
 
     class Meta:
         model = Tenant
         fields = (*FIELDS, "created_at", "role")
         read_only_fields = fields
-
-    def get_role(self, tenant: Tenant) -> str:
-        access = self.context["view"].access
-        return "operator" if access.is_operator else access.roles[tenant.pk].value
 
 
 class TenantCreate(ModelBody):
@@ -72,6 +68,11 @@ class TenantsViewSet(TenantViewSet):
 
     def get_queryset(self) -> QuerySet[Tenant]:
         return Tenant.objects.all()
+
+    def shown(self, row: Any) -> dict[str, Any]:
+        access = self.access
+        row.role = "operator" if access.is_operator else access.roles[row.pk].value
+        return super().shown(row)
 
     def create(self, request: Request) -> Response:
         if not self.access.is_operator:

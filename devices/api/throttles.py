@@ -15,6 +15,14 @@ log = logging.getLogger(__name__)
 
 WINDOW_S = 60
 
+# The first request sets when the minute is over. Answers with how many there were, this one
+# among them, and the milliseconds that are left.
+COUNT = """
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return {count, redis.call('PTTL', KEYS[1])}
+"""
+
 
 class _PerMinute(BaseThrottle):
     """Counts the requests of a minute, which begins with the first one, for all processes
@@ -71,9 +79,6 @@ class SignInThrottle(_PerMinute):
 
 def _count(key: str) -> tuple[int, float]:
     """How many requests there were in this minute, with this one, and how long it lasts, in s."""
-    with valkey.connection().pipeline(transaction=False) as pipeline:
-        pipeline.incr(key)
-        pipeline.expire(key, WINDOW_S, nx=True)
-        pipeline.pttl(key)
-        count, _, left_ms = pipeline.execute()
+    script = valkey.connection().register_script(COUNT)
+    count, left_ms = script(keys=[key], args=[WINDOW_S])
     return count, left_ms / 1000

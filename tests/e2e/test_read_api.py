@@ -3,6 +3,8 @@
 import asyncio
 import csv
 import io
+import os
+import signal
 from pathlib import Path
 
 import aiohttp
@@ -92,3 +94,22 @@ def test_readers_that_leave_take_no_place(
 
     for _ in range(2 * AT_ONCE):
         await_condition(lambda: asyncio.run(leave()) == 200, 20, "a place")
+
+
+def test_connections_that_the_database_has_closed_are_not_used(stack: Stack, token: str) -> None:
+    theirs = "SELECT pid FROM pg_stat_activity WHERE usename = 'rollcall_web' AND datname = %s"
+    name = query(stack, "SELECT current_database()")[0][0]
+
+    async def statuses() -> set[int]:
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+            asked = (session.get(f"{stack.ingest_url}/api/v1/devices") for _ in range(4))
+            return {answer.status for answer in await asyncio.gather(*asked)}
+
+    assert asyncio.run(statuses()) == {200}
+    pids = {pid for (pid,) in query(stack, theirs, name)}
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    await_condition(lambda: pids.isdisjoint(p for (p,) in query(stack, theirs, name)), 10, "ends")
+
+    assert asyncio.run(statuses()) == {200}
