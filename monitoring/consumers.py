@@ -23,7 +23,6 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from monitoring.live_places import is_full, place_leave, place_take
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live_watching import watching
 
@@ -128,10 +127,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if visitor is None:
             await self.close(code=NOT_SIGNED_IN)
             return
-        if is_full(visitor.user_id):
+        if not visitor.place_take():
             await self.close(code=TOO_MANY)
             return
-        place_take(visitor.user_id)
         self.visitor = visitor
         if not await self._join(visitor):
             return
@@ -171,7 +169,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if self.waiting is not None:
             self.waiting.cancel()
         if self.visitor is not None:
-            place_leave(self.visitor.user_id)
+            self.visitor.place_give_back()
         with suppress(RedisError, OSError):  # what is not heard need not be left
             await self._leave(self.joined)
 

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -42,11 +43,15 @@ def change_as_json(change: StatusChange) -> dict[str, Any]:
     return {
         "id": change.device_id,
         "state": change.state,
-        "state_since": change.state_since.isoformat(),
+        "state_since": _utc(change.state_since),
         "reason": change.reason,
-        "last_seen": change.last_seen.isoformat() if change.last_seen else None,
+        "last_seen": _utc(change.last_seen) if change.last_seen else None,
         "battery_pct": change.battery_pct,
     }
+
+
+def _utc(ts: datetime) -> str:
+    return ts.isoformat().replace("+00:00", "Z")
 
 
 def status_as_change(status: DeviceStatus) -> StatusChange:

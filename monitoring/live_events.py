@@ -31,7 +31,6 @@ from rest_framework.settings import api_settings
 from devices.operators import operator_access_record
 from monitoring.consumers import NOT_SIGNED_IN
 from monitoring.live import DEVICES_PER_MESSAGE, OPERATORS
-from monitoring.live_places import is_full, place_leave, place_take
 from monitoring.live_reader import Reader
 from monitoring.live_replay import missed, now_id
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
@@ -92,7 +91,7 @@ async def _visitor(request: HttpRequest) -> Visitor:
     if OPERATORS in groups:
         request.user = await User.objects.aget(pk=visitor.user_id)
         await database_sync_to_async(operator_access_record)(request)
-    if is_full(visitor.user_id):
+    if visitor.has_no_place():
         raise TooManyStreams
     return visitor
 
@@ -118,7 +117,8 @@ async def _events(visitor: Visitor, last_id: str) -> AsyncIterator[bytes]:
     assert serving is not None
     # Nothing else ends a connection that takes nothing: it is stuck in sending.
     reader = Reader(visitor, too_slow=serving.cancel)
-    place_take(visitor.user_id)
+    if not visitor.place_take():
+        return  # taken since it was asked for; whoever comes again is told
     try:
         marks = await reader.open()
         async for event in _beginning(visitor, marks, last_id):
@@ -131,7 +131,7 @@ async def _events(visitor: Visitor, last_id: str) -> AsyncIterator[bytes]:
     except (RedisError, OSError) as error:
         log.warning("a stream ends, Valkey does not answer: %s", error)
     finally:
-        place_leave(visitor.user_id)
+        visitor.place_give_back()
         await reader.close()
 
 

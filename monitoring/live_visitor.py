@@ -17,12 +17,16 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
+from devices.api.person import person_of
+from devices.places import Places
 from devices.scope import access_scope
 from devices.tenancy import Access, access_of
 from monitoring.live import OPERATORS, change_as_json, status_as_change, tenant_group
 from telemetry.models import DeviceStatus
 
 NOBODY = Access(False, {})
+# Of sockets and streams at this process.
+_places = Places()
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,17 @@ class Visitor:
             page = statuses.order_by("device_id")[:limit]
             return [change_as_json(status_as_change(status)) for status in page]
 
+    def has_no_place(self) -> bool:
+        """True if the person has as many open as settings.LIVE_CONNECTIONS allows."""
+        return _places.is_full(self.user_id, most=settings.LIVE_CONNECTIONS)
+
+    def place_take(self) -> bool:
+        """Whether there was a place for one more socket or stream, to be given back at its end."""
+        return _places.take(self.user_id, most=settings.LIVE_CONNECTIONS)
+
+    def place_give_back(self) -> None:
+        _places.give_back(self.user_id)
+
     def _access(self) -> Access:
         user = self._user()
         return NOBODY if user is None else access_of(user)
@@ -103,7 +118,6 @@ def _is_signed_in(user: User, session: SessionBase) -> bool:
 
 def _user_of(token: Token) -> User | None:
     try:
-        user = JWTAuthentication().get_user(token)
+        return person_of(token)
     except AuthenticationFailed:
         return None
-    return user if isinstance(user, User) else None

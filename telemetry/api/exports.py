@@ -7,7 +7,6 @@ the scope once more, and waits whenever the reader is behind.
 import asyncio
 import logging
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from queue import Empty, Full, Queue
 
@@ -18,6 +17,7 @@ from django.utils.http import content_disposition_header
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
+from devices.places import Places
 from devices.scope import access_scope
 from devices.tenancy import Access
 
@@ -30,28 +30,7 @@ PARTS_AHEAD = 4
 READER_PATIENCE_S = 30
 
 
-class Places:
-    """Who has an export running in this process."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[int | None] = Counter()
-        self._lock = threading.Lock()
-
-    def take(self, person: int | None) -> bool:
-        """Whether there was a place for one more of this person."""
-        with self._lock:
-            if self._taken.total() >= AT_ONCE or self._taken[person] >= OF_ONE_PERSON:
-                return False
-            self._taken[person] += 1
-            return True
-
-    def give_back(self, person: int | None) -> None:
-        with self._lock:
-            self._taken[person] -= 1
-            self._taken += Counter()  # without those at 0
-
-
-_places = Places()
+_places = Places(AT_ONCE)
 
 
 class Busy(APIException):
@@ -82,7 +61,7 @@ def export_response(
 
     Raises Busy.
     """
-    if not _places.take(access.user_id):
+    if not _places.take(access.user_id, most=OF_ONE_PERSON):
         raise Busy
     kind = AsgiExport if isinstance(request._request, ASGIRequest) else WsgiExport
     response = StreamingHttpResponse(kind(make, access), content_type=content_type)

@@ -26,7 +26,7 @@ def cell(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
-            return value.isoformat()
+            return value.isoformat().replace("+00:00", "Z")
         case str():
             return f"'{value}" if value.startswith(FORMULA) else value
         case _:

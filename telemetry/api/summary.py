@@ -110,8 +110,8 @@ class SummaryView(ScopedView):
         metrics_of, metrics = _metrics(window)
         return {
             "hours": hours,
-            "start": window.start.isoformat(),
-            "computed_at": now.isoformat(),
+            "start": window.start,
+            "computed_at": now,
             "devices": _devices(window),
             "messages": self.messages_stored(tenant_ids, window.start),
             "metrics_of": metrics_of,

@@ -163,6 +163,24 @@ def test_the_socket_comes_back_after_the_portal_and_catches_up(
     expect_not_reloaded(page)
 
 
+def test_a_page_that_cannot_be_kept_up_to_date_says_so(
+    stack: Stack, tenant_id: int, sign_in: SignIn
+) -> None:
+    page = sign_in(add_staff(stack, tenant_id))
+    open_live(page, "/admin/")
+    word = page.locator("[data-live-text]")
+
+    page.route("**/fleet/", lambda route: route.fulfill(status=503))
+    expect(word).to_have_text("not up to date, trying again…", timeout=SOON_MS)
+    page.unroute("**/fleet/")
+    expect(word).to_have_text("live", timeout=SOON_MS)
+
+    page.context.set_offline(True)
+    expect(word).to_have_text("reconnecting…")
+    page.context.set_offline(False)
+    expect(word).to_have_text("live", timeout=SOON_MS)
+
+
 def test_who_is_signed_out_meanwhile_is_led_to_sign_in(
     portal: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
 ) -> None:

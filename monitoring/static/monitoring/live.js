@@ -125,6 +125,7 @@ function announce(changed) {
 /* ---- fragments ---- */
 
 const shownHtml = new WeakMap();
+const outdated = new Set(); // those that could not be fetched when it was last tried
 
 /* The HTML of a fragment apart from what counts on by itself. */
 function settled(root) {
@@ -133,15 +134,24 @@ function settled(root) {
   return copy.innerHTML;
 }
 
-async function refresh(fragment) {
-  let response;
+/* What the fragment should show now; null if that is not to be had, and the next round comes by
+ * itself. */
+async function fetched(fragment) {
   try {
-    response = await fetch(fragment.dataset.fragment, { headers: { Accept: "text/html" } });
+    const response = await fetch(fragment.dataset.fragment, { headers: { Accept: "text/html" } });
+    return response.ok && !response.redirected ? await response.text() : null;
   } catch {
-    return; // the next round comes by itself
+    return null;
   }
-  if (!response.ok || response.redirected) return;
-  const { body } = new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+async function refresh(fragment) {
+  const text = await fetched(fragment);
+  if (text === null) outdated.add(fragment);
+  else outdated.delete(fragment);
+  indicateLive();
+  if (text === null) return;
+  const { body } = new DOMParser().parseFromString(text, "text/html");
   const html = settled(body);
   const selection = getSelection();
   const isReadFrom = !selection.isCollapsed && fragment.contains(selection.anchorNode);
@@ -182,6 +192,15 @@ let retries = 0;
 let retrying = null;
 let overdue = null;
 let isSignedOut = false;
+let isConnected = false;
+
+/* Says how up to date the page is: both what the socket tells and what is fetched. */
+function indicateLive() {
+  if (isSignedOut) return;
+  if (!isConnected) indicate("off", "reconnecting…");
+  else if (outdated.size > 0) indicate("off", "not up to date, trying again…");
+  else indicate("on", "live");
+}
 
 function indicate(state, text) {
   for (const indicator of all("[data-live]")) {
@@ -235,10 +254,9 @@ function connect() {
   fresh.onmessage = ({ data }) => {
     if (fresh !== socket) return;
     const message = JSON.parse(data);
-    if (message.type === "hello") {
-      retries = 0;
-      indicate("on", "live");
-    }
+    if (message.type === "hello") retries = 0;
+    isConnected = true;
+    indicateLive();
     receive(message);
   };
   fresh.onclose = ({ code }) => {
@@ -263,7 +281,8 @@ function drop(dropped, then = retryLater) {
 }
 
 function retryLater() {
-  indicate("off", "reconnecting…");
+  isConnected = false;
+  indicateLive();
   const longest = Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** retries);
   retries += 1;
   retrying = setTimeout(connect, longest * (0.5 + Math.random() / 2));
@@ -305,6 +324,9 @@ if (document.querySelector("[data-live]")) {
   document.addEventListener("htmx:afterSwap", watch);
   addEventListener("online", wake);
   addEventListener("pageshow", ({ persisted }) => persisted && wake());
-  addEventListener("offline", () => indicate("off", "reconnecting…"));
+  addEventListener("offline", () => {
+    isConnected = false;
+    indicateLive();
+  });
   connect();
 }
