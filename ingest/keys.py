@@ -1,10 +1,10 @@
 """Who is speaking: keys are looked up in the database and remembered for a moment."""
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import OperationalError
@@ -21,29 +21,26 @@ MAX_REMEMBERED = 200_000
 TRUST_WHILE_AWAY_S = 600
 
 
-@dataclass(slots=True)
-class _Remembered:
-    """`is_used` says whether the key was used after it was checked."""
-
+class _Remembered(NamedTuple):
     speaker: Speaker
     checked_at: float
-    is_used: bool = False
 
 
 class KeyCache:
     """Keys that were good within the last INGEST_KEY_CACHE_S seconds, at most 5: a revoked key
     is refused after that. Unknown keys are not remembered, so that a new one works at once.
 
-    When a key has to be checked, others in use that will have to be soon are checked with it: a
-    query for 100 costs hardly more than one for 1.
+    When a key has to be checked, others that will have to be soon are checked with it: a query for
+    100 costs hardly more than one for 1. Devices speak at regular intervals, so that of those that
+    spoke, the next ones are those that have been silent for longest.
     """
 
     at_once = 100
 
     def __init__(self) -> None:
         self._remembered: dict[str, _Remembered] = {}
-        # (when it was checked, key) of those in use, about in the order in which they expire.
-        self._used: deque[tuple[float, str]] = deque(maxlen=MAX_REMEMBERED)
+        # Keys that spoke since they were last checked for others' sake, the longest silent first.
+        self._spoke: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._absence = Absence()
 
@@ -52,14 +49,12 @@ class KeyCache:
         known = self._remembered.get(key)
         now = monotonic()
         if known and now - known.checked_at < settings.INGEST_KEY_CACHE_S:
-            if not known.is_used:
-                known.is_used = True
-                self._used.append((known.checked_at, key))
+            self._note_spoke(key)
             return known.speaker
         trusted = known if known and now - known.checked_at < TRUST_WHILE_AWAY_S else None
         if trusted and not self._absence.may_ask(now):
             return trusted.speaker
-        keys = [key, *self._due_soon(now)]
+        keys = [key, *self._due_next(now)]
         try:
             found = self._look_up(keys)
         except OperationalError:
@@ -69,23 +64,35 @@ class KeyCache:
             raise
         self._absence.end()
         self._remember(keys, found, now)
+        if key in found:
+            self._note_spoke(key)
         return found.get(key)
 
     def _look_up(self, keys: Sequence[str]) -> Mapping[str, Speaker]:
         return speakers_for_keys(keys)
 
-    def _due_soon(self, now: float) -> Sequence[str]:
-        """Keys in use whose time is more than half over."""
+    def _note_spoke(self, key: str) -> None:
         with self._lock:
-            return list(self._take_used(now, settings.INGEST_KEY_CACHE_S))
+            self._spoke[key] = None
+            self._spoke.move_to_end(key)
 
-    def _take_used(self, now: float, life_s: float) -> Iterator[str]:
+    def _due_next(self, now: float) -> list[str]:
+        """Keys that will speak next and whose time is more than half over by then.
+
+        One that does not speak after all is not checked with others again.
+        """
+        with self._lock:
+            return list(self._take_next(now - settings.INGEST_KEY_CACHE_S / 2))
+
+    def _take_next(self, checked_before: float) -> Iterator[str]:
         room = self.at_once - 1
-        while room and self._used and now - self._used[0][0] > life_s / 2:
-            checked_at, key = self._used.popleft()
+        while room and self._spoke:
+            key = next(iter(self._spoke))
             known = self._remembered.get(key)
-            # Not those that were checked again meanwhile, or have been silent for a while.
-            if known and known.checked_at == checked_at and now - checked_at < 2 * life_s:
+            if known and known.checked_at >= checked_before:
+                return
+            del self._spoke[key]
+            if known:
                 room -= 1
                 yield key
 
@@ -96,7 +103,9 @@ class KeyCache:
                 if key in found:
                     self._remembered[key] = _Remembered(found[key], now)
             while len(self._remembered) > MAX_REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
+                forgotten = next(iter(self._remembered))
+                del self._remembered[forgotten]
+                self._spoke.pop(forgotten, None)
 
 
 class TenantCache(KeyCache):

@@ -15,11 +15,13 @@ class Database:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.asked_last: Sequence[str] = ()
         self.away = False
         self.on_asked: Callable[[], None] | None = None
 
     def speakers_for_keys(self, keys: Sequence[str]) -> dict[str, Speaker]:
         self.asked += 1
+        self.asked_last = keys
         if self.on_asked:
             self.on_asked()
         if self.away:
@@ -86,17 +88,31 @@ def test_a_key_that_is_checked_with_others_is_refused_once_it_is_revoked(
     assert cache.speaker(issued.key) is None
 
 
-def test_a_key_that_is_silent_is_not_checked_with_others(
+def test_keys_of_devices_that_speak_seldom_are_checked_together_too(
     acme: Fleet, rival: Fleet, database: Database, clock: list[float]
 ) -> None:
     cache = KeyCache()
-    for key in (acme.key, acme.key, rival.key):
+    for minute in range(5):
+        assert cache.speaker(acme.key) is not None
+        clock[0] += 1
+        assert cache.speaker(rival.key) is not None
+        assert database.asked == 2 + minute
+        clock[0] += 59
+
+
+def test_a_key_that_falls_silent_is_checked_with_others_once(
+    acme: Fleet, rival: Fleet, database: Database, clock: list[float]
+) -> None:
+    cache = KeyCache()
+    for key in (acme.key, rival.key):
         cache.speaker(key)
 
     clock[0] += 60
     cache.speaker(rival.key)
-    cache.speaker(acme.key)
-    assert database.asked == 4
+    assert set(database.asked_last) == {acme.key, rival.key}
+    clock[0] += 60
+    cache.speaker(rival.key)
+    assert set(database.asked_last) == {rival.key}
 
 
 def test_unknown_keys_are_asked_for_each_time(
