@@ -30,6 +30,7 @@ DEVICES = RATE_PER_S * DURATION_S
 PHONES = slice(-DEVICES, None)
 CONNECTIONS = 64
 POLL_S = 0.003
+SEEN_WITHIN_S = 60
 MUST_S = 1.0
 
 ROWS = """
@@ -49,18 +50,20 @@ async def measure(subject: Subject) -> list[Figure]:
     job = subject.job(
         phones=PHONES, connections=CONNECTIONS, duration_s=DURATION_S, rate_per_s=RATE_PER_S
     )
-    stop = asyncio.Event()
-    watching = asyncio.create_task(_watch(subject.stack.database_url, stop))
+    looks: list[Look] = []
+    watching = asyncio.create_task(_watch(subject.stack.database_url, looks))
     result = await load_run(job)
     accepted_per_s(result)
     await asyncio.to_thread(subject.await_drained)
-    # One more look, which sees the last commit.
-    await asyncio.sleep(10 * POLL_S)
-    stop.set()
-    looks = await watching
     rows = _rows(subject.stack.database_url, result.began_at)
     if len(rows) != DEVICES:
         raise RuntimeError(f"{DEVICES} heartbeats were accepted, {len(rows)} are stored")
+    # Until nothing runs any more that began before the last of them was committed.
+    newest = max(xid for _, xid in rows)
+    async with asyncio.timeout(SEEN_WITHIN_S):
+        while looks[-1].oldest_running <= newest:
+            await asyncio.sleep(POLL_S)
+    watching.cancel()
     delays_s = _delays_s(rows, looks)
     gap_ms = 1000 * percentile([b.at - a.at for a, b in pairwise(looks)], 0.95)
     return [
@@ -80,17 +83,16 @@ async def measure(subject: Subject) -> list[Figure]:
     ]
 
 
-async def _watch(url: str, stop: asyncio.Event) -> list[Look]:
-    looks = []
+async def _watch(url: str, looks: list[Look]) -> None:
+    """Adds looks, until it is cancelled."""
     connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
     async with connection, connection.cursor() as cursor:
-        while not stop.is_set():
+        while True:
             await cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
             row = await cursor.fetchone()
             assert row is not None
             looks.append(Look(time.time(), row[0]))
             await asyncio.sleep(POLL_S)
-    return looks
 
 
 def _rows(url: str, since: float) -> list[tuple[float, int]]:

@@ -15,6 +15,7 @@ from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from config.body_limit import BodyLimit  # noqa: E402
+from config.garbage import collector_settle  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
 from devices.second_factor import SecondFactorGate  # noqa: E402
 
@@ -41,3 +42,4 @@ application = ProtocolTypeRouter(
         ),
     }
 )
+collector_settle()
