@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from psycopg import ClientCursor
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import Escaping, ExecStatus
 
 from devices.origin import origin_text
 from devices.tenancy import Access
@@ -27,6 +26,7 @@ SELECT set_config('role', %s, true), set_config('search_path', %s, true),
        set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true),
        set_config('pghistory.context_metadata', %s, true)
 """
+BEGIN = f"BEGIN; {ENTER}".encode()
 AROUND = """
 SELECT current_setting('role'), current_setting('search_path'),
        coalesce(current_setting('app.tenant_ids', true), ''),
@@ -118,9 +118,9 @@ def _begin(wanted: _Settings) -> None:
     """Begins the transaction of the atomic block that was just entered, with the settings: in one
     round trip, where the driver would begin it in one of its own before the first statement."""
     driver = connection.connection
-    statement = f"BEGIN; {ClientCursor(driver).mogrify(ENTER, wanted)}"
+    quoted = tuple(map(Escaping(driver.pgconn).escape_literal, map(str.encode, wanted)))
     with connection.wrap_database_errors, driver.lock:
-        result = driver.pgconn.exec_(statement.encode())
+        result = driver.pgconn.exec_(BEGIN % quoted)
         if result.status != ExecStatus.TUPLES_OK:
             raise error_from_result(result)
 
