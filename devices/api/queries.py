@@ -4,13 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from devices.api.fields import INTEGER
+from devices.api.shared import shared
 
 
 # An empty value is a value, and so a wrong one for most, where REST framework takes it for none, as
 # of an empty field of a form. (A docstring would become a description.)
 class Query(serializers.Serializer[Any]):
+    @classmethod
+    def asked(cls, request: Request) -> dict[str, Any]:
+        """The parameters of the address, checked. Raises ValidationError, which names the
+        parameter and its limit."""
+        return dict(shared(cls).run_validation(request.query_params))
+
     def to_internal_value(self, data: Any) -> Any:
         """`data` is the query_params of a request."""
         many = {name for name, one in self.fields.items() if isinstance(one, serializers.ListField)}

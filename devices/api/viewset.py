@@ -1,7 +1,6 @@
 """What the endpoints for things of tenants have in common."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as ModelError
@@ -18,6 +17,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from devices.api.etags import etag_of, is_known, precondition_check
 from devices.api.refusals import Conflict, NoSuchReference
+from devices.api.shared import shared
 from devices.models import DeviceGroup, Site, Tenant
 from devices.scoped_admin import tenant_id_of
 from devices.scoped_api import ScopedView
@@ -143,8 +143,8 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
 
     def shown(self, row: Any) -> dict[str, Any]:
         """The row as it is answered."""
-        kind: Any = self.get_serializer_class()
-        shown: dict[str, Any] = _shared(kind).to_representation(row)
+        kind: Any = self.serializer_class
+        shown: dict[str, Any] = shared(kind).to_representation(row)
         return shown
 
     def answered(self, row: Model, code: int = status.HTTP_200_OK) -> Response:
@@ -170,13 +170,6 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         if found is None:
             raise Conflict
         return found
-
-
-@cache
-def _shared(kind: type[BaseSerializer[Any]]) -> BaseSerializer[Any]:
-    """The serializer that shows rows for all requests: its fields take long to make, and none
-    of them looks at the request."""
-    return kind()
 
 
 def secret_once(response: Response) -> Response:

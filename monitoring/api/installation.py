@@ -236,9 +236,7 @@ class ChunksView(OperatorView):
     )
     def get(self, request: Request) -> Response:
         """The newest chunks, of one hypertable or of all."""
-        query = ChunksQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        given = query.validated_data
+        given = ChunksQuery.asked(request)
         with connection.cursor() as cursor:
             rows = hypertable.chunks(
                 cursor, hypertable=given.get("hypertable"), limit=given["limit"]

@@ -8,7 +8,6 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
-from rest_framework.request import Request
 
 from devices.api.queries import Query
 
@@ -34,7 +33,7 @@ class Span(NamedTuple):
 
 
 class PeriodQuery(Query):
-    """`hours` until now, or `start` and `end`."""
+    """`hours` until now, or `start` and `end`; as a Span, `span`."""
 
     hours = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_HOURS, help_text="So many hours until now."
@@ -107,16 +106,6 @@ class ReadingsQuery(PageQuery):
         elif given["fill"]:
             raise ValidationError({"fill": "This goes together with bucket."})
         return given
-
-
-def asked(query: type[PeriodQuery], request: Request) -> dict[str, Any]:
-    """The parameters of an address, checked, with the time asked for as `span`.
-
-    Raises ValidationError, which names the parameter and its limit.
-    """
-    serializer = query(data=request.query_params)
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
 
 
 def _span(given: dict[str, Any], *, now: datetime) -> Span:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from devices.api.lookup import name_in_path
 from devices.scoped_api import ScopedView
-from telemetry.api.asking import PageQuery, asked
+from telemetry.api.asking import PageQuery
 from telemetry.api.pages import page_response, past_open, past_seal
 from telemetry.api.patience import patient_cursor
 from telemetry.sql import heartbeat
@@ -50,7 +50,7 @@ class HeartbeatsView(ScopedView):
     )
     def get(self, request: Request, device_id: str) -> HttpResponse:
         """The heartbeats of a period by the device's clock, to 10 s, newest first."""
-        given = asked(PageQuery, request)
+        given = PageQuery.asked(request)
         device = name_in_path(self)
         about, span, limit = f"heartbeats:{device.pk}", given["span"], given["limit"]
         until = span.end

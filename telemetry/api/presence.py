@@ -54,12 +54,11 @@ class PresenceView(ScopedView):
     )
     def get(self, request: Request, device_id: str) -> HttpResponse:
         """The device's transitions from state to state, newest first."""
-        query = PresenceQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        limit = query.validated_data["limit"]
+        given = PresenceQuery.asked(request)
+        limit = given["limit"]
         device = name_in_path(self)
         about = f"presence:{device.pk}"
-        ended, before = _after(query.validated_data.get("cursor"), about=about)
+        ended, before = _after(given.get("cursor"), about=about)
         with connection.cursor() as cursor:
             rows = presenceevent.page(cursor, device_id=device.pk, before=before, limit=limit + 1)
         following = None

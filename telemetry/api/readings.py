@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from devices.api.lookup import name_in_path
 from devices.models import Device
 from devices.scoped_api import ScopedView
-from telemetry.api.asking import MAX_VALUES, ReadingsQuery, Span, asked, too_many_values
+from telemetry.api.asking import MAX_VALUES, ReadingsQuery, Span, too_many_values
 from telemetry.api.exports import export_response
 from telemetry.api.formats import (
     BUCKET_COLUMNS,
@@ -134,7 +134,7 @@ class ReadingsView(ScopedView):
         A file holds all of the period, oldest first. In CSV, text that a spreadsheet would take
         for a formula has a `'` before it.
         """
-        given = asked(ReadingsQuery, request)
+        given = ReadingsQuery.asked(request)
         device = name_in_path(self)
         span: Span = given["span"]
         window = Window(device.pk, span.start, span.end, given.get("metric"))

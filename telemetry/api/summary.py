@@ -95,10 +95,9 @@ class SummaryView(ScopedView):
     def get(self, request: Request) -> HttpResponse:
         """How many devices there are and in which state, how many messages came, and each
         metric's average, lowest and highest over the last `hours`."""
-        query = SummaryQuery(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        hours = query.validated_data["hours"]
-        tenant_ids = _tenant_ids(query.validated_data.get("tenant"))
+        given = SummaryQuery.asked(request)
+        hours = given["hours"]
+        tenant_ids = _tenant_ids(given.get("tenant"))
         # The scope has shown which tenants they are, so they may name what is kept.
         key = f"summary:{hours}:{','.join(map(str, tenant_ids))}"
         return json_response(_kept(key, lambda: self._computed(hours, tenant_ids)))
