@@ -30,7 +30,7 @@ from tests.stack_data import (
 # which are some 2,500 more for each person, and operations one after the other, which ask for what
 # the one before has made.
 ASKED = os.environ.get("ROLLCALL_SCHEMA_EXAMPLES")
-EXAMPLES = int(ASKED or 4)
+EXAMPLES = int(ASKED or 3)
 PHASES = "examples,coverage,fuzzing" if ASKED else "fuzzing"
 LINKED = f"{PHASES},stateful" if ASKED else PHASES
 # Always: no 5xx and no undocumented answer. When asked, also whether bad data is refused and good

@@ -17,7 +17,7 @@ from tests.stack_data import StackDevice, add_devices, add_tenant, query
 
 HEARTBEATS = 10_000
 DEVICES = 500
-KILLS = int(os.environ.get("ROLLCALL_KILLS", "5"))
+KILLS = int(os.environ.get("ROLLCALL_KILLS", "3"))
 CLIENTS = 32
 
 
