@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live_watching import watching
+from telemetry.times import utc_text
 
 log = logging.getLogger(__name__)
 
@@ -231,4 +232,4 @@ def _watched_ids(content: Any) -> frozenset[int] | None:
 
 
 def _now() -> str:
-    return timezone.now().isoformat()
+    return utc_text(timezone.now())

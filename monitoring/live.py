@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -23,6 +22,7 @@ from monitoring.live_replay import remember
 from monitoring.live_watching import groups_watched
 from telemetry.models import DeviceStatus
 from telemetry.statuses import StatusChange
+from telemetry.times import utc_text
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +43,11 @@ def change_as_json(change: StatusChange) -> dict[str, Any]:
     return {
         "id": change.device_id,
         "state": change.state,
-        "state_since": _utc(change.state_since),
+        "state_since": utc_text(change.state_since),
         "reason": change.reason,
-        "last_seen": _utc(change.last_seen) if change.last_seen else None,
+        "last_seen": utc_text(change.last_seen) if change.last_seen else None,
         "battery_pct": change.battery_pct,
     }
-
-
-def _utc(ts: datetime) -> str:
-    return ts.isoformat().replace("+00:00", "Z")
 
 
 def status_as_change(status: DeviceStatus) -> StatusChange:

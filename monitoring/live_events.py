@@ -35,6 +35,7 @@ from monitoring.live_reader import Reader
 from monitoring.live_replay import missed, now_id
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live_watching import Marks
+from telemetry.times import utc_text
 
 log = logging.getLogger(__name__)
 
@@ -166,4 +167,4 @@ def _event(event_id: str | None, content: dict[str, Any]) -> bytes:
 
 
 def _now() -> str:
-    return timezone.now().isoformat()
+    return utc_text(timezone.now())

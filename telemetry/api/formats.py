@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from telemetry.sql.reading_history import Bucket, StoredReading
+from telemetry.times import utc_text
 
 READING_COLUMNS = ("time", "received_at", "msg_type", "seq", "site")
 BUCKET_COLUMNS = ("time", "metric", "count", "avg", "min", "max")
@@ -26,7 +27,7 @@ def cell(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case datetime():
-            return value.isoformat().replace("+00:00", "Z")
+            return utc_text(value)
         case str():
             return f"'{value}" if value.startswith(FORMULA) else value
         case _:
