@@ -4,13 +4,11 @@ A cluster is told by its address, `redis+cluster://` (see docs/settings.md). Its
 by the hash tag in their keys; a shard whose node is away is away alone.
 """
 
-import threading
 from functools import cache
 from os import getpid
 from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import redis
 from django.conf import settings
@@ -31,16 +29,6 @@ TIMEOUTS: dict[str, Any] = {
 }
 
 _away_until: dict[str, float] = {}
-
-
-class _Links(threading.local):
-    """This thread's connections, by the pools that made them."""
-
-    def __init__(self) -> None:
-        self.of_pools: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-
-
-_links = _Links()
 
 
 class ShardCluster(RedisCluster):
@@ -67,6 +55,36 @@ class Node(NamedTuple):
 
     name: str
     pool: Any
+
+
+class Link:
+    """A connection to the node that has a shard, for one thread at a time. To take one from the
+    pool and give it back, with all that the pool counts, would take longer than to send."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+        self._connection: Any = None
+
+    def ready(self, node: Node) -> Any:
+        """The connection, to this node and ready to send.
+
+        Raises RedisError if the node cannot be reached; nothing was sent.
+        """
+        if self._pool is not node.pool or self._connection.pid != getpid():
+            self._pool, self._connection = node.pool, node.pool.make_connection()
+        self._connection.connect()
+        if _has_news(self._connection):
+            self._connection.disconnect()
+            self._connection.connect()
+        return self._connection
+
+
+def _has_news(connection: Any) -> bool:
+    """True if the node has closed the connection, or says what nobody asked for."""
+    try:
+        return bool(connection.can_read())
+    except ConnectionError:
+        return True
 
 
 @cache
@@ -99,30 +117,6 @@ def node_of(shard_key: str) -> Node:
     except RedisClusterException as error:
         raise RedisError(str(error)) from error
     return Node(node.name, client.get_redis_connection(node).connection_pool)
-
-
-def link_of(node: Node) -> Any:
-    """This thread's own connection to the node, ready to send. To take one from the pool and give
-    it back, with all that the pool counts, would take longer than to send.
-
-    Raises RedisError if the node cannot be reached; nothing was sent.
-    """
-    link = _links.of_pools.get(node.pool)
-    if link is None or link.pid != getpid():
-        link = _links.of_pools[node.pool] = node.pool.make_connection()
-    link.connect()
-    if _has_news(link):
-        link.disconnect()
-        link.connect()
-    return link
-
-
-def _has_news(link: Any) -> bool:
-    """True if the node has closed the connection, or says what nobody asked for."""
-    try:
-        return bool(link.can_read())
-    except ConnectionError:
-        return True
 
 
 def node_missed(node: Node) -> None:

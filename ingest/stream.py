@@ -14,6 +14,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache, partial
 from random import randrange, sample
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from redis.exceptions import (
 
 from ingest import nodes
 from ingest.entries import Entry, encode
+from ingest.group_commit import GroupCommit
 from ingest.nodes import connection as connection
 
 GROUP = "drain"
@@ -74,6 +76,8 @@ redis.call('XDEL', KEYS[1], ARGV[2])
 APPEND_SHA = hashlib.sha1(APPEND.encode()).hexdigest()
 # How many shards are asked to take an entry. Each is sent all of it.
 MOST_SHARDS_ASKED = 3
+# Appends that come while others are on their way to a shard are sent together, up to so much.
+MAX_BYTES_TOGETHER = 1024**2
 
 
 class StreamAway(Exception):
@@ -144,12 +148,10 @@ def append(*entries: Entry) -> None:
     refusal: StreamAway = StreamAway("there is no shard")
     for shard in _shards_to_ask():
         try:
-            _append(shard, arguments)
+            _appends(shard).append(arguments)
             return
         except ShardAway as error:
             refusal = error
-        except RedisError as error:
-            raise StreamAway(str(error)) from error
     raise refusal
 
 
@@ -172,24 +174,34 @@ def _by_chance(first: int) -> Iterator[int]:
     yield from (n for n in sample(shards(), settings.INGEST_SHARDS) if n != first)
 
 
-def _append(shard: int, values: Sequence[bytes | int]) -> None:
-    """Raises ShardAway if the shard has certainly not taken the entries, RedisError if nobody
+@cache
+def _appends(shard: int) -> GroupCommit:
+    """This process's appends to a shard, over a connection of their own."""
+    send = partial(_send, shard, nodes.Link())
+    return GroupCommit(send, max_bytes=MAX_BYTES_TOGETHER)
+
+
+def _send(shard: int, link: nodes.Link, values: Sequence[bytes | int]) -> None:
+    """Raises ShardAway if the shard has certainly not taken the entries, StreamAway if nobody
     knows."""
     keys = (stream_key(shard), waiting_key(shard), accepted_key(shard))
     arguments = (*keys, settings.INGEST_SHARD_MAX_BYTES, *values)
-    node = nodes.node_of(keys[0])
     try:
-        link = nodes.link_of(node)
-    except RedisError as error:  # nothing was sent
-        nodes.node_missed(node)
-        raise ShardAway(str(error)) from error
-    try:
-        appended = _send_append(link, arguments)
-    except AskError:  # the shard has moved, and the client finds out where to
-        client: Any = connection()
-        appended = client.eval(APPEND, len(keys), *arguments)
+        node = nodes.node_of(keys[0])
+        try:
+            ready = link.ready(node)
+        except RedisError as error:  # nothing was sent
+            nodes.node_missed(node)
+            raise ShardAway(str(error)) from error
+        try:
+            appended = _send_append(ready, arguments)
+        except AskError:  # the shard has moved, and the client finds out where to
+            client: Any = connection()
+            appended = client.eval(APPEND, len(keys), *arguments)
     except (ResponseError, BusyLoadingError) as error:
         raise ShardAway(str(error)) from error
+    except RedisError as error:
+        raise StreamAway(str(error)) from error
     if appended is None:
         raise StreamFull(f"shard {shard} is at its mark")
 

@@ -1,0 +1,100 @@
+"""Appends of several threads: sent one batch at a time, and each told what became of it."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from ingest.group_commit import GroupCommit
+
+PATIENCE_S = 10
+
+
+class Brought(list[bytes | int]):
+    """Values that tell when they are taken up into a batch."""
+
+    def __init__(self, *values: bytes | int) -> None:
+        super().__init__(values)
+        self.are_taken = Event()
+
+    def __iter__(self) -> Iterator[bytes | int]:
+        self.are_taken.set()
+        return super().__iter__()
+
+
+class Shard:
+    """Takes batches while it is open, and refuses those with a 0 in them."""
+
+    def __init__(self) -> None:
+        self.is_open = Event()
+        self.is_asked = Event()
+        self.sent: list[list[bytes | int]] = []
+
+    def send(self, values: Sequence[bytes | int]) -> None:
+        self.is_asked.set()
+        assert self.is_open.wait(PATIENCE_S)
+        self.sent.append(list(values))
+        if 0 in values:
+            raise ConnectionError("refused")
+
+
+@pytest.fixture
+def shard() -> Shard:
+    return Shard()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
+
+
+def gathered(
+    group: GroupCommit, shard: Shard, pool: ThreadPoolExecutor, *many: bytes | int
+) -> list["Future[None]"]:
+    """Appends of a thread each, in this order, all but the first of which came while the first was
+    being sent."""
+    futures = []
+    for value in many:
+        brought = Brought(value)
+        futures.append(pool.submit(group.append, brought))
+        assert brought.are_taken.wait(PATIENCE_S)
+        assert shard.is_asked.wait(PATIENCE_S)
+    shard.is_open.set()
+    return futures
+
+
+def test_what_comes_while_a_batch_is_sent_is_the_next_batch(
+    shard: Shard, pool: ThreadPoolExecutor
+) -> None:
+    group = GroupCommit(shard.send, max_bytes=1000)
+    for future in gathered(group, shard, pool, 1, 2, 3, 4):
+        future.result(PATIENCE_S)
+    assert shard.sent == [[1], [2, 3, 4]]
+
+
+def test_all_of_a_batch_are_told_what_went_wrong_and_no_others(
+    shard: Shard, pool: ThreadPoolExecutor
+) -> None:
+    group = GroupCommit(shard.send, max_bytes=1000)
+    first, *together = gathered(group, shard, pool, 1, 2, 0, 4)
+    first.result(PATIENCE_S)
+    errors = [future.exception(PATIENCE_S) for future in together]
+    assert [(type(error), str(error)) for error in errors] == [(ConnectionError, "refused")] * 3
+    group.append([5])
+    assert shard.sent == [[1], [2, 0, 4], [5]]
+
+
+def test_a_batch_that_is_large_enough_takes_no_more(shard: Shard, pool: ThreadPoolExecutor) -> None:
+    group = GroupCommit(shard.send, max_bytes=10)
+    for future in gathered(group, shard, pool, b"1", b"2" * 6, b"3" * 6, b"4"):
+        future.result(PATIENCE_S)
+    assert sorted(shard.sent) == [[b"1"], [b"2" * 6, b"3" * 6], [b"4"]]
+
+
+def test_nothing_is_lost_between_many_threads(shard: Shard, pool: ThreadPoolExecutor) -> None:
+    shard.is_open.set()
+    group = GroupCommit(shard.send, max_bytes=1000)
+    list(pool.map(lambda n: group.append([n]), range(1, 2001)))
+    assert sorted(value for batch in shard.sent for value in batch) == list(range(1, 2001))
