@@ -54,12 +54,13 @@ def devices_lock(*, ids: Collection[int]) -> None:
 
 @transaction.atomic
 def batch_store(
-    *, rows: Sequence[Row], insert: "Insert[Row]", backfill: bool = False
+    *, rows: Sequence[Row], kind: str, insert: "Insert[Row]", backfill: bool = False
 ) -> StoreOutcome:
     """Inserts each row once and applies the youngest of each device to its status.
 
-    Devices that come online get a presence event; statuses_changed is sent on commit. With
-    `backfill` no status is touched: the rows tell nothing of now.
+    `kind` is what a row is called in words. Devices that come online get a presence event;
+    statuses_changed is sent on commit. With `backfill` no status is touched: the rows tell nothing
+    of now.
     """
     youngest = _youngest(rows)
     with connection.cursor() as cursor:
@@ -72,7 +73,7 @@ def batch_store(
         living = () if backfill else youngest.values()
         signs = [row.sign() for row in living if row.device_id in existing]
         heard = devicestatus.move_forward(cursor, signs=signs) if signs else []
-    returned = [_transition(one) for one in heard if one.previous_state != one.change.state]
+    returned = [_transition(one, kind) for one in heard if one.previous_state != one.change.state]
     steady = [one.change for one in heard if one.previous_state == one.change.state]
     statuses_announce(changes=steady + transitions_write(transitions=returned))
     return StoreOutcome(
@@ -96,9 +97,10 @@ def _told_at(row: Incoming) -> datetime:
     return min(row.said_at, row.received_at)
 
 
-def _transition(heard: Heard) -> PresenceTransition:
+def _transition(heard: Heard, kind: str) -> PresenceTransition:
     change = heard.change
     reason = reasons.heard(
+        kind=kind,
         previous_seen=heard.previous_seen,
         seen=change.state_since,
         address=heard.address,

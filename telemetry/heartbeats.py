@@ -15,4 +15,6 @@ def heartbeats_store(
     A heartbeat that is old by its device's clock is stored and touches no status; with `backfill`
     none does. Storing a batch again changes nothing.
     """
-    return batch_store(rows=heartbeats, insert=heartbeat.insert, backfill=backfill)
+    return batch_store(
+        rows=heartbeats, kind="heartbeat", insert=heartbeat.insert, backfill=backfill
+    )

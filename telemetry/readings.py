@@ -13,4 +13,4 @@ def readings_store(*, readings: Sequence[IncomingReading], backfill: bool = Fals
     A reading that is old by its device's clock is stored and touches no status; with `backfill`
     none does. Storing a batch again changes nothing.
     """
-    return batch_store(rows=readings, insert=reading.insert, backfill=backfill)
+    return batch_store(rows=readings, kind="reading", insert=reading.insert, backfill=backfill)

@@ -45,17 +45,18 @@ def silent(
 
 def heard(
     *,
+    kind: str,
     previous_seen: datetime | None,
     seen: datetime,
     address: str | None,
     battery_pct: float | None,
     clock_skew_s: float | None,
 ) -> str:
-    """Why a device is online."""
+    """Why a device is online, by a message of this kind."""
     if previous_seen is None:
-        words = "first heartbeat"
+        words = f"first {kind}"
     else:
-        words = f"heartbeat after {duration((seen - previous_seen).total_seconds())} of silence"
+        words = f"{kind} after {duration((seen - previous_seen).total_seconds())} of silence"
     last = last_words(address, battery_pct)
     words = f"{words}, {last}" if last else words
     if clock_skew_s is not None and abs(clock_skew_s) >= MINUTE:

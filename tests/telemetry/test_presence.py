@@ -94,6 +94,16 @@ def test_a_reading_that_waited_while_a_later_heartbeat_was_stored_brings_nobody_
     assert transitions(heard)[-1] == ("late", "offline")
 
 
+def test_a_device_that_sends_readings_alone_is_there_by_its_first_one(acme: Fleet) -> None:
+    measured = IncomingReading(
+        acme.device.pk, acme.tenant.pk, T0, T0, None, "telemetry", None, b'{"temp_c": 21.5}'
+    )
+
+    readings_store(readings=[measured])
+
+    assert (status(acme.device).state, status(acme.device).reason) == ("online", "first reading")
+
+
 def test_a_sweep_says_each_thing_once(heard: Device) -> None:
     sweep_until(80)
     assert sweep(100) == SweepResult(1, 0, timedelta(0))
