@@ -56,13 +56,8 @@ ON CONFLICT (tenant_id, minute, shard) DO UPDATE
 SET accepted = greatest(ingest_ledgerminute.accepted, excluded.accepted)
 """
 
-# What the streams have counted beyond the table is added to it.
-BALANCES = """
-SELECT t.id, coalesce(sum(accepted), 0)::bigint, coalesce(sum(stored), 0)::bigint,
-       coalesce(sum(duplicate), 0)::bigint, coalesce(sum(late), 0)::bigint,
-       coalesce(sum(rejected), 0)::bigint, coalesce(sum(replayed), 0)::bigint
-FROM devices_tenant t
-LEFT JOIN (
+# The table, and what the streams have counted beyond it.
+COUNTS = """
     SELECT tenant_id, minute, accepted, stored, duplicate, late, rejected, replayed
     FROM ingest_ledgerminute
     UNION ALL
@@ -73,12 +68,24 @@ LEFT JOIN (
     LEFT JOIN ingest_ledgerminute l
         ON l.tenant_id = counted.tenant_id AND l.shard = counted.shard
         AND l.minute = to_timestamp(counted.minute * 60)
-) m ON m.tenant_id = t.id
+"""
+BALANCES = f"""
+SELECT t.id, coalesce(sum(accepted), 0)::bigint, coalesce(sum(stored), 0)::bigint,
+       coalesce(sum(duplicate), 0)::bigint, coalesce(sum(late), 0)::bigint,
+       coalesce(sum(rejected), 0)::bigint, coalesce(sum(replayed), 0)::bigint
+FROM devices_tenant t
+LEFT JOIN ({COUNTS}) m ON m.tenant_id = t.id
     AND m.minute >= coalesce(%(since)s::timestamptz, '-infinity')
     AND m.minute < coalesce(%(until)s::timestamptz, 'infinity')
 WHERE %(only)s::int[] IS NULL OR t.id = ANY(%(only)s::int[])
 GROUP BY t.id, t.name
 ORDER BY t.name, t.id
+"""
+ACCEPTED_BY_MINUTE = f"""
+SELECT minute, sum(accepted)::bigint
+FROM devices_tenant t JOIN ({COUNTS}) m ON m.tenant_id = t.id
+WHERE minute >= %(since)s AND (%(only)s::int[] IS NULL OR t.id = ANY(%(only)s::int[]))
+GROUP BY minute
 """
 
 
@@ -173,16 +180,7 @@ def balances(
     and what is in flight, of whichever minute. Tenants that were deleted are left out, for their
     ledger went with them.
     """
-    keys = [(shard, *key) for shard, counts in enumerate(shards) for key in counts.accepted]
-    values: dict[str, object] = {
-        "shards": [shard for shard, _, _ in keys],
-        "tenants": [tenant for _, tenant, _ in keys],
-        "minutes": [minute for _, _, minute in keys],
-        "accepted": [shards[shard].accepted[tenant, minute] for shard, tenant, minute in keys],
-        "since": since,
-        "until": until,
-        "only": None if tenant_ids is None else list(tenant_ids),
-    }
+    values = _counted(shards) | {"since": since, "until": until, "only": _listed(tenant_ids)}
     with connection.cursor() as cursor:
         cursor.execute(BALANCES, values)  # type: ignore[arg-type]
         rows = cursor.fetchall()
@@ -191,6 +189,33 @@ def balances(
             [*sums, sum(counts.in_flight.get(tenant_id, 0) for counts in shards)]
         )
         for tenant_id, *sums in rows
+    }
+
+
+def minutes_counted(
+    *, since: datetime, tenant_ids: Sequence[int] | None
+) -> dict[datetime, Balance]:
+    """Balances by minute from `since` on, the youngest first; nothing is told as in flight.
+
+    What became of messages is read before how many were accepted, so that no minute has stored
+    what it has not accepted.
+    """
+    rows = LedgerMinute.objects.filter(minute__gte=since)
+    if tenant_ids is not None:
+        rows = rows.filter(tenant__in=tenant_ids)
+    sums = rows.values_list("minute").annotate(*(Sum(name) for name in COUNTED))
+    became = {minute: counts for minute, *counts in sums}
+    values = _counted([counts_read(shard) for shard in stream.shards()])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ACCEPTED_BY_MINUTE,
+            values | {"since": since, "only": _listed(tenant_ids)},  # type: ignore[arg-type]
+        )
+        accepted = dict(cursor.fetchall())
+    nothing = [0] * len(COUNTED)
+    return {
+        minute: Balance(accepted[minute], *became.get(minute, nothing))
+        for minute in sorted(accepted, reverse=True)
     }
 
 
@@ -238,6 +263,21 @@ def position_write(*, shard: int, identity: str, entry_id: str) -> None:
     DrainPosition.objects.update_or_create(
         pk=shard, defaults={"identity": identity, "entry_id": entry_id}
     )
+
+
+def _counted(shards: Sequence[ShardCounts]) -> dict[str, object]:
+    """What the streams counted, as columns for COUNTS."""
+    keys = [(shard, *key) for shard, counts in enumerate(shards) for key in counts.accepted]
+    return {
+        "shards": [shard for shard, _, _ in keys],
+        "tenants": [tenant for _, tenant, _ in keys],
+        "minutes": [minute for _, _, minute in keys],
+        "accepted": [shards[shard].accepted[tenant, minute] for shard, tenant, minute in keys],
+    }
+
+
+def _listed(tenant_ids: Sequence[int] | None) -> list[int] | None:
+    return None if tenant_ids is None else list(tenant_ids)
 
 
 @transaction.atomic

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Sum
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -12,13 +11,18 @@ from devices.models import Tenant
 from devices.scoped_admin import access_in, sees_several_tenants
 from ingest import stream
 from ingest.in_flight import ShardCounts, counts_read
-from ingest.ledger import Balance, balance_sum, balances, residuals_settled, settled_until
-from ingest.models import LedgerMinute
+from ingest.ledger import (
+    Balance,
+    balance_sum,
+    balances,
+    minutes_counted,
+    residuals_settled,
+    settled_until,
+)
 from telemetry.reasons import duration
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-COUNTED = ("accepted", "stored", "duplicate", "late", "rejected", "replayed")
 
 
 class Minute(NamedTuple):
@@ -54,7 +58,7 @@ def ledger_context(request: HttpRequest) -> dict[str, Any]:
         "day": balance_sum(by_tenant),
         "residual": sum(map(abs, residuals.values())),
         "waiting_for": duration((ts - oldest).total_seconds()) if oldest else None,
-        "minutes": _minutes(request, ts, settled_until(ts=ts, oldest_waiting_at=oldest)),
+        "minutes": _minutes(ts, settled_until(ts=ts, oldest_waiting_at=oldest), own),
         "several_tenants": sees_several_tenants(request),
         "tenants": [
             TenantLine(tenants[tenant_id], balance, residuals.get(tenant_id, 0))
@@ -68,11 +72,10 @@ def _since(since: datetime, shards: Sequence[ShardCounts], own: list[int] | None
     return balance_sum(balances(shards=shards, since=since, tenant_ids=own))
 
 
-def _minutes(request: HttpRequest, ts: datetime, settled: datetime) -> list[Minute]:
+def _minutes(ts: datetime, settled: datetime, own: list[int] | None) -> list[Minute]:
     """The minutes of the last hour in which anything was accepted, the youngest first."""
-    rows = LedgerMinute.objects.filter(minute__gte=ts - HOUR)
-    sums = rows.order_by("-minute").values_list("minute")
+    counted = minutes_counted(since=ts - HOUR, tenant_ids=own)
     return [
-        Minute(minute, Balance._make([*counts, 0]), minute + timedelta(minutes=1) <= settled)
-        for minute, *counts in sums.annotate(*(Sum(name) for name in COUNTED))
+        Minute(minute, balance, minute + timedelta(minutes=1) <= settled)
+        for minute, balance in counted.items()
     ]

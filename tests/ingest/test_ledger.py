@@ -5,7 +5,13 @@ from django.utils import timezone
 
 from ingest import stream
 from ingest.in_flight import counts_read
-from ingest.ledger import balances, ledger_check, residuals_settled, settled_until
+from ingest.ledger import (
+    balances,
+    ledger_check,
+    minutes_counted,
+    residuals_settled,
+    settled_until,
+)
 from ingest.models import LedgerMinute
 from tests.conftest import Fleet
 from tests.ingest.way import append, drain, ledger, now, reading, seconds_ago
@@ -89,6 +95,28 @@ def test_balances_are_of_the_minutes_asked_for(acme: Fleet, rival: Fleet) -> Non
     assert balances(shards=shards, since=minute_ago)[acme.tenant.pk].accepted == 1
     assert balances(shards=shards, until=minute_ago)[acme.tenant.pk].accepted == 2
     assert list(balances(shards=shards, tenant_ids=[rival.tenant.pk])) == [rival.tenant.pk]
+
+
+def test_a_minute_has_accepted_what_it_has_stored_before_the_stream_was_asked(
+    acme: Fleet, rival: Fleet
+) -> None:
+    old(acme, 1, 2)
+    at = now().replace(second=0, microsecond=0)
+    append(acme, reading(acme.device, at), received_at=at)
+    append(rival, reading(rival.device, at), received_at=at)
+    drain()
+    # As if what was accepted had not been collected since.
+    LedgerMinute.objects.filter(minute=at).update(accepted=0)
+
+    def counted(*tenant_ids: int) -> list[tuple[int, int]]:
+        since = timezone.now() - timedelta(hours=1)
+        minutes = minutes_counted(since=since, tenant_ids=tenant_ids or None)
+        assert list(minutes) == sorted(minutes, reverse=True)
+        return [(one.accepted, one.stored) for one in minutes.values()]
+
+    assert counted() == [(2, 2), (2, 2)]
+    assert counted(acme.tenant.pk) == [(1, 1), (2, 2)]
+    assert counted(rival.tenant.pk) == [(1, 1)]
 
 
 def test_a_deleted_tenant_makes_no_false_alarm(acme: Fleet, rival: Fleet) -> None:
