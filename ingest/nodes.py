@@ -133,10 +133,14 @@ def node_missed(node: Node) -> None:
 
 
 def is_away(shard_key: str) -> bool:
-    """Whether the shard's node could not be reached just now."""
+    """Whether the shard's node could not be reached just now, or no node has the shard."""
     if not _away_until:
         return False
-    return _away_until.get(node_of(shard_key).name, 0.0) > monotonic()
+    try:
+        node = node_of(shard_key)
+    except RedisError:
+        return True
+    return _away_until.get(node.name, 0.0) > monotonic()
 
 
 def _cluster_addresses(url: str) -> tuple[str, list[ClusterNode]]:

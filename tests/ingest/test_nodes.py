@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 from django.conf import LazySettings
@@ -32,6 +33,17 @@ def test_an_append_is_refused_when_nobody_answers(
     for _ in range(2):
         with pytest.raises(stream.StreamAway):
             append(acme, reading(acme.device, now()))
+
+
+def test_a_shard_that_no_node_has_is_away(acme: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def node_of(shard_key: str) -> nodes.Node:
+        raise RedisError(f"no node has {shard_key}")
+
+    monkeypatch.setattr(nodes, "node_of", node_of)
+    monkeypatch.setitem(nodes._away_until, "10.0.0.1:6379", monotonic() + 60)
+
+    with pytest.raises(stream.StreamAway, match="no node has"):
+        append(acme, reading(acme.device, now()))
 
 
 def test_an_address_of_a_cluster_that_is_none_is_told_in_words(settings: LazySettings) -> None:
