@@ -172,6 +172,11 @@ def test_a_page_that_cannot_be_kept_up_to_date_says_so(
 
     page.route("**/fleet/", lambda route: route.fulfill(status=503))
     expect(word).to_have_text("not up to date, trying again…", timeout=SOON_MS)
+    page.set_viewport_size({"width": 390, "height": 700})
+    said, counts = word.bounding_box(), page.locator(".rc-counts").bounding_box()
+    assert said and counts
+    assert said["x"] >= 0
+    assert said["y"] + said["height"] <= counts["y"]
     page.unroute("**/fleet/")
     expect(word).to_have_text("live", timeout=SOON_MS)
 
