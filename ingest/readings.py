@@ -79,7 +79,8 @@ _encode = msgspec.json.Encoder().encode
 def unpack(body: bytes, *, encoding: str) -> bytes:
     """The body with its gzip taken off, if it has one; never more than MAX_BYTES of it.
 
-    Raises BodyTooLong, UnknownEncoding, and InvalidMessage for what is not gzip or ends too soon.
+    Raises BodyTooLong, UnknownEncoding, and InvalidMessage for what is not gzip, ends too soon or
+    goes on after its end: what was not read is not accepted.
     """
     if encoding in ("", "identity"):
         if len(body) > MAX_BYTES:
@@ -96,6 +97,8 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
         raise BodyTooLong
     if not unpacker.eof:
         raise InvalidMessage("$", "the gzip ends too soon; part of the body is missing")
+    if unpacker.unused_data:
+        raise InvalidMessage("$", "something follows the gzip; pack the whole body into one")
     return unpacked
 
 

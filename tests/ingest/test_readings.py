@@ -140,6 +140,12 @@ def test_gzip_that_is_none_or_ends_too_soon_is_refused(body: bytes) -> None:
         unpack(body, encoding="gzip")
 
 
+@pytest.mark.parametrize("more", [gzip.compress(b'{"metrics":{"a":2}}'), b"more", b"\x00"])
+def test_what_follows_a_gzip_is_not_left_out_in_silence(more: bytes) -> None:
+    with pytest.raises(InvalidMessage, match="something follows the gzip"):
+        unpack(gzip.compress(b'{"metrics":{"a":1}}\n') + more, encoding="gzip")
+
+
 # What may stand at each place of a body. Most is JSON, so that it comes as far as the place.
 PLACES = [
     b"%s",
