@@ -10,7 +10,7 @@ from devices.forgetting import rows_forget
 from devices.models import OperatorAccess
 from devices.origin import client_address
 
-MAX_PATH = 500
+MAX_METHOD, MAX_PATH = 8, 500
 FRAGMENT_AGAIN_AFTER = timedelta(hours=1)
 
 
@@ -25,7 +25,7 @@ def operator_access_record(request: HttpRequest) -> None:
         OperatorAccess.objects.create(
             user_id=request.user.pk,
             username=request.user.get_username(),
-            method=request.method or "",
+            method=(request.method or "")[:MAX_METHOD],
             path=request.get_full_path()[:MAX_PATH],
             address=client_address(request),
         )

@@ -35,6 +35,7 @@ from devices.tenancy import Role
 from scripts.stack import Stack
 from tests.admin import client_of, inviter, page, person
 from tests.conftest import Fleet
+from tests.devices.api_callers import caller
 from tests.stack_data import query
 
 CHANGES = page("devices_historyentry_changelist")
@@ -366,6 +367,11 @@ class TestOperatorAccess:
     def test_what_is_the_same_for_everybody_is_not_recorded(self, operator: User) -> None:
         client_of(operator).get(page("jsi18n"))
         assert not OperatorAccess.objects.exists()
+
+    def test_a_method_of_any_length_is_recorded(self, operator: User) -> None:
+        client = caller(operator)
+        assert client.generic("MKCALENDAR", "/api/v1/devices").status_code == 405
+        assert OperatorAccess.objects.get().method == "MKCALEND"
 
     def test_members_see_none_of_it(self, acme: Fleet) -> None:
         assert client_of(acme.manager).get(ACCESSES).status_code == 403
