@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
+from psycopg import Error, OperationalError
 from psycopg.errors import error_from_result
-from psycopg.pq import Escaping, ExecStatus
+from psycopg.pq import ConnStatus, DiagnosticField, Escaping, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 
 from devices.origin import origin_text
 from devices.tenancy import Access
@@ -122,7 +124,14 @@ def _begin(wanted: _Settings) -> None:
     with connection.wrap_database_errors, driver.lock:
         result = driver.pgconn.exec_(BEGIN % quoted)
         if result.status != ExecStatus.TUPLES_OK:
-            raise error_from_result(result)
+            raise _error_of(result, driver.pgconn)
+
+
+def _error_of(result: PGresult, pgconn: PGconn) -> Error:
+    """What the driver would raise: of a server that went without a word the result says nothing."""
+    if pgconn.status == ConnStatus.BAD and not result.error_field(DiagnosticField.SQLSTATE):
+        return OperationalError(result.get_error_message())
+    return error_from_result(result)
 
 
 def _around(cursor: CursorWrapper) -> _Settings:

@@ -1,12 +1,20 @@
 """The database shows and gives a tenant nothing of another's, in any table, however it is asked."""
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.db import (
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 from devices.scope import ScopeError, operator_scope, tenant_scope
 from tests.conftest import Fleet, Told
@@ -175,6 +183,18 @@ def test_a_scope_ends_where_it_ends(acme: Fleet, rival: Fleet) -> None:
         assert count("devices_device", acme) == 1
     assert count("devices_device", rival) == 1
     row_insert("devices_site", {**row_for("devices_site", acme), "name": "elsewhere"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scope_says_so_when_the_server_is_gone_without_a_word() -> None:
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.pgconn.socket)) as line:
+        line.shutdown(socket.SHUT_RDWR)
+    try:
+        with pytest.raises(OperationalError), tenant_scope(tenant_ids=[]):
+            pytest.fail("it was opened")
+    finally:
+        connection.close()
 
 
 def test_a_scope_is_not_widened_from_inside(acme: Fleet, rival: Fleet) -> None:
