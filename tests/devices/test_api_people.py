@@ -3,7 +3,9 @@
 import base64
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event, Lock
 from typing import Any
 
 import jwt
@@ -11,13 +13,16 @@ import pytest
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from django.conf import LazySettings, settings
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from devices.models import Device, DeviceGroup, Membership, Tenant
 from devices.tenancy import Role
+from scripts.waiting import await_condition
 from tests.admin import client_of, person
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
@@ -40,6 +45,43 @@ def bearing(token: object) -> Any:
     return client
 
 
+class PasswordsHeld:
+    """How many passwords are being checked, each until it may go."""
+
+    lock = Lock()
+    may_go = Event()
+    now = most = 0
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.may_go.clear()
+        cls.now = cls.most = 0
+
+    @classmethod
+    def hold(cls) -> None:
+        with cls.lock:
+            cls.now += 1
+            cls.most = max(cls.most, cls.now)
+        assert cls.may_go.wait(20)
+        with cls.lock:
+            cls.now -= 1
+
+
+class HeldHasher(MD5PasswordHasher):
+    def encode(self, password: str, salt: str) -> str:
+        PasswordsHeld.hold()
+        return super().encode(password, salt)
+
+
+def sign_in_apart(name: str) -> int:
+    """The status of a sign-in with a wrong password, over a database connection of its own."""
+    try:
+        body = {"username": name, "password": "wrong"}
+        return int(send(caller(None), "post", "auth/token", body).status_code)
+    finally:
+        connection.close()
+
+
 class TestTokens:
     def test_a_person_signs_in_and_refreshes(self, acme: Fleet) -> None:
         body = {"username": "acme-manager", "password": PASSWORD}
@@ -50,6 +92,23 @@ class TestTokens:
         assert send(bearing(tokens["access"]), "get", "devices").status_code == 200
         again = send(caller(None), "post", "auth/token/refresh", {"refresh": tokens["refresh"]})
         assert send(bearing(again.json()["access"]), "get", "devices").status_code == 200
+
+    @pytest.mark.django_db(transaction=True)
+    def test_four_passwords_are_checked_at_a_time_and_others_are_answered_meanwhile(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        settings.PASSWORD_HASHERS = [f"{__name__}.HeldHasher"]
+        settings.API_SIGN_INS_PER_MIN = 1000
+        PasswordsHeld.begin()
+        with ThreadPoolExecutor(12) as pool:
+            try:
+                asked = [pool.submit(sign_in_apart, f"nobody-{n}") for n in range(12)]
+                await_condition(lambda: PasswordsHeld.now == 4, 20, "four passwords to be checked")
+                assert send(caller(acme.manager), "get", "devices").status_code == 200
+            finally:
+                PasswordsHeld.may_go.set()
+            assert {one.result(20) for one in asked} == {401}
+        assert (PasswordsHeld.most, PasswordsHeld.now) == (4, 0)
 
     @pytest.mark.parametrize("password", ["wrong", "correct horse ", "x\x00", "é" * 4000])
     def test_a_wrong_password_gets_nothing(self, acme: Fleet, password: str) -> None:
