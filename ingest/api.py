@@ -208,18 +208,21 @@ def _as_json(refusal: Refusal) -> dict[str, Any]:
 def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> bytes:
     """The request's body, of one of the types and no longer than `limit` bytes.
 
-    Raises UnsupportedMediaType and BodyTooLarge.
+    Raises UnsupportedMediaType, BodyTooLarge, and InvalidBody if its end has not come.
     """
     if request._request.content_type not in content_types:
         raise UnsupportedMediaType(
             request._request.content_type or "none",
             f"Send {' or '.join(content_types)} as the Content-Type.",
         )
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    if length > limit:
         raise BodyTooLarge(limit)
     body = _chunked_body(request, limit) if _is_chunked(request) else request._request.body
     if len(body) > limit:
         raise BodyTooLarge(limit)
+    if len(body) < length:
+        raise InvalidBody([{"field": "$", "reason": "the body ends too soon; part is missing"}])
     return body
 
 

@@ -1,5 +1,6 @@
 import gzip
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -45,6 +46,16 @@ def test_a_request_is_one_entry_of_the_stream(client: Client, acme: Fleet) -> No
     assert [one.device_id for one in entry.readings] == [acme.device.pk] * 2
     assert stream.waiting_counts(0)["messages"] == 2
     assert sum(stream.accepted_counts(0).values()) == 2
+
+
+def test_a_body_whose_end_has_not_come_is_refused_whole(client: Client, acme: Fleet) -> None:
+    line = json.dumps(reading()).encode() + b"\n"
+    came = {"CONTENT_LENGTH": str(3 * len(line)), "wsgi.input": BytesIO(2 * line)}
+
+    answer = post(client, acme.key, line, content_type="application/x-ndjson", **came)
+
+    assert "ends too soon" in assert_problem(answer, 400)["detail"]
+    assert entries() == []
 
 
 def test_gzip_and_ndjson_are_taken(client: Client, acme: Fleet) -> None:
