@@ -8,9 +8,11 @@ it is back. So nothing is lost, and a message may come twice.
 import logging
 import random
 import select
+import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -90,6 +92,21 @@ class Backoff:
 
     def reset(self) -> None:
         self._delay_s = self._first_s
+
+
+@contextmanager
+def _corked(line: Any) -> Iterator[None]:
+    """What is sent inside goes out together: paho sends each acknowledgement by itself, and would
+    wake the broker for each. `line` is its socket, None if there is none."""
+    if line is None:
+        yield
+        return
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    try:
+        yield
+    finally:
+        if line.fileno() >= 0:  # it was not closed meanwhile
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
 
 class _Waiting(NamedTuple):
@@ -291,8 +308,9 @@ class Bridge:
         for one in batch:
             self._waiting.popleft()
             self._waiting_bytes -= len(one.published.payload)
-        for one in batch:
-            self._client.ack(one.mid, one.qos)
+        with _corked(self._client.socket()):
+            for one in batch:
+                self._client.ack(one.mid, one.qos)
 
     # The end
 
