@@ -30,7 +30,9 @@ KINDS = {
     "array": "an array",
 }
 LIMITS = {"<=": "at most", ">=": "at least"}
+UNITS = {"str": "character", "array": "element", "object": "field"}
 MAX_TEXT = 1024
+HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class HeartbeatBody(Struct, frozen=True, gc=False):
@@ -87,31 +89,34 @@ def body_decode(decoder: msgspec.json.Decoder[Body], data: bytes) -> Body:
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse_number(data)
+        _refuse_strange(data)
         if isinstance(error, msgspec.ValidationError):
             raise from_msgspec(error) from None
         raise InvalidMessage("$", not_json(error)) from None
 
 
-def _refuse_number(data: bytes) -> None:
-    """Names the field of a NaN, an Infinity or a number too large, which other writers of JSON
-    let through and the strict decoder refuses without saying where."""
+def _refuse_strange(data: bytes) -> None:
+    """Names the field of a NaN, an Infinity, a number too large or half a surrogate pair, which
+    other writers of JSON let through and the strict decoder refuses without saying where."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return
-    for path, number in _numbers("$", value):
-        if not math.isfinite(number):
+    for path, part in _parts("$", value):
+        if isinstance(part, str) and HALF_PAIR.search(part):
+            raise InvalidMessage(path, "text with half of a surrogate pair cannot be stored")
+        if isinstance(part, float) and not math.isfinite(part):
             raise InvalidMessage(path, "NaN, Infinity and numbers beyond 1.8e308 cannot be stored")
 
 
-def _numbers(path: str, value: Any) -> Iterator[tuple[str, float]]:
-    """The floats in an object and in the objects right below it, with their paths."""
-    if isinstance(value, float):
+def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The names and values in an object and in the objects right below it, with their paths."""
+    if not isinstance(value, dict):
         yield path, value
-    elif isinstance(value, dict) and path.count(".") < 2:
+    elif path.count(".") < 2:
         for name, inner in value.items():
-            yield from _numbers(f"{path}.{name[:64]}", inner)
+            yield path, name
+            yield from _parts(f"{path}.{name[:64]}", inner)
 
 
 def _check_vitals(vitals: dict[str, Any]) -> None:
@@ -166,8 +171,9 @@ def _in_words(reason: str) -> str:
             kinds.remove("int")
         wanted = " or ".join(KINDS.get(kind, kind) for kind in kinds)
         return f"expected {wanted}, got {KINDS.get(found[2], found[2])}"
-    if found := re.fullmatch("Expected `(?:str|array|object)` of length (<=|>=) (.*)", reason):
-        return f"expected a length of {LIMITS[found[1]]} {found[2]}"
+    if found := re.fullmatch("Expected `(str|array|object)` of length (<=|>=) (.*)", reason):
+        unit = UNITS[found[1]] if found[3] == "1" else f"{UNITS[found[1]]}s"
+        return f"expected {LIMITS[found[2]]} {found[3]} {unit}"
     if found := re.fullmatch("Expected `(?:int|float)` (<=|>=) (.*)", reason):
         return f"expected {LIMITS[found[1]]} {found[2].removesuffix('.0')}"
     return reason

@@ -1,8 +1,11 @@
 """Decodes the readings that devices and gateways send, and says what is wrong with which."""
 
+import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -15,6 +18,9 @@ from ingest.times import Time, device_time
 MAX_MESSAGES = 5000
 MAX_BYTES = 4 * 1024 * 1024
 NDJSON = "application/x-ndjson"
+BLANKS = " \t\r\n"
+SEPARATOR = re.compile(f"[{BLANKS}]*(,|]$)[{BLANKS}]*")
+GZIP = b"\x1f\x8b"
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -73,6 +79,7 @@ class UnknownEncoding(ValueError):
 _one = msgspec.json.Decoder(ReadingBody)
 _many = msgspec.json.Decoder(list[ReadingBody])
 _raw = msgspec.json.Decoder(list[Raw])
+_lenient = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -83,6 +90,8 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
     goes on after its end: what was not read is not accepted.
     """
     if encoding in ("", "identity"):
+        if body.startswith(GZIP):
+            raise InvalidMessage("$", "the body is gzip; say so with Content-Encoding: gzip")
         if len(body) > MAX_BYTES:
             raise BodyTooLong
         return body
@@ -127,25 +136,51 @@ def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> Decod
 
 def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
     """The messages, decoded all at once if all are right, else each as it was sent."""
+    bodies: Sequence[ReadingBody | bytes] | None
     try:
-        bodies: Sequence[ReadingBody | bytes] = (
-            _one.decode_lines(data) if lines else _many.decode(data)
-        )
+        bodies = _decode_lines(data) if lines else _many.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        bodies = list(_split_lines(data)) if lines else _split_array(data)
+        bodies = None
+    if bodies is None:
+        parts = _split_lines(data) if lines else _split_array(data)
+        bodies = list(islice(parts, MAX_MESSAGES + 1))
     if len(bodies) > MAX_MESSAGES:
-        raise InvalidMessage("$", f"{len(bodies)} messages; at most {MAX_MESSAGES} a request")
+        raise InvalidMessage("$", f"more than {MAX_MESSAGES} messages; send several requests")
     return bodies
+
+
+def _decode_lines(data: bytes) -> list[ReadingBody] | None:
+    """The messages, if there is one on each line: the decoder does not look at where lines end."""
+    bodies = _one.decode_lines(data)
+    return bodies if len(bodies) == sum(1 for _ in _split_lines(data)) else None
 
 
 def _split_lines(data: bytes) -> Iterator[bytes]:
     return (line for line in data.split(b"\n") if line.strip())
 
 
-def _split_array(data: bytes) -> list[bytes]:
+def _split_array(data: bytes) -> Iterator[bytes]:
+    """The elements of an array, as they were sent."""
     try:
-        return [bytes(part) for part in _raw.decode(data)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return map(bytes, _raw.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _walk_array(data)
+
+
+def _walk_array(data: bytes) -> Iterator[bytes]:
+    """The same, of an array that the strict decoder does not read to its end: Python's own reads
+    on over NaN, half a surrogate pair and half a character, so that one message's error is its
+    own. Raises InvalidMessage where it cannot read on either."""
+    text = data.decode(errors="surrogateescape").removeprefix("[").lstrip(BLANKS)
+    separator, start = ",", 0
+    try:
+        while separator == ",":
+            _, end = _lenient(text, start)
+            yield text[start:end].encode(errors="surrogateescape")
+            if (found := SEPARATOR.match(text, end)) is None:
+                raise ValueError(f"expected , or ] after character {end}")
+            separator, start = found[1], found.end()
+    except (ValueError, RecursionError) as error:
         raise InvalidMessage("$", not_json(error)) from None
 
 

@@ -51,12 +51,15 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ('{"metrics": {}}', "$.metrics", "at least 1"),
+        ('{"metrics": {}}', "$.metrics", "at least 1 field"),
         ("{}", "$.metrics", "missing"),
         ('{"metrics": {"a": null}}', "$.metrics.a", "got null"),
         ('{"metrics": {"a": {"b": 1}}}', "$.metrics.a", "got an object"),
         ('{"metrics": {"a": [1]}}', "$.metrics.a", "got an array"),
         ('{"metrics": {"a": NaN}}', "$.metrics.a", "NaN"),
+        ('{"metrics": {"a": "\\ud800"}}', "$.metrics.a", "half of a surrogate pair"),
+        ('{"metrics": {"a\\udc00b": 1}}', "$.metrics", "half of a surrogate pair"),
+        ('{"metrics": {"a": 1}, "site": "x\\ud800y"}', "$.site", "half of a surrogate pair"),
         ('{"metrics": {"a": 1e999}}', "$.metrics.a", "1.8e308"),
         (
             '{"metrics": {"b": 1, "a": 12345678901234567890123}}',
@@ -65,7 +68,7 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
         ),
         ('{"metrics": {"a": "x\\u0000"}}', "$.metrics.a", "U+0000"),
         ('{"metrics": {"a\\u0000": 1}}', "$.metrics.a\x00", "U+0000"),
-        ('{"metrics": {"": 1}}', "$.metrics", "at least 1"),
+        ('{"metrics": {"": 1}}', "$.metrics", "at least 1 character"),
         ('{"metrics": {"a": 1}, "temp": 3}', "$.temp", "unknown field"),
         ('{"metrics": {"a": 1}, "seq": 1.5}', "$.seq", "expected a whole number, got a number"),
         ('{"metrics": {"a": 1}, "msg_type": ""}', "$.msg_type", "at least 1"),
@@ -73,7 +76,11 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
         ('{"metrics": {"a": 1}, "time": "2025-04-27T12:00:00Z"}', "$.time", "400 days ago"),
         ('{"metrics": {"a": 1}, "time": 1780315200000}', "$.time", "milliseconds"),
         ("{bad", "$", "not JSON"),
-        (json.dumps({"metrics": {f"m{n}": n for n in range(65)}}), "$.metrics", "at most 64"),
+        (
+            json.dumps({"metrics": {f"m{n}": n for n in range(65)}}),
+            "$.metrics",
+            "at most 64 fields",
+        ),
         (json.dumps({"metrics": {f"m{n}": n for n in range(10_000)}}), "$.metrics", "at most 64"),
     ],
 )
@@ -108,11 +115,48 @@ def test_good_messages_of_a_bad_batch_are_kept() -> None:
     assert [one.position for one in lines.refused] == [1]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b'{"metrics": {"a": "\\ud800"}}',
+        b'{"metrics": {"a": "\\ud800"}, "b": [1, "\xff]"]}',
+        b'{"metrics": {"a": "\xff"}}',
+        b'{"metrics": {"a": NaN}}',
+        b'{"metrics": {"a": -Infinity}, "b": "\t"}',
+        b'{"metrics": {"a": 1%s}}' % (b"0" * 5000),
+    ],
+)
+def test_what_other_writers_of_json_let_through_is_refused_alone(wrong: bytes) -> None:
+    good = b'{"device_id": "caf\xc3\xa9, ]", "metrics": {"a": 1}}'
+
+    for separator in (b",", b" ,\r\n\t"):
+        array = decode(b"[ " + separator.join([good, wrong, wrong, good]) + b"\n]")
+
+        assert [(one.position, one.device_id) for one in array.messages] == [
+            (0, "caf\xe9, ]"),
+            (3, "caf\xe9, ]"),
+        ]
+        assert [one.position for one in array.refused] == [1, 2]
+    lines = decode(b"\n".join([good, wrong, good]), lines=True)
+    assert [one.position for one in lines.messages] == [0, 2]
+
+
+@pytest.mark.parametrize("more", ["", "\n{broken"])
+def test_a_line_with_several_objects_is_refused_whatever_the_others_are(more: str) -> None:
+    good = '{"metrics": {"a": 1}}'
+
+    decoded = decode(f"{good}\n\n{good} {good}\n{good}{more}", lines=True)
+
+    assert [one.position for one in decoded.messages] == [0, 2]
+    assert decoded.refused[0].position == 1
+    assert "trailing characters" in decoded.refused[0].reason
+
+
 def test_an_empty_array_is_no_error() -> None:
     assert decode("[]") == DecodedReadings([], [], False)
 
 
-@pytest.mark.parametrize("body", ["", "  ", "[1, ", "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "  ", "[1, ", "[NaN 1]", "[NaN], 1", "[NaN,]", "[" * 100_000])
 def test_the_whole_is_refused_when_it_cannot_be_understood(body: str) -> None:
     with pytest.raises(InvalidMessage):
         decode(body)
@@ -132,6 +176,11 @@ def test_gzip_is_unpacked_and_bounded_while_unpacking() -> None:
         unpack(packed, encoding="gzip")
     with pytest.raises(BodyTooLong):
         unpack(b" " * (MAX_BYTES + 1), encoding="")
+
+
+def test_gzip_that_does_not_say_so_is_told_how() -> None:
+    with pytest.raises(InvalidMessage, match="Content-Encoding: gzip"):
+        unpack(gzip.compress(b"[]"), encoding="")
 
 
 @pytest.mark.parametrize("body", [b"", b"plain", gzip.compress(b"[]" * 100)[:-9]])
