@@ -55,9 +55,9 @@ $(VENV)/uv:
 	@touch $@
 
 $(READY): requirements.txt $(VENV)/uv
-	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --requirement requirements.txt
+	@$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --python $(BIN)/python --requirement requirements.txt
 	@touch $@
 
 $(READY_DEV): requirements-dev.txt $(READY)
-	@$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --requirement requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --python $(BIN)/python --requirement requirements-dev.txt
 	@touch $@
