@@ -85,6 +85,7 @@ def django_db_modify_db_settings() -> None:
 @pytest.fixture(autouse=True)
 def static_files_by_plain_name(settings: LazySettings) -> None:
     """Pages rendered in this process need no collected static files; the stack's do."""
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
