@@ -12,7 +12,7 @@ from django.db import models
 from devices.api.fields import STORABLE
 from ingest.api import HeartbeatAccepted
 from ingest.enrol import EnrolAnswer, EnrolBody
-from ingest.messages import MAX_NAME, MAX_TEXT, MAX_VITALS, HeartbeatBody
+from ingest.messages import MAX_FIELDS, MAX_NAME, MAX_TEXT, HeartbeatBody
 from ingest.readings import MAX_MESSAGES, ReadingBody
 
 OWN = "/api/v1/"
@@ -44,7 +44,7 @@ def _components() -> dict[str, Any]:
     heartbeat = shapes["HeartbeatBody"]
     heartbeat["additionalProperties"] = SCALAR
     heartbeat["propertyNames"] = {"minLength": 1, "maxLength": MAX_NAME, "pattern": STORABLE}
-    heartbeat["maxProperties"] = len(heartbeat["properties"]) + MAX_VITALS
+    heartbeat["maxProperties"] = MAX_FIELDS
     shapes["ReadingsAccepted"] = {
         "type": "object",
         "required": ["server_time", "accepted", "refused"],

@@ -8,7 +8,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from config.door_schema import DOOR_COMPONENTS
-from ingest.messages import MAX_VITALS, heartbeat_decode
+from ingest.messages import MAX_FIELDS, heartbeat_decode
 from ingest.readings import readings_decode
 from ingest.refusal import InvalidMessage
 
@@ -45,8 +45,8 @@ def is_reading(body: dict[str, Any]) -> bool:
         ({"time": "2026-01-31T12:00:00Z"}, True),
         ({"time": "2026-01-31T12:00:00"}, False),
         ({"time": "noon"}, False),
-        ({f"n{one}": one for one in range(MAX_VITALS)}, True),
-        ({f"n{one}": one for one in range(MAX_VITALS + 7)}, False),
+        ({f"n{one}": one for one in range(MAX_FIELDS)}, True),
+        ({f"n{one}": one for one in range(MAX_FIELDS + 1)}, False),
     ],
 )
 def test_a_heartbeat_is_taken_when_it_is_as_described(body: dict[str, Any], good: bool) -> None:

@@ -69,7 +69,7 @@ def test_time_is_read_as_utc(time: str, expected: datetime | None) -> None:
         ('{"": 1}', "$.", "1 to 64"),
         (f'{{"{"x" * 65}": 1}}', "$." + "x" * 64, "1 to 64"),
         (f'{{"text": "{"x" * 1025}"}}', "$.text", "1025"),
-        (json.dumps({f"v{n}": n for n in range(33)}), "$", "33 further fields"),
+        (json.dumps({f"v{n}": n for n in range(41)}), "$", "41 fields"),
         ("[" * 50_000, "$", ""),
         ('{"a":' * 20_000, "$", ""),
         ('{"time": "1999-12-31T23:59:59Z"}', "$.time", "before 2000"),
