@@ -1,12 +1,25 @@
 """The device that an address names."""
 
-from django.db.models import QuerySet
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from django.db.models import F, QuerySet
 from django.http import Http404
 from rest_framework.views import APIView
 
 from devices.api.refusals import Conflict
 from devices.models import Device
-from devices.selectors import Ambiguous, device_named
+from devices.selectors import Ambiguous, device_named, device_read
+
+Found = TypeVar("Found")
+
+
+class DeviceName(NamedTuple):
+    """What names a device. `tenant` is its tenant's slug."""
+
+    id: int
+    device_id: str
+    tenant: str
 
 
 def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
@@ -14,20 +27,32 @@ def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
 
     Raises Http404, and Conflict if it is not told of which tenant.
     """
+    return _in_path(view, device_named, devices)
+
+
+def row_in_path(view: APIView, devices: Callable[[], QuerySet[Device]]) -> dict[str, Any]:
+    """The same as devices.selectors.device_read reads it."""
+    return _in_path(view, device_read, devices)
+
+
+def name_in_path(view: APIView) -> DeviceName:
+    """The same, of any device of the scope, for views of what it said."""
+    row = row_in_path(view, _names)
+    return DeviceName(row["id"], row["device_id"], row["tenant_slug"])
+
+
+def _names() -> QuerySet[Device]:
+    return Device.objects.only("device_id", "tenant_id").annotate(tenant_slug=F("tenant__slug"))
+
+
+def _in_path(view: APIView, find: Callable[..., Found | None], devices: object) -> Found:
     tenant = view.request.query_params.get("tenant")
     if tenant is not None and "\0" in tenant:
         raise Http404
     try:
-        device = device_named(devices, view.kwargs["device_id"], tenant=tenant)
+        found = find(devices, view.kwargs["device_id"], tenant=tenant)
     except Ambiguous as error:
         raise Conflict(str(error)) from None
-    if device is None:
+    if found is None:
         raise Http404
-    return device
-
-
-def name_in_path(view: APIView) -> Device:
-    """The same, of any device of the scope, for views of what it said: what names it is all that
-    is read of it."""
-    named = Device.objects.select_related("tenant").only("device_id", "tenant__slug")
-    return device_in_path(view, named)
+    return found

@@ -147,7 +147,7 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         shown: dict[str, Any] = shared(kind).to_representation(row)
         return shown
 
-    def answered(self, row: Model, code: int = status.HTTP_200_OK) -> Response:
+    def answered(self, row: Any, code: int = status.HTTP_200_OK) -> Response:
         """The row as it is now, with its tag; 304 if the client has it already."""
         data = self.shown(row)
         etag = etag_of(data)

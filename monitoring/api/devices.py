@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from django_filters import MultipleChoiceFilter
 from rest_framework import serializers
@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from devices.api.bodies import ModelBody, StrictBody
 from devices.api.fields import IdFilter, RowId, TenantFilter, TenantSlug, YesNoFilter
-from devices.api.lookup import device_in_path
+from devices.api.lookup import device_in_path, row_in_path
 from devices.api.viewset import TenantViewSet
 from devices.models import Device
 from devices.registration import devices_approve
@@ -28,8 +28,6 @@ SETTINGS = (
     "rate_per_s",
     "burst",
 )
-# All of a device's own; of what belongs to it, only what is shown is read.
-COLUMNS = tuple(field.name for field in Device._meta.concrete_fields)
 
 
 class DeviceFilter(TenantFilter):
@@ -42,13 +40,11 @@ class DeviceFilter(TenantFilter):
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
     id = serializers.IntegerField(read_only=True, help_text="By which live messages name it.")
-    tenant = serializers.CharField(source="tenant.slug", read_only=True)
+    tenant = serializers.CharField(source="tenant_slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
     group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
-    state = serializers.ChoiceField(
-        source="status.state", choices=PresenceState.choices, read_only=True
-    )
-    state_since = serializers.DateTimeField(source="status.state_since", read_only=True)
+    state = serializers.ChoiceField(choices=PresenceState.choices, read_only=True)
+    state_since = serializers.DateTimeField(read_only=True)
 
     class Meta:
         model = Device
@@ -85,6 +81,15 @@ class DeviceCreate(DeviceChange):
         extra_kwargs = {"device_id": {"trim_whitespace": False}}
 
 
+def _devices() -> QuerySet[Device]:
+    """With what is shown of what belongs to them."""
+    return Device.objects.annotate(
+        tenant_slug=F("tenant__slug"),
+        state=F("status__state"),
+        state_since=F("status__state_since"),
+    )
+
+
 class Pause(StrictBody, serializers.Serializer[Device]):
     why = serializers.CharField(
         max_length=200, help_text="Everybody who looks at the device will read it."
@@ -115,8 +120,10 @@ class DeviceViewSet(TenantViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Device]:
-        shown = ("tenant__slug", "status__state", "status__state_since")
-        return Device.objects.select_related("tenant", "status").only(*COLUMNS, *shown)
+        return _devices()
+
+    def retrieve(self, request: Request, **names: Any) -> Response:
+        return self.answered(row_in_path(self, _devices))
 
     def named(self, queryset: QuerySet[Device]) -> Device:
         return device_in_path(self, queryset)

@@ -52,14 +52,14 @@ class HeartbeatsView(ScopedView):
         """The heartbeats of a period by the device's clock, to 10 s, newest first."""
         given = PageQuery.asked(request)
         device = name_in_path(self)
-        about, span, limit = f"heartbeats:{device.pk}", given["span"], given["limit"]
+        about, span, limit = f"heartbeats:{device.id}", given["span"], given["limit"]
         until = span.end
         if "cursor" in given:
             span, (bucket,) = past_open(given["cursor"], about=about)
             until = datetime.fromisoformat(bucket)
         with patient_cursor() as cursor:
             rows = heartbeat.page(
-                cursor, device_id=device.pk, start=span.start, end=until, limit=limit + 1
+                cursor, device_id=device.id, start=span.start, end=until, limit=limit + 1
             )
         following = None
         if len(rows) > limit:
@@ -68,7 +68,7 @@ class HeartbeatsView(ScopedView):
             [_object(one) for one in rows[:limit]],
             request=request,
             cursor=following,
-            tenant=device.tenant.slug,
+            tenant=device.tenant,
             device_id=device.device_id,
             start=span.start,
             end=span.end,

@@ -57,10 +57,10 @@ class PresenceView(ScopedView):
         given = PresenceQuery.asked(request)
         limit = given["limit"]
         device = name_in_path(self)
-        about = f"presence:{device.pk}"
+        about = f"presence:{device.id}"
         ended, before = _after(given.get("cursor"), about=about)
         with connection.cursor() as cursor:
-            rows = presenceevent.page(cursor, device_id=device.pk, before=before, limit=limit + 1)
+            rows = presenceevent.page(cursor, device_id=device.id, before=before, limit=limit + 1)
         following = None
         if len(rows) > limit:
             last = rows[limit - 1]
@@ -69,7 +69,7 @@ class PresenceView(ScopedView):
             _lasting(rows[:limit], ended),
             request=request,
             cursor=following,
-            tenant=device.tenant.slug,
+            tenant=device.tenant,
             device_id=device.device_id,
         )
 

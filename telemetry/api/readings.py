@@ -17,8 +17,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
-from devices.api.lookup import name_in_path
-from devices.models import Device
+from devices.api.lookup import DeviceName, name_in_path
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import MAX_VALUES, ReadingsQuery, Span, too_many_values
 from telemetry.api.exports import export_response
@@ -137,7 +136,7 @@ class ReadingsView(ScopedView):
         given = ReadingsQuery.asked(request)
         device = name_in_path(self)
         span: Span = given["span"]
-        window = Window(device.pk, span.start, span.end, given.get("metric"))
+        window = Window(device.id, span.start, span.end, given.get("metric"))
         kind = given.get("format") or request.accepted_renderer.format
         if "bucket" in given:
             found = _buckets(window, given)
@@ -152,8 +151,8 @@ class ReadingsView(ScopedView):
             return self._page(device, window, given)
         return self._file(device, window, kind)
 
-    def _page(self, device: Device, window: Window, given: dict[str, Any]) -> HttpResponseBase:
-        about = f"readings:{device.pk}:{given.get('metric')}"
+    def _page(self, device: DeviceName, window: Window, given: dict[str, Any]) -> HttpResponseBase:
+        about = f"readings:{device.id}:{given.get('metric')}"
         last = None
         if "cursor" in given:
             span, (time, msg_type) = past_open(given["cursor"], about=about)
@@ -173,12 +172,12 @@ class ReadingsView(ScopedView):
             **_about(device, window),
         )
 
-    def _file(self, device: Device, window: Window, kind: str) -> HttpResponseBase:
+    def _file(self, device: DeviceName, window: Window, kind: str) -> HttpResponseBase:
         make = _csv_file(window) if kind == "csv" else _ndjson_file(window)
         return self._export(lambda: make, device, window, kind)
 
     def _bucket_file(
-        self, device: Device, window: Window, found: list[Bucket], kind: str
+        self, device: DeviceName, window: Window, found: list[Bucket], kind: str
     ) -> HttpResponseBase | None:
         """The figures as a file; None if none is asked for."""
         if kind == "json":
@@ -189,7 +188,7 @@ class ReadingsView(ScopedView):
             parts = iter([ndjson(map(bucket_object, found))])
         return self._export(lambda: parts, device, window, kind)
 
-    def _export(self, make: Any, device: Device, window: Window, kind: str) -> HttpResponseBase:
+    def _export(self, make: Any, device: DeviceName, window: Window, kind: str) -> HttpResponseBase:
         times = "-".join(f"{one:%Y%m%dT%H%M%SZ}" for one in (window.start, window.end))
         media_types = {one.format: one.media_type for one in (CsvFile, NdjsonFile)}
         return export_response(
@@ -201,9 +200,9 @@ class ReadingsView(ScopedView):
         )
 
 
-def _about(device: Device, window: Window) -> dict[str, Any]:
+def _about(device: DeviceName, window: Window) -> dict[str, Any]:
     return {
-        "tenant": device.tenant.slug,
+        "tenant": device.tenant,
         "device_id": device.device_id,
         "start": window.start,
         "end": window.end,
