@@ -27,6 +27,7 @@ from devices.scoped_admin import (
     ScopedAdmin,
     ScopedInline,
     access_in,
+    tenant_id_of,
 )
 
 AS_SHOWN = re.compile(r"r[ct]_([A-Za-z0-9]+)(?:_…?)?")
@@ -88,6 +89,11 @@ class CredentialInline(ScopedInline):
 
     key = staticmethod(key_prefix)
     state = staticmethod(key_state)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Without the link to revoke it for those who may not."""
+        may_revoke = access_in(request).allows(self.least_role, tenant_id_of(obj))
+        return self.fields if may_revoke else self.fields[:-1]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

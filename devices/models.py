@@ -19,7 +19,10 @@ interval_validators = [MinValueValidator(1), MaxValueValidator(7 * 86_400)]
 grace_validators = [MinValueValidator(0), MaxValueValidator(7 * 86_400)]
 rate_validators = [MinValueValidator(0.001), MaxValueValidator(1_000_000)]
 burst_validators = [MinValueValidator(1), MaxValueValidator(10_000_000)]
-ABOUT_BURST = "Messages that may come at once. Empty: what may come in one second."
+ABOUT_BURST = (
+    "Messages that may come at once. A larger batch passes if nothing came for a while, and has to "
+    "be waited for afterwards. Empty: what may come in one second."
+)
 
 
 def check(*problems: dict[str, str]) -> None:

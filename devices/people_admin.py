@@ -160,7 +160,7 @@ class AccessAttemptAdmin(OperatorOnly, ModelAdmin):
     list_fullwidth = True
     search_fields = ("username", "ip_address")
     search_help_text = "User name or address"
-    empty_help = "Nobody failed to sign in."
+    empty_help = "Nobody has failed to sign in since they last got in."
     ordering = ("-attempt_time",)
     actions = ("let_in",)
 

@@ -45,7 +45,9 @@ UNKNOWN_DEVICES = {
 class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A person by user name: a list to choose from would name the people of other tenants."""
 
-    default_error_messages = {"invalid_choice": "Nobody has this user name."}
+    default_error_messages = {
+        "invalid_choice": "Nobody has this user name. Invite who has no account under Invitations."
+    }
 
 
 class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -33,7 +33,7 @@ from ingest.breaches import breach_words
 from ingest.ledger_page import ledger_context
 from ingest.models import LimitBreach, RejectedMessage
 from ingest.refusal import InvalidMessage
-from ingest.rejected import payload_check, rejected_edit
+from ingest.rejected import name_in, payload_check, rejected_edit
 from ingest.replay import replay_request
 
 PER_PAGE = 50
@@ -86,7 +86,7 @@ class RejectedMessageAdmin(ScopedAdmin):
     """Nobody adds messages here, and nobody deletes them: the ledger counts them."""
 
     form = RejectedForm
-    list_display = ("refusal", "of_device", "tenant", "kind", "why", "received_at", "replayed")
+    list_display = ("refusal", "of_device", "tenant", "why", "received_at", "replayed")
     list_display_links = ("of_device",)
     list_filter = (
         ReplayedFilter,
@@ -129,7 +129,9 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     @display(description="device", ordering="device__device_id")
     def of_device(self, message: RejectedMessage) -> str:
-        return message.device.device_id if message.device else "deleted device"
+        if message.device:
+            return message.device.device_id
+        return f"deleted device {name_in(message.payload) or ''}".rstrip()
 
     @display(description="error")
     def why(self, message: RejectedMessage) -> SafeString:
@@ -142,7 +144,7 @@ class RejectedMessageAdmin(ScopedAdmin):
             words = f"replay asked for by {asked}" if asked else "waiting"
             return format_html('<span class="key">{}</span>', words)
         return format_html(
-            '<span class="key key--in-force">{} UTC</span><span class="rc-second">by {}</span>',
+            '<span class="key key--in-force">{}</span><span class="rc-second">by {}</span>',
             message.replayed_at.strftime("%Y-%m-%d %H:%M"),
             message.replayed_by,
         )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from devices.models import Device, Tenant
+from devices.models import Device, HistoryEntry, Tenant
 from devices.registration import devices_find
 from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry
 from ingest.messages import heartbeat_decode
@@ -20,6 +20,10 @@ Kind = RejectedMessage.Kind
 
 NOT_APPROVED = "the device registered itself and is not approved yet"
 DELETED = "the device was deleted after its message was accepted"
+
+
+class _Named(msgspec.Struct):
+    device_id: str | None = None
 
 
 class Rejection(NamedTuple):
@@ -58,6 +62,11 @@ def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
     device_id = payload_check(message, payload)
     waiting = RejectedMessage.objects.filter(pk=message.pk, replayed_at=None)
     return waiting.update(payload=payload, device_id=device_id) == 1
+
+
+def name_in(payload: str) -> str | None:
+    """Which device the payload of a rejected message names."""
+    return msgspec.json.decode(payload, type=_Named).device_id
 
 
 def payload_check(message: RejectedMessage, payload: str) -> int | None:
@@ -124,8 +133,17 @@ def _reading(message: RejectedMessage, data: bytes) -> tuple[str | None, Incomin
 
 
 def _names(device_ids: Collection[int]) -> dict[int, str]:
+    """The devices' names; of those that were deleted, what the history knows."""
     rows = Device.objects.filter(id__in=device_ids).order_by()
-    return dict(rows.values_list("id", "device_id"))
+    names = dict(rows.values_list("id", "device_id"))
+    if gone := [device for device in device_ids if device not in names]:
+        deleted = HistoryEntry.objects.filter(
+            subject=HistoryEntry.Subject.DEVICE,
+            change=HistoryEntry.Change.DELETE,
+            object_id__in=gone,
+        )
+        names |= dict(deleted.values_list("object_id", "object_name"))
+    return names
 
 
 def _message(shard: int, rejection: Rejection, name: str | None) -> RejectedMessage:
@@ -143,7 +161,7 @@ def _message(shard: int, rejection: Rejection, name: str | None) -> RejectedMess
 
 
 def _payload(row: IncomingHeartbeat | IncomingReading, name: str | None) -> str:
-    """The message as its device would send it, as JSON; it names the device, if that exists."""
+    """The message as its device would send it, as JSON; it names the device, if that is known."""
     fields: dict[str, Any] = {"device_id": name} if name else {}
     fields |= {
         name: value

@@ -57,6 +57,7 @@ ABOUT_APPROVAL = (
     "It registered itself. What it has sent so far is stored within seconds of your approval. "
     "If it does not belong here, delete it instead: what it has sent is then never stored."
 )
+NOT_APPROVED = "registered itself; its messages wait for approval"
 ABOUT_PAUSE = "A paused device is never called late or offline; its heartbeats are kept."
 
 
@@ -146,11 +147,12 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
 
     @display(description="why")
     def why(self, device: Device) -> SafeString:
+        reason = NOT_APPROVED if device.is_pending else device.status.reason
         return format_html(
             '<span class="rc-why" title="{}" data-device="{}" data-field="reason">{}</span>',
-            device.status.reason,
+            reason,
             device.pk,
-            device.status.reason,
+            reason,
         )
 
     def get_inlines(self, request: HttpRequest, obj: Device | None) -> Any:

@@ -12,6 +12,7 @@ from ingest.drain import drain_run
 from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
 from ingest.ledger import balance_read
 from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
+from ingest.rejected import name_in
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
@@ -135,7 +136,9 @@ def test_messages_of_a_deleted_device_are_kept_as_rejected(acme: Fleet) -> None:
     drain()
 
     assert Reading.objects.count() == 1
-    assert RejectedMessage.objects.get().reason == "unknown_device"
+    message = RejectedMessage.objects.get()
+    assert message.reason == "unknown_device"
+    assert name_in(message.payload) == "other"
     assert balance_read().residual == 0
 
 

@@ -165,7 +165,7 @@ def test_a_devices_page_shows_vitals_and_readings_by_their_names(acme: Fleet) ->
     content = client_of(acme.manager).get(url).content.decode()
     assert "<dt>items</dt><dd>3</dd>" in content
     assert "<dt>charging</dt><dd>yes</dd>" in content
-    assert "Latest readings" not in content
+    assert "Latest reading" not in content
 
     at = {"metrics": {"temp_c": 21.5, "items": "eco"}, "last_reading_at": timezone.now()}
     DeviceStatus.objects.filter(device=acme.device).update(**at)
@@ -203,6 +203,10 @@ def test_another_tenants_device_is_as_good_as_missing(acme: Fleet, rival: Fleet)
 
 def test_a_viewer_looks_and_changes_nothing(acme: Fleet, viewer: User) -> None:
     client = client_of(viewer)
+    for user, may_revoke in ((acme.manager, True), (viewer, False)):
+        device = client_of(user).get(page("devices_device_change", acme.device.pk)).content.decode()
+        assert acme.key.split("_")[1] in device
+        assert ("Revoke…" in device) is may_revoke
     answer = client.get(page("devices_device_change", acme.device.pk))
 
     assert answer.status_code == 200
@@ -368,7 +372,9 @@ def test_pending_devices_are_seen_in_the_list_and_on_their_page(
 ) -> None:
     client = client_of(acme.manager)
 
-    assert client.get(page(LIST)).content.count(b'data-state="pending"') == 1
+    content = client.get(page(LIST)).content
+    assert content.count(b'data-state="pending"') == 1
+    assert b"registered itself; its messages wait for approval" in content
     shown = client.get(page(LIST), {"is_pending__exact": 1}).context["cl"].result_list
     assert [row.device_id for row in shown] == ["newcomer"]
     detail = client.get(page("devices_device_change", pending.pk))
