@@ -1,7 +1,20 @@
 """How much each person has going on at this process at the same time."""
 
 import threading
-from collections import Counter
+from collections import defaultdict
+from weakref import WeakSet
+
+
+class Place:
+    """One that was taken, until it is given back or nobody holds on to it any more."""
+
+    def __init__(self, taken: WeakSet["Place"]) -> None:
+        self._taken = taken
+        taken.add(self)
+
+    def give_back(self) -> None:
+        """May be called again."""
+        self._taken.discard(self)
 
 
 class Places:
@@ -10,23 +23,15 @@ class Places:
 
     def __init__(self, at_once: int | None = None) -> None:
         self._at_once = at_once
-        self._taken: Counter[int | None] = Counter()
+        self._taken: defaultdict[int | None, WeakSet[Place]] = defaultdict(WeakSet)
         self._lock = threading.Lock()
 
-    def is_full(self, person: int | None, *, most: int) -> bool:
-        """True if there is no place for one more of this person."""
-        is_crowded = self._at_once is not None and self._taken.total() >= self._at_once
-        return is_crowded or self._taken[person] >= most
-
-    def take(self, person: int | None, *, most: int) -> bool:
-        """Whether there was a place for one more of this person, which is taken now."""
+    def take(self, person: int | None, *, most: int) -> Place | None:
+        """A place for one more of this person; None if there is none."""
         with self._lock:
-            if self.is_full(person, most=most):
-                return False
-            self._taken[person] += 1
-            return True
+            taken = self._taken[person]
+            is_free = len(taken) < most and not self._is_crowded()
+            return Place(taken) if is_free else None
 
-    def give_back(self, person: int | None) -> None:
-        with self._lock:
-            self._taken[person] -= 1
-            self._taken += Counter()  # without those at 0
+    def _is_crowded(self) -> bool:
+        return self._at_once is not None and sum(map(len, self._taken.values())) >= self._at_once

@@ -23,6 +23,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from devices.places import Place
 from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live_watching import watching
 from telemetry.times import utc_text
@@ -53,6 +54,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.visitor: Visitor | None = None
+        self.place: Place | None = None
         self.joined: set[str] = set()
         self.joining = asyncio.Lock()
         self.watched: frozenset[int] | None = None
@@ -128,7 +130,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if visitor is None:
             await self.close(code=NOT_SIGNED_IN)
             return
-        if not visitor.place_take():
+        self.place = visitor.place_take()
+        if self.place is None:
             await self.close(code=TOO_MANY)
             return
         self.visitor = visitor
@@ -169,8 +172,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def _end(self) -> None:
         if self.waiting is not None:
             self.waiting.cancel()
-        if self.visitor is not None:
-            self.visitor.place_give_back()
+        if self.place is not None:
+            self.place.give_back()
         with suppress(RedisError, OSError):  # what is not heard need not be left
             await self._leave(self.joined)
 

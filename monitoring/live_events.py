@@ -29,6 +29,7 @@ from rest_framework.exceptions import (
 from rest_framework.settings import api_settings
 
 from devices.operators import operator_access_record
+from devices.places import Place
 from monitoring.consumers import NOT_SIGNED_IN
 from monitoring.live import DEVICES_PER_MESSAGE, OPERATORS
 from monitoring.live_reader import Reader
@@ -63,13 +64,33 @@ class SignIn(NotAuthenticated):
     auth_header = 'Bearer realm="api"'
 
 
+class Stream(StreamingHttpResponse):
+    """The events for a visitor, who has a place until they end or, if they never begin, until this
+    is closed or dropped. Raises TooManyStreams."""
+
+    def __init__(self, visitor: Visitor, last_id: str) -> None:
+        place = visitor.place_take()
+        if place is None:
+            raise TooManyStreams
+        self._place = place
+        super().__init__(
+            _events(visitor, last_id, place), content_type="text/event-stream; charset=utf-8"
+        )
+        self["Cache-Control"] = "no-cache"
+        self["X-Accel-Buffering"] = "no"
+
+    def close(self) -> None:
+        super().close()
+        self._place.give_back()
+
+
 # It changes nothing. Else POST would be answered with a page about forms, and not with 405.
 @csrf_exempt
 async def live_events(request: HttpRequest) -> HttpResponseBase:
     """The stream, or a problem."""
     try:
         visitor = await _visitor(request)
-        return _stream(visitor, request.META.get("HTTP_LAST_EVENT_ID", ""))
+        return Stream(visitor, request.META.get("HTTP_LAST_EVENT_ID", ""))
     except (APIException, OperationalError) as error:
         handler: Any = api_settings.EXCEPTION_HANDLER
         problem: HttpResponseBase = handler(error, {})
@@ -92,8 +113,6 @@ async def _visitor(request: HttpRequest) -> Visitor:
     if OPERATORS in groups:
         request.user = await User.objects.aget(pk=visitor.user_id)
         await database_sync_to_async(operator_access_record)(request)
-    if visitor.has_no_place():
-        raise TooManyStreams
     return visitor
 
 
@@ -104,22 +123,11 @@ async def _signed_in(request: HttpRequest) -> Visitor | None:
     return visitor_of_session(await request.auser(), request.session)
 
 
-def _stream(visitor: Visitor, last_id: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(
-        _events(visitor, last_id), content_type="text/event-stream; charset=utf-8"
-    )
-    response["Cache-Control"] = "no-cache"
-    response["X-Accel-Buffering"] = "no"
-    return response
-
-
-async def _events(visitor: Visitor, last_id: str) -> AsyncIterator[bytes]:
+async def _events(visitor: Visitor, last_id: str, place: Place) -> AsyncIterator[bytes]:
     serving = asyncio.current_task()
     assert serving is not None
     # Nothing else ends a connection that takes nothing: it is stuck in sending.
     reader = Reader(visitor, too_slow=serving.cancel)
-    if not visitor.place_take():
-        return  # taken since it was asked for; whoever comes again is told
     try:
         marks = await reader.open()
         async for event in _beginning(visitor, marks, last_id):
@@ -132,7 +140,7 @@ async def _events(visitor: Visitor, last_id: str) -> AsyncIterator[bytes]:
     except (RedisError, OSError) as error:
         log.warning("a stream ends, Valkey does not answer: %s", error)
     finally:
-        visitor.place_give_back()
+        place.give_back()
         await reader.close()
 
 

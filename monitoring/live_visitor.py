@@ -18,7 +18,7 @@ from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.tokens import Token
 
 from devices.api.person import person_of
-from devices.places import Places
+from devices.places import Place, Places
 from devices.scope import access_scope
 from devices.tenancy import Access, access_of
 from monitoring.live import OPERATORS, change_as_json, status_as_change, tenant_group
@@ -68,16 +68,10 @@ class Visitor:
             page = statuses.order_by("device_id")[:limit]
             return [change_as_json(status_as_change(status)) for status in page]
 
-    def has_no_place(self) -> bool:
-        """True if the person has as many open as settings.LIVE_CONNECTIONS allows."""
-        return _places.is_full(self.user_id, most=settings.LIVE_CONNECTIONS)
-
-    def place_take(self) -> bool:
-        """Whether there was a place for one more socket or stream, to be given back at its end."""
+    def place_take(self) -> Place | None:
+        """A place for one more socket or stream, to be given back at its end; None if the person
+        has as many open as settings.LIVE_CONNECTIONS allows."""
         return _places.take(self.user_id, most=settings.LIVE_CONNECTIONS)
-
-    def place_give_back(self) -> None:
-        _places.give_back(self.user_id)
 
     def _access(self) -> Access:
         user = self._user()

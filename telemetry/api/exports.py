@@ -17,7 +17,7 @@ from django.utils.http import content_disposition_header
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
-from devices.places import Places
+from devices.places import Place, Places
 from devices.scope import access_scope
 from devices.tenancy import Access
 
@@ -61,10 +61,11 @@ def export_response(
 
     Raises Busy.
     """
-    if not _places.take(access.user_id, most=OF_ONE_PERSON):
+    place = _places.take(access.user_id, most=OF_ONE_PERSON)
+    if place is None:
         raise Busy
     kind = AsgiExport if isinstance(request._request, ASGIRequest) else WsgiExport
-    response = StreamingHttpResponse(kind(make, access), content_type=content_type)
+    response = StreamingHttpResponse(kind(make, access, place), content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(True, name)
     response["Cache-Control"] = "private, no-store"
     return response
@@ -77,8 +78,8 @@ class Export:
     took nothing for READER_PATIENCE_S.
     """
 
-    def __init__(self, make: Callable[[], Iterator[bytes]], access: Access) -> None:
-        self._make, self._access = make, access
+    def __init__(self, make: Callable[[], Iterator[bytes]], access: Access, place: Place) -> None:
+        self._make, self._access, self._place = make, access, place
         # None is the end.
         self._parts: Queue[bytes | ExportBroken | None] = Queue(PARTS_AHEAD)
         self._is_closed = threading.Event()
@@ -102,7 +103,7 @@ class Export:
             self._break_off()
         finally:
             connection.close()
-            _places.give_back(self._access.user_id)
+            self._place.give_back()
 
     def _put(self, part: bytes | None) -> None:
         if self._is_closed.is_set():

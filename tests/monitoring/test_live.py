@@ -13,6 +13,7 @@ from channels.layers import get_channel_layer
 from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.core.asgi import get_asgi_application
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.utils import timezone
@@ -308,6 +309,53 @@ class TestSocket:
 
 
 class TestStream:
+    def test_those_that_are_asked_for_at_the_same_moment_share_the_places(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        settings.LIVE_CONNECTIONS = 2
+
+        async def told() -> list[int]:
+            answers = await asyncio.gather(*(stream(acme) for _ in range(4)))
+            return [answer.status_code for answer in answers]
+
+        assert sorted(run(told)) == [200, 200, 429, 429]
+
+    def test_one_that_never_begins_leaves_a_place(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        settings.LIVE_CONNECTIONS = 1
+
+        async def told() -> list[int]:
+            left = await stream(acme)
+            refused = await stream(acme)
+            left.close()
+            return [left.status_code, refused.status_code, (await stream(acme)).status_code]
+
+        assert run(told) == [200, 429, 200]
+
+    def test_a_client_who_is_away_before_the_first_byte_leaves_a_place(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        settings.LIVE_CONNECTIONS = 1
+
+        async def told() -> int:
+            said: asyncio.Queue[Any] = asyncio.Queue()
+            said.put_nowait({"type": "http.request"})
+
+            async def send(message: Any) -> None:
+                assert (message["type"], message["status"]) == ("http.response.start", 200)
+                said.put_nowait({"type": "http.disconnect"})
+                await asyncio.Event().wait()
+
+            token = f"Bearer {AccessToken.for_user(acme.manager)}"
+            headers = [(b"authorization", token.encode()), (b"host", b"localhost")]
+            scope = {"type": "http", "method": "GET", "path": "/api/v1/live", "headers": headers}
+            await get_asgi_application()(scope | {"query_string": b""}, said.get, send)
+            answered: int = (await stream(acme)).status_code
+            return answered
+
+        assert run(told) == 200
+
     def test_it_ends_though_word_of_its_readers_leaving_was_lost(self, acme: Fleet) -> None:
         async def serve(events: Any, begun: asyncio.Event) -> None:
             await anext(events)
