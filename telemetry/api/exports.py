@@ -83,7 +83,11 @@ class Export:
         # None is the end.
         self._parts: Queue[bytes | ExportBroken | None] = Queue(PARTS_AHEAD)
         self._is_closed = threading.Event()
-        threading.Thread(target=self._run, name="export", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="export", daemon=True).start()
+        except Exception:  # there may be no thread left for it
+            place.give_back()
+            raise
 
     def close(self) -> None:
         self._is_closed.set()

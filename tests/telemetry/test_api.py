@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -436,6 +437,25 @@ class TestFiles:
             return is_made
 
         await_condition(has_place, 5, "a place")
+
+    def test_one_that_cannot_be_started_leaves_its_place(
+        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def cannot_start(thread: Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        path = "devices/acme-phone/readings?format=ndjson"
+        client = member(acme, Role.VIEWER)
+        failures = []
+        with monkeypatch.context() as machine:
+            machine.setattr(Thread, "start", cannot_start)
+            for _ in range(exports.OF_ONE_PERSON):
+                with pytest.raises(RuntimeError, match="new thread") as failure:
+                    send(client, "get", path)
+                failures.append(failure)  # and whatever it holds
+        answer = send(client, "get", path)
+        assert answer.status_code == 200
+        body(answer)
 
 
 @pytest.mark.usefixtures("valkey")
