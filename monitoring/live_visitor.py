@@ -14,10 +14,9 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.tokens import Token
+from rest_framework_simplejwt.tokens import AccessToken, Token
 
-from devices.api.person import person_of
+from devices.api.person import person_of, token_read
 from devices.places import Place, Places
 from devices.scope import access_scope
 from devices.tenancy import Access, access_of
@@ -94,7 +93,7 @@ def visitor_of_session(user: Any, session: SessionBase) -> Visitor | None:
 def visitor_of_token(raw: str) -> Visitor | None:
     """Whose access token it is; None if it is none, or not good any more."""
     try:
-        token = JWTAuthentication().get_validated_token(raw.encode(errors="replace"))
+        token = token_read(AccessToken, raw.encode(errors="replace"))
     except AuthenticationFailed:
         return None
     user = _user_of(token)

@@ -1,32 +1,58 @@
 """Who asks the API with a token (JWT): a person, read together with what they may do."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import AuthenticationFailed
-from rest_framework_simplejwt.tokens import Token
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
+from rest_framework_simplejwt.tokens import AccessToken, Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from devices.tenancy import person_read
 
+SomeToken = TypeVar("SomeToken", bound=Token)
+MAX_ID = 2**31 - 1
+
 
 class PersonAuthentication(JWTAuthentication):
     """`Authorization: Bearer <access token>`."""
+
+    def get_validated_token(self, raw_token: bytes) -> AccessToken:
+        """Raises InvalidToken unless it is an access token that was given here and is good now."""
+        return token_read(AccessToken, raw_token)
 
     def get_user(self, validated_token: Token) -> Any:
         """Raises AuthenticationFailed unless its person may still sign in as when it came."""
         return person_of(validated_token)
 
 
+def token_read(kind: type[SomeToken], raw: Any) -> SomeToken:
+    """A token that was given here and is good now. Raises InvalidToken for any other, also for one
+    whose claims are of odd types or sizes."""
+    try:
+        return kind(raw)
+    except TokenError as error:
+        raise InvalidToken(error.args[0]) from None
+    except (OverflowError, TypeError, ValueError):  # no times can be made of its claims
+        raise InvalidToken("Token is invalid") from None
+
+
 def person_of(token: Token) -> User:
     """Whose token it is. Raises AuthenticationFailed for somebody who is not active any more, or
     has another password than the one that got the token."""
-    user_id: Any = token.get("user_id")
-    user = person_read(user_id) if str(user_id).isdecimal() else None
+    user_id = _id(token.get("user_id"))
+    user = None if user_id is None else person_read(user_id)
     if user is None or not user.is_active or token.get("hash_password") != _proof(user):
         raise AuthenticationFailed("This token is of somebody who has to sign in again.")
     return user
+
+
+def _id(claim: Any) -> int | None:
+    """The person's id that is claimed; None if it can be nobody's."""
+    text = str(claim)
+    # Longer ones are out of range, and slow to read.
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 10
+    return int(text) if is_number and int(text) <= MAX_ID else None
 
 
 def _proof(user: User) -> str:

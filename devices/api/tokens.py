@@ -10,11 +10,10 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, Permis
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 from rest_framework_simplejwt.tokens import RefreshToken
 
 from devices.api.bodies import StrictBody
-from devices.api.person import person_of
+from devices.api.person import person_of, token_read
 from devices.api.second_factor_code import Verdict, code_judge, has_second_factor
 from devices.api.throttles import SignInThrottle
 from devices.api.viewset import secret_once
@@ -102,10 +101,7 @@ class TokenRefreshView(SignInView):
         """One more access token, while the person is active and has the same password."""
         serializer = Refresh(data=request.data)
         serializer.is_valid(raise_exception=True)
-        try:
-            refresh = RefreshToken(serializer.validated_data["refresh"])
-        except TokenError as error:
-            raise InvalidToken(error.args[0]) from None
+        refresh = token_read(RefreshToken, serializer.validated_data["refresh"])
         _second_factor_require(person_of(refresh))
         return secret_once(Response({"access": str(refresh.access_token)}))
 

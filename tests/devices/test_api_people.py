@@ -12,13 +12,14 @@ import jwt
 import pytest
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
+from asgiref.sync import async_to_sync
 from django.conf import LazySettings, settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
-from django.test import Client
-from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+from django.test import AsyncClient, Client
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from devices.models import Device, DeviceGroup, Membership, Tenant
 from devices.tenancy import Role
@@ -43,6 +44,10 @@ def bearing(token: object) -> Any:
     client = caller(None)
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
     return client
+
+
+async def live(token: object) -> Any:
+    return await AsyncClient().get("/api/v1/live", headers={"Authorization": f"Bearer {token}"})
 
 
 class PasswordsHeld:
@@ -144,7 +149,7 @@ class TestTokens:
 
     def test_tokens_that_were_not_given_here_open_nothing(self, acme: Fleet) -> None:
         good = AccessToken.for_user(acme.manager)
-        payload = dict(good.payload)
+        payload = good.payload | {"iss": "rollcall"}
         key = str(settings.SIMPLE_JWT["SIGNING_KEY"])
         expired = AccessToken.for_user(acme.manager)
         expired.set_exp(lifetime=-timedelta(seconds=1))
@@ -174,6 +179,38 @@ class TestTokens:
             problem = assert_problem(answer, 401)
             assert "{" not in problem["detail"]
         refresh = {"refresh": str(good)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", refresh), 401)
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"user_id": "１"},
+            {"user_id": 10**30},
+            {"user_id": 2**31},
+            {"user_id": True},
+            {"user_id": ["1"]},
+            {"exp": 10**400},
+            {"exp": "9999999999"},
+            {"exp": None},
+            {"exp": [1]},
+            {"exp": float("inf")},
+            {"nbf": float("inf")},
+            {"iat": 10**400},
+            {"iat": {}},
+        ],
+        ids=str,
+    )
+    def test_tokens_with_odd_claims_open_nothing(self, acme: Fleet, odd: dict[str, Any]) -> None:
+        def signed(token: Token, odd: dict[str, Any]) -> str:
+            key = str(settings.SIMPLE_JWT["SIGNING_KEY"])
+            return jwt.encode(token.payload | {"iss": "rollcall"} | odd, key, algorithm="HS256")
+
+        good = signed(AccessToken.for_user(acme.manager), {})
+        assert send(bearing(good), "get", "devices").status_code == 200
+        access = signed(AccessToken.for_user(acme.manager), odd)
+        assert_problem(send(bearing(access), "get", "devices"), 401)
+        assert_problem(async_to_sync(live)(access), 401)
+        refresh = {"refresh": signed(RefreshToken.for_user(acme.manager), odd)}
         assert_problem(send(caller(None), "post", "auth/token/refresh", refresh), 401)
 
     def test_a_person_with_a_second_factor_sends_its_code_once(self, acme: Fleet) -> None:
