@@ -22,7 +22,7 @@ from rest_framework.serializers import (
 )
 
 MAX_BYTES = 1024 * 1024
-WHY_UNKNOWN = "This is not a field that can be set here."
+WHY_UNKNOWN = "This is not a field that can be set here; these can: {}."
 
 
 class JSONBody(JSONParser):
@@ -53,11 +53,12 @@ class JSONBody(JSONParser):
 class StrictBody(BaseSerializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
-            known = set(self.fields)  # type: ignore[attr-defined]
-            unknown = {str(name): WHY_UNKNOWN for name in data if name not in known}
+            fields: Mapping[str, Any] = self.fields  # type: ignore[attr-defined]
+            why = WHY_UNKNOWN.format(", ".join(fields))
+            unknown = {str(name): why for name in data if name not in fields}
             wrong = {
                 name: words
-                for name, field in self.fields.items()  # type: ignore[attr-defined]
+                for name, field in fields.items()
                 if (words := _wrong(field, data.get(name)))
             }
             if unknown or wrong:

@@ -377,6 +377,13 @@ class TestMembers:
         assert_problem(send(client, "patch", path, {"role": "owner"}), 403)
         assert send(caller(member_two), "get", path).json()["role"] == "viewer"
 
+    def test_a_field_that_cannot_be_set_is_answered_with_those_that_can(self, acme: Fleet) -> None:
+        path = f"members/{Membership.objects.get(user=acme.manager).pk}"
+        answer = send(member(acme, Role.OWNER), "patch", path, {"role": "viewer", "user": "x"})
+        (error,) = assert_problem(answer, 400)["errors"]
+        assert error["field"] == "user"
+        assert error["reason"].endswith("; these can: role.")
+
     def test_people_of_other_tenants_have_no_names(self, acme: Fleet, rival: Fleet) -> None:
         client = member(acme, Role.OWNER)
         unknown, foreign = (
