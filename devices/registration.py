@@ -36,6 +36,9 @@ class Registered(NamedTuple):
 
 
 PLAIN = Description("", Device.Kind.SENSOR)
+UNKNOWN = (
+    "unknown device; add it, or set Registration on its tenant's page for devices to add themselves"
+)
 NO_TENANT = "unknown device, and its tenant was deleted"
 NOT_DESCRIBED: Mapping[str, Description] = {}
 
@@ -114,7 +117,7 @@ def _refused(tenant: Tenant, names: Collection[str]) -> dict[str, str]:
     if not names:
         return {}
     if tenant.registration == Registration.OFF:
-        return dict.fromkeys(names, "unknown device; this tenant's devices are added by people")
+        return dict.fromkeys(names, UNKNOWN)
     refused = {name: reason for name in names if (reason := _wrong_name(name))}
     room = tenant.device_limit - Device.objects.filter(tenant=tenant).count()
     beyond = [name for name in names if name not in refused][max(0, room) :]

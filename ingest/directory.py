@@ -11,6 +11,7 @@ from devices.credentials import Speaker
 from devices.models import Registration
 from devices.registration import (
     NOT_DESCRIBED,
+    UNKNOWN,
     Description,
     KnownDevice,
     devices_find,
@@ -23,7 +24,6 @@ REMEMBER_S = 30
 # One that waits for approval is asked for again soon.
 REMEMBER_PENDING_S = 3
 MAX_REMEMBERED = 500_000
-UNKNOWN = "unknown device; this tenant's devices are added by people"
 
 
 class Resolved(NamedTuple):

@@ -2,10 +2,12 @@ import json
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import label_for_field
 from django.test import Client
+from django.utils.text import capfirst
 
 from devices.credentials import gateway_credential_issue
-from devices.models import Device, Registration
+from devices.models import Device, Registration, Tenant
 from ingest.push import push_decode
 from ingest.refusal import InvalidMessage
 from telemetry.models import Reading
@@ -119,9 +121,10 @@ def test_the_tenants_policy_decides_on_unknown_nodes(
     acme.tenant.save()
     key = gateway_credential_issue(tenant=acme.tenant).key
     error = assert_problem(push(client, key, node_id="two"), 400)["errors"][0]
+    setting = capfirst(str(label_for_field("registration", Tenant)))
 
     assert error["field"] == "$.node_id"
-    assert "added by people" in error["reason"]
+    assert f"set {setting} on its tenant's page" in error["reason"]
     assert not Device.objects.filter(device_id="two").exists()
 
 
