@@ -16,6 +16,11 @@ from devices.members import LastOwner, owner_ensure_other
 from devices.models import Membership
 from devices.tenancy import Role
 
+WHY_NOBODY = (
+    "You see nobody with this user name. People who have no account yet are invited in the admin, "
+    "under Invitations."
+)
+
 
 class MemberSerializer(serializers.ModelSerializer[Membership]):
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
@@ -29,7 +34,10 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
 
 class MemberCreate(StrictBody, serializers.Serializer[Membership]):
     tenant = TenantSlug()
-    username = serializers.CharField(max_length=150)
+    username = serializers.CharField(
+        max_length=150,
+        help_text="Of an account. Who has none yet is invited in the admin, under Invitations.",
+    )
     role = serializers.ChoiceField(choices=Role.choices)
 
 
@@ -38,7 +46,8 @@ class MemberChange(StrictBody, serializers.Serializer[Membership]):
 
 
 class MemberViewSet(TenantViewSet):
-    """Owners add people who have an account that they may see; others are invited by e-mail."""
+    """Owners add people who have an account that they may see; others are invited in the admin,
+    by e-mail."""
 
     serializer_class = MemberSerializer
     filterset_class = TenantFilter
@@ -55,7 +64,7 @@ class MemberViewSet(TenantViewSet):
         tenant = self.tenant_for(given.get("tenant"))
         user = User.objects.filter(username=given["username"], is_active=True).first()
         if user is None:
-            raise NoSuchReference("username", "You see nobody with this user name: invite them.")
+            raise NoSuchReference("username", WHY_NOBODY)
         member = self.saved(Membership(tenant=tenant, user=user, role=given["role"]))
         return self.added(self.reread(member), member.pk)
 

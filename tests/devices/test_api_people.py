@@ -377,6 +377,17 @@ class TestMembers:
         assert_problem(send(client, "patch", path, {"role": "owner"}), 403)
         assert send(caller(member_two), "get", path).json()["role"] == "viewer"
 
+    def test_people_without_an_account_are_invited_in_the_admin(self, acme: Fleet) -> None:
+        body = {"username": "nobody", "role": "viewer"}
+        answer = send(member(acme, Role.OWNER), "post", "members", body)
+        assert "in the admin" in assert_problem(answer, 404)["errors"][0]["reason"]
+        headers = {"Accept": "application/vnd.oai.openapi+json"}
+        described = Client().get("/api/schema/", headers=headers).json()["components"]["schemas"]
+        assert (
+            "in the admin"
+            in described["MemberCreateRequest"]["properties"]["username"]["description"]
+        )
+
     def test_a_field_that_cannot_be_set_is_answered_with_those_that_can(self, acme: Fleet) -> None:
         path = f"members/{Membership.objects.get(user=acme.manager).pk}"
         answer = send(member(acme, Role.OWNER), "patch", path, {"role": "viewer", "user": "x"})
