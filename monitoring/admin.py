@@ -147,12 +147,13 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
 
     @display(description="why")
     def why(self, device: Device) -> SafeString:
-        reason = NOT_APPROVED if device.is_pending else device.status.reason
+        if device.is_pending:
+            return format_html('<span class="rc-why">{}</span>', NOT_APPROVED)
         return format_html(
             '<span class="rc-why" title="{}" data-device="{}" data-field="reason">{}</span>',
-            reason,
+            device.status.reason,
             device.pk,
-            reason,
+            device.status.reason,
         )
 
     def get_inlines(self, request: HttpRequest, obj: Device | None) -> Any:
