@@ -85,10 +85,14 @@ TABLES = "devices_device, devices_tenant, telemetry_devicestatus, telemetry_read
 async def measure(subject: Subject) -> list[Figure]:
     stack = subject.stack
     _fill(stack)
-    figures = [_scope_cost(stack)]
+    costs, rounds = [], []
     async with aiohttp.ClientSession(stack.ingest_url) as session:
         session.headers["Authorization"] = f"Bearer {await _token(session)}"
-        rounds = [[await _asked(session, path) for _, path, _ in ASKED] for _ in range(ROUNDS)]
+        for _ in range(ROUNDS):
+            costs.append(_scope_cost(stack))
+            rounds.append([await _asked(session, path) for _, path, _ in ASKED])
+    # Not that with the least cost, which might be chance: that in which the machine was fastest.
+    figures = [_scope_figure(min(costs, key=lambda cost: cost["without_ms"]))]
     for (what, _, must_ms), *took in zip(ASKED, *rounds, strict=True):
         best = min(took, key=lambda latencies: percentile(latencies, 0.95))
         figures.append(
@@ -132,7 +136,7 @@ async def _asked(session: aiohttp.ClientSession, path: Callable[[int], str]) -> 
     return latencies
 
 
-def _scope_cost(stack: Stack) -> Figure:
+def _scope_cost(stack: Stack) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "bench.scope"],
         cwd=ROOT,
@@ -142,6 +146,10 @@ def _scope_cost(stack: Stack) -> Figure:
         check=True,
     )
     cost: dict[str, Any] = json.loads(done.stdout)
+    return cost
+
+
+def _scope_figure(cost: dict[str, Any]) -> Figure:
     return Figure(
         name="what the scope adds to a device page's queries, p50",
         value=cost["with_ms"] - cost["without_ms"],
@@ -149,5 +157,5 @@ def _scope_cost(stack: Stack) -> Figure:
         better=Better.LOWER,
         must=1,
         how=f"{cost['with_ms']:.2f} ms with, {cost['without_ms']:.2f} ms without, in turns, "
-        f"{cost['rounds']} each",
+        f"{cost['rounds']} each, the fastest of {ROUNDS} passes",
     )
