@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
+from psycopg.errors import DeadlockDetected
 
 from devices.registration import pending_among
 from ingest import stream
@@ -116,7 +117,7 @@ class _Drain:
         read = self._read(batch)
         new = [one for one in read if _entry_order(one.waiting.entry_id) > self.position]
         for part in _parts(new):
-            self._store_new([one.entry for one in part], part[-1].waiting.entry_id)
+            self._store_part([one.entry for one in part], part[-1].waiting.entry_id)
             self.position = _entry_order(part[-1].waiting.entry_id)
         stream.finish(self.shard, [one.finished() for one in read])
         self._adapt(read)
@@ -136,6 +137,17 @@ class _Drain:
                 log.error("entry %s cannot be read and is set aside: %s", waiting.entry_id, error)
                 stream.set_aside(self.shard, waiting)
         return read
+
+    def _store_part(self, entries: Sequence[Entry], last_id: bytes) -> None:
+        """Once more if PostgreSQL rolled it back, as another transaction waited for this one and
+        this one for that."""
+        while True:
+            try:
+                return self._store_new(entries, last_id)
+            except OperationalError as error:
+                if not isinstance(error.__cause__, DeadlockDetected):
+                    raise
+                log.warning("shard %d stores a batch once more: %s", self.shard, error)
 
     @transaction.atomic
     def _store_new(self, entries: Sequence[Entry], last_id: bytes) -> None:

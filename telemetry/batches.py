@@ -49,7 +49,7 @@ def devices_lock(*, ids: Collection[int]) -> None:
     lock in another order than others do, and they would wait for each other for ever.
     """
     with connection.cursor() as cursor:
-        devicestatus.lock_existing(cursor, ids=ids)
+        devicestatus.lock(cursor, ids=ids)
 
 
 @transaction.atomic
@@ -64,11 +64,12 @@ def batch_store(
     """
     youngest = _youngest(rows)
     with connection.cursor() as cursor:
-        existing = devicestatus.lock_existing(cursor, ids=youngest.keys())
-        if len(existing) == len(youngest):
-            known: Sequence[int] = range(len(rows))
-        else:
-            known = [n for n, row in enumerate(rows) if row.device_id in existing]
+        existing = devicestatus.existing(cursor, ids=youngest.keys())
+        known = [n for n, row in enumerate(rows) if row.device_id in existing]
+        # Two transactions that insert the same rows wait for each other's; in one order, that is
+        # the order of the key, never for ever. Devices are locked after it, since most of the time
+        # goes into inserting, and batches of all shards have devices in common.
+        known.sort(key=lambda n: (rows[n].device_id, rows[n].said_at))
         duplicates = insert(cursor, [rows[n] for n in known]) if known else []
         living = () if backfill else youngest.values()
         signs = [row.sign() for row in living if row.device_id in existing]
@@ -78,7 +79,7 @@ def batch_store(
     statuses_announce(changes=steady + transitions_write(transitions=returned))
     return StoreOutcome(
         stored=len(known) - len(duplicates),
-        duplicates=[known[n] for n in duplicates],
+        duplicates=sorted(known[n] for n in duplicates),
         unknown=sorted(set(range(len(rows))).difference(known)),
     )
 

@@ -24,7 +24,7 @@ def after_waiting_for(change: Callable[[], object], work: Callable[[], Result]) 
         with transaction.atomic():
             change()
             waiting = pool.submit(_with_own_connection, work)
-            await_condition(_is_waited_for, PATIENCE_S, "the second to wait for the first")
+            await_condition(is_waited_for, PATIENCE_S, "the second to wait for the first")
         return waiting.result(PATIENCE_S)
 
 
@@ -34,6 +34,13 @@ def elsewhere(change: Callable[[], Result]) -> Result:
         return pool.submit(_with_own_connection, change).result(PATIENCE_S)
 
 
+def at_once(*works: Callable[[], Result]) -> list[Result]:
+    """What they return, each with a connection of its own, all at the same time."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        running = [pool.submit(_with_own_connection, work) for work in works]
+        return [one.result(PATIENCE_S) for one in running]
+
+
 def _with_own_connection(work: Callable[[], Result]) -> Result:
     try:
         return work()
@@ -41,7 +48,8 @@ def _with_own_connection(work: Callable[[], Result]) -> Result:
         connection.close()
 
 
-def _is_waited_for() -> bool:
+def is_waited_for() -> bool:
+    """Whether anybody waits for a lock in the database of the tests."""
     with connection.cursor() as cursor:
         # Inside a transaction the server goes on telling what it told the first time.
         cursor.execute("SELECT pg_stat_clear_snapshot()")

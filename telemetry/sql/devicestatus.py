@@ -14,12 +14,16 @@ CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_see
 
 # Always in the order of device_id, as the drain, the sweep and people's actions all lock rows
 # here: two that lock the same rows in another order would wait for each other for ever.
-LOCK_EXISTING = """
-SELECT device_id FROM telemetry_devicestatus
-WHERE device_id = ANY(%(ids)s::integer[])
-ORDER BY device_id
-FOR NO KEY UPDATE
+LOCK = """
+WITH locked AS (
+    SELECT FROM telemetry_devicestatus
+    WHERE device_id = ANY(%(ids)s::integer[])
+    ORDER BY device_id
+    FOR NO KEY UPDATE
+)
+SELECT count(*) FROM locked
 """
+EXISTING = "SELECT device_id FROM telemetry_devicestatus WHERE device_id = ANY(%(ids)s::integer[])"
 
 CREATE_SIGNS = """
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
@@ -207,15 +211,24 @@ class Chosen(NamedTuple):
     grace_s: int
 
 
-def lock_existing(cursor: CursorWrapper, *, ids: Collection[int]) -> set[int]:
-    """Locks the status rows of those devices that exist; returns their ids."""
-    # As one text, since psycopg adapts the numbers of a list one by one.
-    cursor.execute(LOCK_EXISTING, {"ids": f"{{{','.join(map(str, ids))}}}"})
+def existing(cursor: CursorWrapper, *, ids: Collection[int]) -> set[int]:
+    """Those of the devices that there are."""
+    cursor.execute(EXISTING, {"ids": _array(ids)})
     return {device_id for (device_id,) in cursor.fetchall()}
 
 
+def lock(cursor: CursorWrapper, *, ids: Collection[int]) -> None:
+    """Locks the status rows of those devices that there are, until the transaction ends."""
+    cursor.execute(LOCK, {"ids": _array(ids)})
+
+
+def _array(ids: Collection[int]) -> str:
+    # As one text, since psycopg adapts the numbers of a list one by one.
+    return f"{{{','.join(map(str, ids))}}}"
+
+
 def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> list[Heard]:
-    """Applies live signs, one a device, whose rows this transaction has locked.
+    """Applies live signs, one a device, to the devices that there are, and locks these.
 
     Of a sign that is not live it keeps by how much it was old.
     """
@@ -223,6 +236,7 @@ def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> lis
     cursor.execute("DELETE FROM incoming_sign")
     columns = ", ".join(SignOfLife._fields)
     copy_lines(cursor, f"incoming_sign ({columns})", map(_line, signs))
+    lock(cursor, ids=[sign.device_id for sign in signs])
     rows = fetch_binary(cursor, MOVE_FORWARD)
     heard = [Heard(StatusChange(*row[:7]), *row[7:]) for row in rows]
     if len(heard) < len(signs):

@@ -1,17 +1,21 @@
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from devices.models import Device
-from telemetry.batches import StoreOutcome
+from telemetry.batches import StoreOutcome, batch_store
 from telemetry.heartbeats import heartbeats_store
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent
 from telemetry.presence import presence_pause
 from telemetry.signals import statuses_changed
+from telemetry.sql import heartbeat as heartbeat_sql
 from telemetry.statuses import StatusChange
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
+from tests.two_at_once import at_once, elsewhere
 
 T0 = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -170,6 +174,49 @@ def test_heartbeats_of_a_deleted_device_are_counted_and_the_others_stored(
     stored = heartbeats_store(heartbeats=[gone, heartbeat(acme.device, T0)])
 
     assert stored == StoreOutcome(stored=1, duplicates=[], unknown=[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_store_the_same_in_different_orders_do_not_wait_for_each_other_for_ever(
+    acme: Fleet,
+) -> None:
+    devices = [acme.device] + [
+        Device.objects.create(tenant=acme.tenant, device_id=f"phone-{n}") for n in range(100)
+    ]
+    for n in range(10):
+        beats = [
+            heartbeat(device, T0 + timedelta(minutes=10 * n + m))
+            for m in range(10)
+            for device in devices
+        ]
+        outcomes = at_once(
+            partial(heartbeats_store, heartbeats=beats),
+            partial(heartbeats_store, heartbeats=beats[::-1]),
+        )
+        assert sum(outcome.stored for outcome in outcomes) == len(beats)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_is_locked_only_once_the_batch_is_inserted(
+    acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that batches of two shards are inserted side by side, whatever devices they share."""
+    others: list[StoreOutcome] = []
+
+    def insert(cursor: Any, rows: Any) -> list[int]:
+        duplicates = heartbeat_sql.insert(cursor, rows)
+        if not others:
+            later = heartbeat(acme.device, T0 + timedelta(minutes=1))
+            others.append(elsewhere(lambda: heartbeats_store(heartbeats=[later])))
+        return duplicates
+
+    # Who makes a chunk lets nobody else into it before the commit.
+    heartbeats_store(heartbeats=[heartbeat(acme.device, after(-60))])
+    beat = heartbeat(acme.device, T0)
+    outcome = batch_store(rows=[beat], kind="heartbeat", insert=insert)
+
+    assert outcome.stored == others[0].stored == 1
+    assert DeviceStatus.objects.get(device=acme.device).last_seen == T0 + timedelta(minutes=1)
 
 
 @pytest.mark.django_db(transaction=True)
