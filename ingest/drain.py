@@ -10,20 +10,20 @@ import logging
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
-from django.db import OperationalError, transaction
-from psycopg.errors import DeadlockDetected
+from django.db import transaction
 
 from devices.registration import pending_among
 from ingest import stream
 from ingest.entries import Entry, HeartbeatEntry, decode
 from ingest.ledger import Tally, accepted_collect, position_read, position_write, tally_write
 from ingest.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
-from ingest.storing import minute_key, rows_store
+from ingest.storing import minute_key, rows_store, stored_once_more
 from ingest.stream import Finished, Waiting
 from telemetry.batches import devices_lock
 from telemetry.heartbeats import heartbeats_store
@@ -117,8 +117,10 @@ class _Drain:
         read = self._read(batch)
         new = [one for one in read if _entry_order(one.waiting.entry_id) > self.position]
         for part in _parts(new):
-            self._store_part([one.entry for one in part], part[-1].waiting.entry_id)
-            self.position = _entry_order(part[-1].waiting.entry_id)
+            last_id = part[-1].waiting.entry_id
+            entries = [one.entry for one in part]
+            stored_once_more(partial(self._store_new, entries, last_id))
+            self.position = _entry_order(last_id)
         stream.finish(self.shard, [one.finished() for one in read])
         self._adapt(read)
 
@@ -137,17 +139,6 @@ class _Drain:
                 log.error("entry %s cannot be read and is set aside: %s", waiting.entry_id, error)
                 stream.set_aside(self.shard, waiting)
         return read
-
-    def _store_part(self, entries: Sequence[Entry], last_id: bytes) -> None:
-        """Once more if PostgreSQL rolled it back, as another transaction waited for this one and
-        this one for that."""
-        while True:
-            try:
-                return self._store_new(entries, last_id)
-            except OperationalError as error:
-                if not isinstance(error.__cause__, DeadlockDetected):
-                    raise
-                log.warning("shard %d stores a batch once more: %s", self.shard, error)
 
     @transaction.atomic
     def _store_new(self, entries: Sequence[Entry], last_id: bytes) -> None:

@@ -151,15 +151,17 @@ def not_json(error: Exception) -> str:
 
 def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
     """The same in our words, with the JSON path apart."""
-    reason, _, path = str(error).partition(" - at `")
+    reason, found_path, path = str(error).rpartition(" - at `")
+    if not found_path:
+        reason, path = path, ""
     path = path.removeprefix("key` in `").rstrip("`") or "$"
     if path in ("$.time", "$.timestamp"):
         reason = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
-    if found := re.fullmatch("Object (?:contains unknown|missing required) field `(.*)`", reason):
-        known = "missing" in reason
-        return InvalidMessage(
-            f"{path}.{found[1]}", "this field is missing" if known else "unknown field"
-        )
+    if found := re.fullmatch(
+        "Object (contains unknown|missing required) field `(.*)`", reason, re.S
+    ):
+        words = "unknown field" if found[1] == "contains unknown" else "this field is missing"
+        return InvalidMessage(f"{path}.{found[2][:MAX_NAME]}", words)
     return InvalidMessage(path, _in_words(reason))
 
 

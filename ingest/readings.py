@@ -16,6 +16,7 @@ from ingest.refusal import InvalidMessage
 from ingest.times import Time, device_time
 
 MAX_MESSAGES = 5000
+MAX_METRICS = 64
 MAX_BYTES = 4 * 1024 * 1024
 NDJSON = "application/x-ndjson"
 BLANKS = " \t\r\n"
@@ -30,13 +31,19 @@ Value = bool | Integer | float | Annotated[str, Meta(max_length=1024)]
 class ReadingBody(Struct, gc=False, forbid_unknown_fields=True):
     """A message as it is sent; `site_id` is another name for `site`."""
 
-    metrics: Annotated[dict[Name, Value], Meta(min_length=1, max_length=64)]
+    metrics: Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
     device_id: Name | None = None
     time: Time | None = None
     seq: Integer | None = None
     msg_type: Annotated[str, Meta(min_length=1, max_length=32)] = "telemetry"
     site: Annotated[str, Meta(max_length=64)] | None = None
     site_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class _Metrics(Struct):
+    """Metrics by themselves, to find the one that is wrong."""
+
+    metrics: dict[Name, Value]
 
 
 class ReadingMessage(NamedTuple):
@@ -150,9 +157,14 @@ def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
 
 
 def _decode_lines(data: bytes) -> list[ReadingBody] | None:
-    """The messages, if there is one on each line: the decoder does not look at where lines end."""
+    """The messages, if there is one on each line: the decoder does not look at where lines end.
+
+    No line but one that begins an object begins with a brace, after another that ends with one.
+    """
     bodies = _one.decode_lines(data)
-    return bodies if len(bodies) == sum(1 for _ in _split_lines(data)) else None
+    lines = [line.strip() for line in _split_lines(data)]
+    whole = all(line.startswith(b"{") and line.endswith(b"}") for line in lines)
+    return bodies if whole and len(bodies) == len(lines) else None
 
 
 def _split_lines(data: bytes) -> Iterator[bytes]:
@@ -199,9 +211,13 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
         metrics = msgspec.json.decode(part)["metrics"]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:  # further on
         return InvalidMessage("$", not_json(broken))
-    for name, value in metrics.items() if isinstance(metrics, dict) else ():
+    if not isinstance(metrics, dict):
+        return error
+    if len(metrics) > MAX_METRICS:
+        return InvalidMessage("$.metrics", f"expected at most {MAX_METRICS} fields")
+    for name, value in metrics.items():
         try:
-            msgspec.convert({name: value}, dict[Name, Value])
+            msgspec.convert({"metrics": {name: value}}, _Metrics)
         except msgspec.ValidationError:
             return InvalidMessage(f"$.metrics.{name[:64]}", error.reason)
     return error

@@ -17,7 +17,7 @@ from ingest.ledger import Tally, tally_write
 from ingest.models import RejectedMessage
 from ingest.refusal import InvalidMessage
 from ingest.rejected import DELETED, NOT_APPROVED, Reason, Rejection, row_of
-from ingest.storing import rows_store
+from ingest.storing import rows_store, stored_once_more
 from telemetry.batches import StoreOutcome, devices_lock
 from telemetry.heartbeats import heartbeats_store
 from telemetry.models import DeviceStatus
@@ -81,7 +81,8 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
     outcome = ReplayOutcome()
     in_order = sorted(ids)
     for start in range(0, len(in_order), AT_ONCE):
-        outcome = outcome.plus(_replay(in_order[start : start + AT_ONCE], by, ts))
+        work = partial(_replay, in_order[start : start + AT_ONCE], by, ts)
+        outcome = outcome.plus(stored_once_more(work))
     return outcome
 
 

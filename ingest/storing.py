@@ -1,10 +1,12 @@
 """Puts rows into the store, counts what became of each, and finds those that are refused."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
+from psycopg.errors import DeadlockDetected
 
 from ingest import stream
 from ingest.ledger import Tally
@@ -13,10 +15,25 @@ from telemetry.batches import StoreOutcome
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
+log = logging.getLogger(__name__)
+
 # A message is late if it is older than this when it comes.
 LATE_AFTER = timedelta(minutes=5)
 
 Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
+Result = TypeVar("Result")
+
+
+def stored_once_more(work: Callable[[], Result]) -> Result:
+    """What `work` returns, a transaction that stores a batch: done again if PostgreSQL rolled it
+    back, as another transaction waited for it and it for that one."""
+    while True:
+        try:
+            return work()
+        except OperationalError as error:
+            if not isinstance(error.__cause__, DeadlockDetected):
+                raise
+            log.warning("a batch is stored once more: %s", error)
 
 
 def minute_key(row: Any) -> tuple[int, int]:

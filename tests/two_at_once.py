@@ -1,5 +1,6 @@
 """Two who change the same thing at the same moment, in an order that does not depend on luck."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -9,6 +10,7 @@ from django.db import connection, transaction
 from scripts.waiting import await_condition
 
 Result = TypeVar("Result")
+Lock = Callable[[], object]
 
 PATIENCE_S = 20
 WAITING = """
@@ -24,7 +26,7 @@ def after_waiting_for(change: Callable[[], object], work: Callable[[], Result]) 
         with transaction.atomic():
             change()
             waiting = pool.submit(_with_own_connection, work)
-            await_condition(is_waited_for, PATIENCE_S, "the second to wait for the first")
+            await_condition(_is_waited_for, PATIENCE_S, "the second to wait for the first")
         return waiting.result(PATIENCE_S)
 
 
@@ -41,6 +43,26 @@ def at_once(*works: Callable[[], Result]) -> list[Result]:
         return [one.result(PATIENCE_S) for one in running]
 
 
+def against(work: Callable[[], Result], *, first: Lock, second: Lock) -> Result:
+    """What `work` returns, which locks the first and then the second, while somebody has the second
+    and then wants the first: PostgreSQL ends the one who waited first, and that is `work`."""
+
+    def oppose() -> None:
+        with transaction.atomic():
+            second()
+            held.set()
+            await_condition(_is_waited_for, PATIENCE_S, "the work to wait for the second")
+            first()
+
+    held = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        opposing = pool.submit(_with_own_connection, oppose)
+        held.wait(PATIENCE_S)
+        result = work()
+        opposing.result(PATIENCE_S)
+    return result
+
+
 def _with_own_connection(work: Callable[[], Result]) -> Result:
     try:
         return work()
@@ -48,8 +70,7 @@ def _with_own_connection(work: Callable[[], Result]) -> Result:
         connection.close()
 
 
-def is_waited_for() -> bool:
-    """Whether anybody waits for a lock in the database of the tests."""
+def _is_waited_for() -> bool:
     with connection.cursor() as cursor:
         # Inside a transaction the server goes on telling what it told the first time.
         cursor.execute("SELECT pg_stat_clear_snapshot()")

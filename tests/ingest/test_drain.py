@@ -1,11 +1,11 @@
-import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 from django.conf import LazySettings
-from django.db import connection, transaction
+from django.db import connection
 
 from devices.models import Device
 from ingest import stream
@@ -14,13 +14,12 @@ from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
 from ingest.ledger import balance_read
 from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
 from ingest.rejected import name_in
-from scripts.waiting import await_condition
 from telemetry.batches import devices_lock
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
 from tests.services import endpoints
-from tests.two_at_once import at_once, is_waited_for
+from tests.two_at_once import against
 
 pytestmark = pytest.mark.usefixtures("valkey")
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -212,16 +211,10 @@ def test_a_batch_that_was_rolled_back_for_another_transaction_is_stored_once_mor
     append(acme, reading(acme.device), reading(other))
     stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
 
-    def hold_the_second_then_want_the_first() -> None:
-        devices_lock(ids=[other.pk])
-        hold.set()
-        await_condition(is_waited_for, 20, "the drain to wait for the second")
-        devices_lock(ids=[acme.device.pk])
-
-    hold = threading.Event()
-    at_once(
-        transaction.atomic(hold_the_second_then_want_the_first),
-        lambda: hold.wait(20) and drain(),
+    against(
+        drain,
+        first=partial(devices_lock, ids=[acme.device.pk]),
+        second=partial(devices_lock, ids=[other.pk]),
     )
 
     assert "once more" in caplog.text

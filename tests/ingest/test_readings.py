@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,36 @@ def test_what_other_writers_of_json_let_through_is_refused_alone(wrong: bytes) -
         assert [one.position for one in array.refused] == [1, 2]
     lines = decode(b"\n".join([good, wrong, good]), lines=True)
     assert [one.position for one in lines.messages] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"metrics":\n{"a":1}} {"metrics":{"a":2}}',
+        '{"metrics":{"a":1}}{"metrics":\n{"a":2}}',
+        '{"metrics":{"a":1}\n}{"metrics":{"a":2}}',
+    ],
+)
+def test_objects_that_are_not_on_lines_of_their_own_are_refused(body: str) -> None:
+    decoded = decode(body, lines=True)
+
+    assert decoded.messages == []
+    assert [one.position for one in decoded.refused] == [0, 1]
+
+
+def test_what_is_wrong_is_found_in_little_time_in_many_messages() -> None:
+    """Thousands of messages with a wrong metric each cost no more than some times good ones."""
+    names = [f'"m{n}": 1' for n in range(63)]
+
+    def seconds(last: str) -> float:
+        body = (
+            "[" + ",".join(["{" + f'"metrics": {{{",".join([*names, last])}}}' + "}"] * 2000) + "]"
+        )
+        began = time.process_time()
+        decode(body)
+        return time.process_time() - began
+
+    assert seconds('"z": null') < 30 * seconds('"z": 1')
 
 
 @pytest.mark.parametrize("more", ["", "\n{broken"])

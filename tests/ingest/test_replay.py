@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ingest.models import RejectedMessage
 from ingest.rejected import rejected_edit
 from ingest.replay import ReplayOutcome, approved_replay, rejected_replay
 from ingest.tasks import replay_approved
+from telemetry.batches import devices_lock
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
 from tests.conftest import Fleet
 from tests.ingest.way import (
@@ -26,6 +28,7 @@ from tests.ingest.way import (
     reading,
     seconds_ago,
 )
+from tests.two_at_once import against
 
 pytestmark = pytest.mark.usefixtures("valkey")
 
@@ -224,6 +227,23 @@ def threads() -> Iterator[list[threading.Thread]]:
     yield running
     for thread in running:
         thread.join(20)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_that_was_rolled_back_for_another_transaction_is_done_once_more(
+    acme: Fleet, rival: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages = [mended(acme), mended(rival)]
+
+    outcome = against(
+        partial(replay, *messages),
+        first=partial(devices_lock, ids=[acme.device.pk]),
+        second=partial(devices_lock, ids=[rival.device.pk]),
+    )
+
+    assert "once more" in caplog.text
+    assert outcome == ReplayOutcome(stored=2)
+    assert balance_read().residual == 0
 
 
 @pytest.mark.django_db(transaction=True)
