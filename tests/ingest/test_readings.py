@@ -62,6 +62,10 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
         ('{"metrics": {"a\\udc00b": 1}}', "$.metrics", "half of a surrogate pair"),
         ('{"metrics": {"a": 1}, "site": "x\\ud800y"}', "$.site", "half of a surrogate pair"),
         ('{"metrics": {"a": 1e999}}', "$.metrics.a", "1.8e308"),
+        ('{"metrics": {"b": 1, "a": -1.5E+309}}', "$.metrics.a", "1.8e308"),
+        (f'{{"metrics": {{"a": {"9" * 250}e99}}}}', "$.metrics.a", "1.8e308"),
+        (f'{{"metrics": {{"a": {"9" * 310}.5}}}}', "$.metrics.a", "1.8e308"),
+        ('{"metrics": {"a": "\\uD83D"}}', "$.metrics.a", "half of a surrogate pair"),
         (
             '{"metrics": {"b": 1, "a": 12345678901234567890123}}',
             "$.metrics.a",
@@ -82,6 +86,13 @@ def test_numbers_texts_and_booleans_are_kept_as_they_are() -> None:
             "$.metrics",
             "at most 64 fields",
         ),
+        (
+            json.dumps({"metrics": {f"m{n}": None for n in range(65)}}),
+            "$.metrics",
+            "at most 64 fields",
+        ),
+        (json.dumps({"metrics": {"a": 1}, "k" * 1000: 1}), "$." + "k" * 64, "unknown field"),
+        ('{"metrics": {"a": 1}, "x\\ny": 1}', "$.x\ny", "unknown field"),
         (json.dumps({"metrics": {f"m{n}": n for n in range(10_000)}}), "$.metrics", "at most 64"),
     ],
 )
@@ -162,14 +173,13 @@ def test_what_is_wrong_is_found_in_little_time_in_many_messages() -> None:
     names = [f'"m{n}": 1' for n in range(63)]
 
     def seconds(last: str) -> float:
-        body = (
-            "[" + ",".join(["{" + f'"metrics": {{{",".join([*names, last])}}}' + "}"] * 2000) + "]"
-        )
+        message = f'{{"metrics": {{{",".join([*names, last])}}}}}'
+        body = f"[{','.join([message] * 2000)}]"
         began = time.process_time()
         decode(body)
         return time.process_time() - began
 
-    assert seconds('"z": null') < 30 * seconds('"z": 1')
+    assert seconds('"z": null') < 12 * seconds('"z": 1')
 
 
 @pytest.mark.parametrize("more", ["", "\n{broken"])

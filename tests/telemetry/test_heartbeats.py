@@ -197,9 +197,7 @@ def test_who_store_the_same_in_different_orders_do_not_wait_for_each_other_for_e
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_device_is_locked_only_once_the_batch_is_inserted(
-    acme: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_device_is_locked_only_once_the_batch_is_inserted(acme: Fleet) -> None:
     """So that batches of two shards are inserted side by side, whatever devices they share."""
     others: list[StoreOutcome] = []
 
