@@ -23,12 +23,12 @@ from ingest import stream
 from ingest.entries import Entry, HeartbeatEntry, decode
 from ingest.ledger import Tally, accepted_collect, position_read, position_write, tally_write
 from ingest.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
-from ingest.storing import minute_key, rows_store, stored_once_more
+from ingest.storing import minute_key, rows_insert, stored_once_more, without
 from ingest.stream import Finished, Waiting
-from telemetry.batches import devices_lock
-from telemetry.heartbeats import heartbeats_store
+from telemetry.batches import statuses_move
+from telemetry.heartbeats import heartbeats_insert
 from telemetry.locks import AdvisoryLock, session_lock
-from telemetry.readings import readings_store
+from telemetry.readings import readings_insert
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
@@ -146,11 +146,11 @@ class _Drain:
         heartbeats, readings, held = _rows(entries)
         tally.rejected.update(map(minute_key, held))
         rejections = [Rejection(row, Reason.PENDING_DEVICE, NOT_APPROVED) for row in held]
-        if heartbeats and readings:
-            ids = {row.device_id for row in heartbeats} | {row.device_id for row in readings}
-            devices_lock(ids=ids)
-        rejections += rows_store(heartbeats, lambda rows: heartbeats_store(heartbeats=rows), tally)
-        rejections += rows_store(readings, lambda rows: readings_store(readings=rows), tally)
+        rejections += rows_insert(heartbeats, heartbeats_insert, tally)
+        rejections += rows_insert(readings, readings_insert, tally)
+        statuses_move(
+            heartbeats=without(heartbeats, rejections), readings=without(readings, rejections)
+        )
         rejections_write(shard=self.shard, rejections=rejections)
         tally_write(shard=self.shard, tally=tally)
         position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())

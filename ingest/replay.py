@@ -4,8 +4,8 @@ People ask for a replay in their tenant's scope, where nobody writes history; th
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from ingest.ledger import Tally, tally_write
 from ingest.models import RejectedMessage
 from ingest.refusal import InvalidMessage
 from ingest.rejected import DELETED, NOT_APPROVED, Reason, Rejection, row_of
-from ingest.storing import rows_store, stored_once_more
-from telemetry.batches import StoreOutcome, devices_lock
-from telemetry.heartbeats import heartbeats_store
+from ingest.storing import rows_insert, stored_once_more
+from telemetry.batches import statuses_move
+from telemetry.heartbeats import heartbeats_insert
 from telemetry.models import DeviceStatus
-from telemetry.readings import readings_store
+from telemetry.readings import readings_insert
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
@@ -101,13 +101,15 @@ def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
     messages = list(waiting.order_by("id"))
     rows, refused = _rows(messages)
     outcome = ReplayOutcome()
-    # Shard by shard, as the drains lock the rows of the ledger.
+    tallies: dict[int, Tally] = {}
     by_shard = sorted((one.shard, one.pk) for one in messages if one.pk in rows)
-    is_old = _old(rows.values(), ts)
     for shard, keys in groupby(by_shard, key=lambda pair: pair[0]):
         own = {pk: rows[pk] for _, pk in keys}
-        tally, rejections = _store(list(own.values()), is_old)
+        tallies[shard], rejections = _insert(list(own.values()))
         refused |= _by_message(own, rejections)
+    _statuses_move([row for pk, row in rows.items() if pk not in refused], ts)
+    # Behind the statuses and shard by shard, as the drains lock the rows of the ledger.
+    for shard, tally in tallies.items():
         tally_write(shard=shard, tally=_moved(tally))
         stored, duplicate = tally.stored.total(), tally.duplicate.total()
         outcome = outcome.plus(ReplayOutcome(stored, duplicate))
@@ -136,41 +138,38 @@ def _rows(
     return rows, refused
 
 
-def _old(rows: Iterable[Row], ts: datetime) -> Callable[[Row], bool]:
-    """Says whether a row is older than its device may be silent, so that it tells nothing of now.
+def _insert(rows: Sequence[Row]) -> tuple[Tally, list[Rejection]]:
+    tally = Tally()
+    heartbeats, readings = _kinds(rows)
+    rejections = rows_insert(heartbeats, heartbeats_insert, tally)
+    return tally, rejections + rows_insert(readings, readings_insert, tally)
 
-    Locks the latest status of all the devices at once, in the order in which everybody does.
-    """
-    ids = {row.device_id for row in rows}
-    devices_lock(ids=ids)
-    statuses = DeviceStatus.objects.filter(device_id__in=ids)
+
+def _statuses_move(rows: Sequence[Row], ts: datetime) -> None:
+    """What is older than its device may be silent tells nothing of now."""
+    statuses = DeviceStatus.objects.filter(device_id__in={row.device_id for row in rows})
     allowed = {
-        device_id: interval_s + grace_s
+        device_id: timedelta(seconds=interval_s + grace_s)
         for device_id, interval_s, grace_s in statuses.values_list(
             "device_id", "interval_s", "grace_s"
         )
     }
-    return lambda row: (ts - row.received_at).total_seconds() > allowed.get(row.device_id, 0)
+    fresh = [
+        row for row in rows if ts - row.received_at <= allowed.get(row.device_id, timedelta(0))
+    ]
+    heartbeats, readings = _kinds(fresh)
+    statuses_move(heartbeats=heartbeats, readings=readings)
 
 
-def _store(rows: Sequence[Row], is_old: Callable[[Row], bool]) -> tuple[Tally, list[Rejection]]:
-    tally = Tally()
-    rejections: list[Rejection] = []
-    for backfill in (False, True):
-        some = [row for row in rows if is_old(row) == backfill]
-        heartbeats = [row for row in some if isinstance(row, IncomingHeartbeat)]
-        readings = [row for row in some if isinstance(row, IncomingReading)]
-        rejections += rows_store(heartbeats, partial(_heartbeats, backfill), tally)
-        rejections += rows_store(readings, partial(_readings, backfill), tally)
-    return tally, rejections
-
-
-def _heartbeats(backfill: bool, rows: Sequence[IncomingHeartbeat]) -> StoreOutcome:
-    return heartbeats_store(heartbeats=rows, backfill=backfill)
-
-
-def _readings(backfill: bool, rows: Sequence[IncomingReading]) -> StoreOutcome:
-    return readings_store(readings=rows, backfill=backfill)
+def _kinds(rows: Iterable[Row]) -> tuple[list[IncomingHeartbeat], list[IncomingReading]]:
+    heartbeats: list[IncomingHeartbeat] = []
+    readings: list[IncomingReading] = []
+    for row in rows:
+        if isinstance(row, IncomingHeartbeat):
+            heartbeats.append(row)
+        else:
+            readings.append(row)
+    return heartbeats, readings
 
 
 def _by_message(

@@ -11,7 +11,7 @@ from psycopg.errors import DeadlockDetected
 from ingest import stream
 from ingest.ledger import Tally
 from ingest.rejected import DELETED, Reason, Rejection
-from telemetry.batches import StoreOutcome
+from telemetry.batches import InsertOutcome
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
@@ -41,10 +41,10 @@ def minute_key(row: Any) -> tuple[int, int]:
     return row.tenant_id, stream.minute_of(row.received_at)
 
 
-def rows_store(
-    rows: Sequence[Row], store: Callable[[Sequence[Row]], StoreOutcome], tally: Tally
+def rows_insert(
+    rows: Sequence[Row], insert: Callable[[Sequence[Row]], InsertOutcome], tally: Tally
 ) -> list[Rejection]:
-    """Stores rows, finding those that the database refuses by halving; returns the rejected.
+    """Inserts rows, finding those that the database refuses by halving; returns the rejected.
 
     A rejection holds the very row that was given. What became of each row is added to `tally`.
     """
@@ -52,14 +52,21 @@ def rows_store(
         return []
     try:
         with transaction.atomic():
-            outcome = store(rows)
+            outcome = insert(rows)
     except (DataError, IntegrityError) as error:
         if len(rows) == 1:
             tally.rejected[minute_key(rows[0])] += 1
             return [Rejection(rows[0], Reason.INVALID_DATA, _words(error))]
         middle = len(rows) // 2
-        return rows_store(rows[:middle], store, tally) + rows_store(rows[middle:], store, tally)
+        left, right = rows[:middle], rows[middle:]
+        return rows_insert(left, insert, tally) + rows_insert(right, insert, tally)
     return _count(rows, outcome, tally)
+
+
+def without(rows: Sequence[Row], rejections: Sequence[Rejection]) -> Sequence[Row]:
+    """The rows that are not among the rejected."""
+    rejected = {id(one.row) for one in rejections}
+    return [row for row in rows if id(row) not in rejected] if rejected else rows
 
 
 def _words(error: Exception) -> str:
@@ -69,7 +76,7 @@ def _words(error: Exception) -> str:
     return ": ".join(part for part in said if part)
 
 
-def _count(rows: Sequence[Row], outcome: StoreOutcome, tally: Tally) -> list[Rejection]:
+def _count(rows: Sequence[Row], outcome: InsertOutcome, tally: Tally) -> list[Rejection]:
     minutes = [minute_key(row) for row in rows]
     tally.stored.update(minutes)
     for n in outcome.duplicates:

@@ -1,6 +1,10 @@
-"""Stores a batch of messages of one kind, and moves the latest status of their devices."""
+"""Stores batches of messages: first all the history, then the latest status of their devices.
 
-from collections.abc import Callable, Collection, Sequence
+In this order, since most of the time goes into history, and batches of all shards have devices in
+common: who locked them first would keep the others waiting.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -10,7 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from telemetry import reasons
 from telemetry.presence import statuses_announce, transitions_write
 from telemetry.sql import devicestatus
-from telemetry.sql.devicestatus import Heard, SignOfLife
+from telemetry.sql.devicestatus import Returned, SignOfLife
 from telemetry.sql.presenceevent import PresenceTransition
 
 
@@ -30,7 +34,7 @@ Row = TypeVar("Row", bound=Incoming)
 Insert = Callable[[CursorWrapper, Sequence[Row]], list[int]]
 
 
-class StoreOutcome(NamedTuple):
+class InsertOutcome(NamedTuple):
     """`stored + len(duplicates) + len(unknown)` is the batch's length.
 
     `duplicates` and `unknown` are positions in the batch: messages that were there already, and
@@ -42,49 +46,45 @@ class StoreOutcome(NamedTuple):
     unknown: Sequence[int]
 
 
-def devices_lock(*, ids: Collection[int]) -> None:
-    """Locks the latest status of devices until the transaction ends.
-
-    For those who store several batches in one transaction: to lock batch by batch would be to
-    lock in another order than others do, and they would wait for each other for ever.
-    """
-    with connection.cursor() as cursor:
-        devicestatus.lock(cursor, ids=ids)
-
-
 @transaction.atomic
-def batch_store(
-    *, rows: Sequence[Row], kind: str, insert: "Insert[Row]", backfill: bool = False
-) -> StoreOutcome:
-    """Inserts each row once and applies the youngest of each device to its status.
-
-    `kind` is what a row is called in words. Devices that come online get a presence event;
-    statuses_changed is sent on commit. With `backfill` no status is touched: the rows tell nothing
-    of now.
-    """
-    youngest = _youngest(rows)
+def batch_insert(*, rows: Sequence[Row], insert: "Insert[Row]") -> InsertOutcome:
+    """Inserts each row once, and none of devices that do not exist."""
     with connection.cursor() as cursor:
-        existing = devicestatus.existing(cursor, ids=youngest.keys())
-        known = [n for n, row in enumerate(rows) if row.device_id in existing]
+        missing = devicestatus.missing(cursor, ids={row.device_id for row in rows})
+        known = [n for n, row in enumerate(rows) if row.device_id not in missing]
         # Two transactions that insert the same rows wait for each other's; in one order, that is
-        # the order of the key, never for ever. Devices are locked after it, since most of the time
-        # goes into inserting, and batches of all shards have devices in common.
+        # the order of the key, never for ever.
         known.sort(key=lambda n: (rows[n].device_id, rows[n].said_at))
         duplicates = insert(cursor, [rows[n] for n in known]) if known else []
-        living = () if backfill else youngest.values()
-        signs = [row.sign() for row in living if row.device_id in existing]
-        heard = devicestatus.move_forward(cursor, signs=signs) if signs else []
-    returned = [_transition(one, kind) for one in heard if one.previous_state != one.change.state]
-    steady = [one.change for one in heard if one.previous_state == one.change.state]
-    statuses_announce(changes=steady + transitions_write(transitions=returned))
-    return StoreOutcome(
+    return InsertOutcome(
         stored=len(known) - len(duplicates),
         duplicates=sorted(known[n] for n in duplicates),
-        unknown=sorted(set(range(len(rows))).difference(known)),
+        unknown=[n for n, row in enumerate(rows) if row.device_id in missing] if missing else [],
     )
 
 
-def _youngest(rows: Sequence[Row]) -> dict[int, Row]:
+@transaction.atomic
+def statuses_move(
+    *, heartbeats: Sequence[Incoming] = (), readings: Sequence[Incoming] = ()
+) -> None:
+    """Moves the latest status of devices to the youngest of their messages that tell of now.
+
+    To be called at the end of the transaction that inserts the messages. Devices that come online
+    get a presence event; statuses_changed is sent on commit.
+    """
+    batches = (("heartbeat", _youngest(heartbeats)), ("reading", _youngest(readings)))
+    with connection.cursor() as cursor:
+        if heartbeats and readings:
+            # To lock kind by kind would be to lock in another order than others do.
+            devicestatus.lock(cursor, ids=set().union(*(youngest for _, youngest in batches)))
+        for kind, youngest in batches:
+            signs = [row.sign() for row in youngest.values()]
+            moved = devicestatus.move_forward(cursor, signs=signs)
+            transitions = [_transition(one, kind) for one in moved.returned]
+            statuses_announce(changes=moved.steady + transitions_write(transitions=transitions))
+
+
+def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
     youngest: dict[int, Row] = {}
     for row in rows:
         best = youngest.get(row.device_id)
@@ -98,21 +98,21 @@ def _told_at(row: Incoming) -> datetime:
     return min(row.said_at, row.received_at)
 
 
-def _transition(heard: Heard, kind: str) -> PresenceTransition:
-    change = heard.change
+def _transition(returned: Returned, kind: str) -> PresenceTransition:
+    change = returned.change
     reason = reasons.heard(
         kind=kind,
-        previous_seen=heard.previous_seen,
+        previous_seen=returned.previous_seen,
         seen=change.state_since,
-        address=heard.address,
+        address=returned.address,
         battery_pct=change.battery_pct,
-        clock_skew_s=heard.clock_skew_s,
+        clock_skew_s=returned.clock_skew_s,
     )
     return PresenceTransition(
         device_id=change.device_id,
         time=change.state_since,
         tenant_id=change.tenant_id,
-        previous_state=heard.previous_state,
+        previous_state=returned.previous_state,
         state=change.state,
         reason=reason,
     )

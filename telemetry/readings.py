@@ -1,16 +1,12 @@
-"""Stores readings: history, latest status and presence, in one transaction."""
+"""Stores readings in history."""
 
 from collections.abc import Sequence
 
-from telemetry.batches import StoreOutcome, batch_store
+from telemetry.batches import InsertOutcome, batch_insert
 from telemetry.sql import reading
 from telemetry.sql.reading import IncomingReading
 
 
-def readings_store(*, readings: Sequence[IncomingReading], backfill: bool = False) -> StoreOutcome:
-    """Stores each reading once a device, time and type, and moves latest status forward.
-
-    A reading that is old by its device's clock is stored and touches no status; with `backfill`
-    none does. Storing a batch again changes nothing.
-    """
-    return batch_store(rows=readings, kind="reading", insert=reading.insert, backfill=backfill)
+def readings_insert(readings: Sequence[IncomingReading]) -> InsertOutcome:
+    """Stores each reading once a device, time and type. Doing it again changes nothing."""
+    return batch_insert(rows=readings, insert=reading.insert)

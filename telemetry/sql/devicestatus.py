@@ -1,6 +1,6 @@
 """SQL on telemetry_devicestatus: the latest of each device, and who is due to be called silent."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -13,17 +13,18 @@ from telemetry.statuses import StatusChange
 CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_seen, s.battery_pct"
 
 # Always in the order of device_id, as the drain, the sweep and people's actions all lock rows
-# here: two that lock the same rows in another order would wait for each other for ever.
+# here: two that lock the same rows in another order would wait for each other for ever. Those that
+# are online already are most of them, and nobody has to be told.
 LOCK = """
 WITH locked AS (
-    SELECT FROM telemetry_devicestatus
+    SELECT device_id, state, last_seen FROM telemetry_devicestatus
     WHERE device_id = ANY(%(ids)s::integer[])
     ORDER BY device_id
     FOR NO KEY UPDATE
 )
-SELECT count(*) FROM locked
+SELECT device_id, state, last_seen FROM locked WHERE state <> 'online'
 """
-EXISTING = "SELECT device_id FROM telemetry_devicestatus WHERE device_id = ANY(%(ids)s::integer[])"
+EXISTING = "SELECT id FROM devices_device WHERE id = ANY(%(ids)s::integer[])"
 
 CREATE_SIGNS = """
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
@@ -37,67 +38,64 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
 # known to be is recognised when two messages that we received at least 5 s apart are old by the
 # same amount: a backlog comes with ages that differ, a wrong clock does not.
 # date_part is float8, as the columns are; extract() is numeric.
-JUDGED = """
-judged AS (
-    SELECT i.*, s.state AS previous_state, s.last_seen AS previous_seen,
-           i.received_at > coalesce(s.last_seen, '-infinity') AS newest,
-           date_part('epoch', i.time - i.received_at) AS skew_s,
-           i.time IS NULL
-           OR date_part('epoch', i.received_at - i.time)
-               <= s.interval_s + s.grace_s + greatest(0, -coalesce(s.clock_skew_s, 0))
-           OR coalesce(
-               abs(date_part('epoch', i.time - i.received_at) - s.skew_candidate_s) <= 3
-                   AND i.received_at >= s.skew_candidate_at + interval '5 s',
-               false
-           ) AS live
-    FROM incoming_sign i JOIN telemetry_devicestatus s USING (device_id)
-)
-"""
+SKEW = "date_part('epoch', i.time - i.received_at)"
+LIVE = f"""(
+    i.time IS NULL
+    OR -{SKEW} <= s.interval_s + s.grace_s + greatest(0, -coalesce(s.clock_skew_s, 0))
+    OR coalesce(
+        abs({SKEW} - s.skew_candidate_s) <= 3
+            AND i.received_at >= s.skew_candidate_at + interval '5 s',
+        false
+    )
+)"""
+NEWEST = "i.received_at > coalesce(s.last_seen, '-infinity')"
 
 # late_at stays where it is while the device is online: see telemetry.models.DeviceStatus. Metrics
 # may be the latest though a heartbeat that came later was stored before, as by another shard: they
 # say nothing of presence.
 MOVE_FORWARD = f"""
-WITH {JUDGED}
 UPDATE telemetry_devicestatus s
-SET last_seen = greatest(s.last_seen, n.received_at),
-    state = CASE WHEN s.state <> 'paused' AND n.newest THEN 'online' ELSE s.state END,
-    state_since = CASE WHEN s.state NOT IN ('paused', 'online') AND n.newest THEN n.received_at
+SET last_seen = greatest(s.last_seen, i.received_at),
+    state = CASE WHEN s.state <> 'paused' AND {NEWEST} THEN 'online' ELSE s.state END,
+    state_since = CASE WHEN s.state NOT IN ('paused', 'online') AND {NEWEST} THEN i.received_at
                        ELSE s.state_since END,
-    excused_s = CASE WHEN n.newest THEN 0 ELSE s.excused_s END,
-    late_at = CASE WHEN s.state <> 'online' AND n.newest
-                   THEN n.received_at + make_interval(secs => s.interval_s + s.grace_s)
+    excused_s = CASE WHEN {NEWEST} THEN 0 ELSE s.excused_s END,
+    late_at = CASE WHEN s.state <> 'online' AND {NEWEST}
+                   THEN i.received_at + make_interval(secs => s.interval_s + s.grace_s)
                    ELSE s.late_at END,
-    clock_skew_s = coalesce(n.skew_s, s.clock_skew_s),
+    clock_skew_s = coalesce({SKEW}, s.clock_skew_s),
     skew_candidate_s = NULL,
     skew_candidate_at = NULL,
-    battery_pct = coalesce(n.battery_pct, s.battery_pct),
-    rssi_dbm = coalesce(n.rssi_dbm, s.rssi_dbm),
-    uptime_s = coalesce(n.uptime_s, s.uptime_s),
-    version = coalesce(n.version, s.version),
-    address = coalesce(n.address, s.address),
-    vitals = coalesce(n.vitals, s.vitals),
-    metrics = coalesce(n.metrics, s.metrics),
-    last_reading_at = CASE WHEN n.metrics IS NULL THEN s.last_reading_at ELSE n.received_at END
-FROM judged n
-WHERE s.device_id = n.device_id
-  AND n.live
-  AND (n.newest
-       OR n.metrics IS NOT NULL AND n.received_at > coalesce(s.last_reading_at, '-infinity'))
-RETURNING {CHANGE}, n.previous_state, n.previous_seen, host(s.address), s.clock_skew_s
+    battery_pct = coalesce(i.battery_pct, s.battery_pct),
+    rssi_dbm = coalesce(i.rssi_dbm, s.rssi_dbm),
+    uptime_s = coalesce(i.uptime_s, s.uptime_s),
+    version = coalesce(i.version, s.version),
+    address = coalesce(i.address, s.address),
+    vitals = coalesce(i.vitals, s.vitals),
+    metrics = coalesce(i.metrics, s.metrics),
+    last_reading_at = CASE WHEN i.metrics IS NULL THEN s.last_reading_at ELSE i.received_at END
+FROM incoming_sign i
+WHERE s.device_id = i.device_id
+  AND {LIVE}
+  AND ({NEWEST}
+       OR i.metrics IS NOT NULL AND i.received_at > coalesce(s.last_reading_at, '-infinity'))
+RETURNING {CHANGE}
+"""
+HEARD_HOW = """
+SELECT device_id, host(address), clock_skew_s FROM telemetry_devicestatus
+WHERE device_id = ANY(%(ids)s::integer[])
 """
 
 REMEMBER_SKEW = f"""
-WITH {JUDGED}
 UPDATE telemetry_devicestatus s
-SET skew_candidate_s = n.skew_s, skew_candidate_at = n.received_at
-FROM judged n
-WHERE s.device_id = n.device_id
-  AND NOT n.live
-  AND n.newest
+SET skew_candidate_s = {SKEW}, skew_candidate_at = i.received_at
+FROM incoming_sign i
+WHERE s.device_id = i.device_id
+  AND NOT {LIVE}
+  AND {NEWEST}
   -- The first of those that are old by the same amount stays, or a device that speaks often would
   -- never have two that are 5 s apart.
-  AND coalesce(abs(n.skew_s - s.skew_candidate_s) > 3, true)
+  AND coalesce(abs({SKEW} - s.skew_candidate_s) > 3, true)
 """
 
 # Deadlines are computed here: late_at only says when to look.
@@ -176,14 +174,28 @@ class SignOfLife(NamedTuple):
     metrics: str | None = None
 
 
-class Heard(NamedTuple):
-    """A device whose status a heartbeat moved forward, with what it was before."""
+class Before(NamedTuple):
+    """The state of a device that was not online."""
+
+    state: str
+    last_seen: datetime | None
+
+
+class Returned(NamedTuple):
+    """A device that a message brought online, with what it was before."""
 
     change: StatusChange
     previous_state: str
     previous_seen: datetime | None
     address: str | None
     clock_skew_s: float | None
+
+
+class Moved(NamedTuple):
+    """Statuses that signs of life moved forward: `steady` are in the state in which they were."""
+
+    steady: list[StatusChange]
+    returned: list[Returned]
 
 
 class Due(NamedTuple):
@@ -211,15 +223,17 @@ class Chosen(NamedTuple):
     grace_s: int
 
 
-def existing(cursor: CursorWrapper, *, ids: Collection[int]) -> set[int]:
-    """Those of the devices that there are."""
+def missing(cursor: CursorWrapper, *, ids: set[int]) -> set[int]:
+    """Those of the devices that do not exist."""
     cursor.execute(EXISTING, {"ids": _array(ids)})
-    return {device_id for (device_id,) in cursor.fetchall()}
+    return ids.difference(device_id for (device_id,) in cursor.fetchall())
 
 
-def lock(cursor: CursorWrapper, *, ids: Collection[int]) -> None:
-    """Locks the status rows of those devices that there are, until the transaction ends."""
+def lock(cursor: CursorWrapper, *, ids: Collection[int]) -> dict[int, Before]:
+    """Locks the status rows of those devices that there are, until the transaction ends; returns
+    those that are not online."""
     cursor.execute(LOCK, {"ids": _array(ids)})
+    return {device_id: Before(*row) for device_id, *row in cursor.fetchall()}
 
 
 def _array(ids: Collection[int]) -> str:
@@ -227,21 +241,39 @@ def _array(ids: Collection[int]) -> str:
     return f"{{{','.join(map(str, ids))}}}"
 
 
-def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> list[Heard]:
+def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> Moved:
     """Applies live signs, one a device, to the devices that there are, and locks these.
 
     Of a sign that is not live it keeps by how much it was old.
     """
+    if not signs:
+        return Moved([], [])
     cursor.execute(CREATE_SIGNS)
     cursor.execute("DELETE FROM incoming_sign")
     columns = ", ".join(SignOfLife._fields)
     copy_lines(cursor, f"incoming_sign ({columns})", map(_line, signs))
-    lock(cursor, ids=[sign.device_id for sign in signs])
-    rows = fetch_binary(cursor, MOVE_FORWARD)
-    heard = [Heard(StatusChange(*row[:7]), *row[7:]) for row in rows]
-    if len(heard) < len(signs):
+    before = lock(cursor, ids=[sign.device_id for sign in signs])
+    changes = list(map(StatusChange._make, fetch_binary(cursor, MOVE_FORWARD)))
+    if len(changes) < len(signs):
         cursor.execute(REMEMBER_SKEW)
-    return heard
+    return _moved(cursor, changes, before) if before else Moved(changes, [])
+
+
+def _moved(
+    cursor: CursorWrapper, changes: Sequence[StatusChange], before: Mapping[int, Before]
+) -> Moved:
+    steady, returned = [], []
+    for change in changes:
+        was = before.get(change.device_id)
+        if was is None or was.state == change.state:
+            steady.append(change)
+        else:
+            returned.append((change, was))
+    cursor.execute(HEARD_HOW, {"ids": _array([change.device_id for change, _ in returned])})
+    how = {device_id: row for device_id, *row in cursor.fetchall()}
+    return Moved(
+        steady, [Returned(change, *was, *how[change.device_id]) for change, was in returned]
+    )
 
 
 def _line(sign: SignOfLife) -> str:

@@ -14,11 +14,11 @@ from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
 from ingest.ledger import balance_read
 from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
 from ingest.rejected import name_in
-from telemetry.batches import devices_lock
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
 from tests.services import endpoints
+from tests.telemetry.storing import device_lock
 from tests.two_at_once import against
 
 pytestmark = pytest.mark.usefixtures("valkey")
@@ -213,8 +213,8 @@ def test_a_batch_that_was_rolled_back_for_another_transaction_is_stored_once_mor
 
     against(
         drain,
-        first=partial(devices_lock, ids=[acme.device.pk]),
-        second=partial(devices_lock, ids=[other.pk]),
+        first=partial(device_lock, acme.device.pk),
+        second=partial(device_lock, other.pk),
     )
 
     assert "once more" in caplog.text

@@ -9,11 +9,11 @@ from django.test import Client
 from devices.credentials import credential_issue, gateway_credential_issue
 from devices.models import Device, OperatorAccess
 from ingest.probes import HEARD_WITHIN
-from telemetry.readings import readings_store
 from telemetry.sql.reading import IncomingReading
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem
 from tests.ingest.way import seconds_ago
+from tests.telemetry.storing import readings_store
 
 PATH = "/api/metrics"
 

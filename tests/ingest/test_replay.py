@@ -15,7 +15,6 @@ from ingest.models import RejectedMessage
 from ingest.rejected import rejected_edit
 from ingest.replay import ReplayOutcome, approved_replay, rejected_replay
 from ingest.tasks import replay_approved
-from telemetry.batches import devices_lock
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
 from tests.conftest import Fleet
 from tests.ingest.way import (
@@ -28,6 +27,7 @@ from tests.ingest.way import (
     reading,
     seconds_ago,
 )
+from tests.telemetry.storing import device_lock
 from tests.two_at_once import against
 
 pytestmark = pytest.mark.usefixtures("valkey")
@@ -237,8 +237,8 @@ def test_a_replay_that_was_rolled_back_for_another_transaction_is_done_once_more
 
     outcome = against(
         partial(replay, *messages),
-        first=partial(devices_lock, ids=[acme.device.pk]),
-        second=partial(devices_lock, ids=[rival.device.pk]),
+        first=partial(device_lock, acme.device.pk),
+        second=partial(device_lock, rival.device.pk),
     )
 
     assert "once more" in caplog.text

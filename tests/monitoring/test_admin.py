@@ -14,12 +14,12 @@ from django.utils import timezone
 from devices.credentials import speaker_for_key
 from devices.models import Device, Site
 from devices.tenancy import Role
-from telemetry.heartbeats import heartbeats_store
 from telemetry.models import DeviceStatus, PresenceEvent
 from telemetry.presence import presence_pause, presence_sweep
 from tests.admin import SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
+from tests.telemetry.storing import heartbeats_store
 
 LIST = "devices_device_changelist"
 

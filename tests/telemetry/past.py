@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from devices.models import Device
-from telemetry.readings import readings_store
 from telemetry.sql.reading import IncomingReading
+from tests.telemetry.storing import readings_store
 
 
 def moment(seconds_ago: float = 0) -> datetime:

@@ -19,7 +19,6 @@ from devices.tenancy import Role
 from scripts.waiting import await_condition
 from telemetry.api import exports, patience, summary
 from telemetry.api.formats import cell
-from telemetry.heartbeats import heartbeats_store
 from telemetry.presence import presence_pause, presence_resume
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from tests.admin import SCOPE_QUERIES, person
@@ -27,6 +26,7 @@ from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, device_of, member, send
 from tests.ingest.way import append, drain, now, reading
 from tests.telemetry.past import moment, store
+from tests.telemetry.storing import heartbeats_store
 
 PATHS = (
     "devices/acme-phone/status",

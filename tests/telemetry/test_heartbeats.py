@@ -1,20 +1,19 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
 from devices.models import Device
-from telemetry.batches import StoreOutcome, batch_store
-from telemetry.heartbeats import heartbeats_store
+from telemetry.batches import InsertOutcome, statuses_move
+from telemetry.heartbeats import heartbeats_insert
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent
 from telemetry.presence import presence_pause
 from telemetry.signals import statuses_changed
-from telemetry.sql import heartbeat as heartbeat_sql
 from telemetry.statuses import StatusChange
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
+from tests.telemetry.storing import heartbeats_store
 from tests.two_at_once import at_once, elsewhere
 
 T0 = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -58,8 +57,8 @@ def test_a_retry_within_ten_seconds_is_stored_once(acme: Fleet) -> None:
     again = heartbeats_store(heartbeats=[heartbeat(acme.device, after(30), time=sent)])
     next_bucket = heartbeats_store(heartbeats=[heartbeat(acme.device, after(31), time=after(10))])
 
-    assert first == StoreOutcome(stored=1, duplicates=[1], unknown=[])
-    assert again == StoreOutcome(stored=0, duplicates=[0], unknown=[])
+    assert first == InsertOutcome(stored=1, duplicates=[1], unknown=[])
+    assert again == InsertOutcome(stored=0, duplicates=[0], unknown=[])
     assert next_bucket.stored == 1
     assert Heartbeat.objects.filter(device=acme.device).count() == 2
 
@@ -75,7 +74,7 @@ def test_storing_a_batch_twice_changes_nothing(acme: Fleet, rival: Fleet) -> Non
 
     again = heartbeats_store(heartbeats=batch)
 
-    assert again == StoreOutcome(stored=0, duplicates=list(range(10)), unknown=[])
+    assert again == InsertOutcome(stored=0, duplicates=list(range(10)), unknown=[])
     assert list(DeviceStatus.objects.order_by("device").values()) == before
     assert PresenceEvent.objects.count() == 2
 
@@ -173,7 +172,7 @@ def test_heartbeats_of_a_deleted_device_are_counted_and_the_others_stored(
 
     stored = heartbeats_store(heartbeats=[gone, heartbeat(acme.device, T0)])
 
-    assert stored == StoreOutcome(stored=1, duplicates=[], unknown=[0])
+    assert stored == InsertOutcome(stored=1, duplicates=[], unknown=[0])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -199,22 +198,16 @@ def test_who_store_the_same_in_different_orders_do_not_wait_for_each_other_for_e
 @pytest.mark.django_db(transaction=True)
 def test_a_device_is_locked_only_once_the_batch_is_inserted(acme: Fleet) -> None:
     """So that batches of two shards are inserted side by side, whatever devices they share."""
-    others: list[StoreOutcome] = []
-
-    def insert(cursor: Any, rows: Any) -> list[int]:
-        duplicates = heartbeat_sql.insert(cursor, rows)
-        if not others:
-            later = heartbeat(acme.device, T0 + timedelta(minutes=1))
-            others.append(elsewhere(lambda: heartbeats_store(heartbeats=[later])))
-        return duplicates
-
     # Who makes a chunk lets nobody else into it before the commit.
     heartbeats_store(heartbeats=[heartbeat(acme.device, after(-60))])
-    beat = heartbeat(acme.device, T0)
-    outcome = batch_store(rows=[beat], kind="heartbeat", insert=insert)
+    first, later = heartbeat(acme.device, T0), heartbeat(acme.device, after(60))
+    with transaction.atomic():
+        outcome = heartbeats_insert([first])
+        other = elsewhere(lambda: heartbeats_store(heartbeats=[later]))
+        statuses_move(heartbeats=[first])
 
-    assert outcome.stored == others[0].stored == 1
-    assert DeviceStatus.objects.get(device=acme.device).last_seen == T0 + timedelta(minutes=1)
+    assert outcome.stored == other.stored == 1
+    assert DeviceStatus.objects.get(device=acme.device).last_seen == after(60)
 
 
 @pytest.mark.django_db(transaction=True)

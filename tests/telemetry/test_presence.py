@@ -6,15 +6,19 @@ import pytest
 from django.db import connection, connections, transaction
 
 from devices.models import Device
-from telemetry.heartbeats import heartbeats_store
+from telemetry.batches import statuses_move
+from telemetry.heartbeats import heartbeats_insert
 from telemetry.locks import AdvisoryLock, try_lock_in_transaction
 from telemetry.models import DeviceStatus, PresenceEvent
 from telemetry.presence import SweepResult, presence_pause, presence_resume, presence_sweep
-from telemetry.readings import readings_store
+from telemetry.readings import readings_insert
 from telemetry.sql import devicestatus
+from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
+from tests.telemetry.storing import device_lock, heartbeats_store, readings_store
+from tests.two_at_once import elsewhere
 
 T0 = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -102,6 +106,31 @@ def test_a_device_that_sends_readings_alone_is_there_by_its_first_one(acme: Flee
     readings_store(readings=[measured])
 
     assert (status(acme.device).state, status(acme.device).reason) == ("online", "first reading")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_heartbeats_and_readings_of_one_batch_are_one_return_and_lock_nobody_before(
+    acme: Fleet,
+) -> None:
+    def beat(seconds: int) -> IncomingHeartbeat:
+        return heartbeat(acme.device, after(seconds), address="10.0.0.7")
+
+    def measured(seconds: int) -> IncomingReading:
+        ids, at = (acme.device.pk, acme.tenant.pk), after(seconds)
+        return IncomingReading(*ids, at, at, None, "telemetry", None, b'{"temp_c": %d}' % seconds)
+
+    # Who makes a chunk lets nobody else into it before the commit.
+    heartbeats_insert([beat(-60)])
+    readings_insert([measured(-60)])
+    with transaction.atomic():
+        assert heartbeats_insert([beat(1)]).stored == readings_insert([measured(2)]).stored == 1
+        elsewhere(lambda: device_lock(acme.device.pk))
+        statuses_move(heartbeats=[beat(1)], readings=[measured(2)])
+
+    assert transitions(acme.device) == [("new", "online")]
+    latest = status(acme.device)
+    assert (latest.last_seen, latest.metrics) == (after(2), {"temp_c": 2})
+    assert latest.reason == "first heartbeat, from 10.0.0.7"
 
 
 def test_a_sweep_says_each_thing_once(heard: Device) -> None:

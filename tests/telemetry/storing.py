@@ -1,0 +1,33 @@
+"""Messages into the database without the way they come, and the locks that this takes."""
+
+from collections.abc import Sequence
+
+from django.db import connection, transaction
+
+from telemetry.batches import InsertOutcome, statuses_move
+from telemetry.heartbeats import heartbeats_insert
+from telemetry.readings import readings_insert
+from telemetry.sql import devicestatus
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+
+
+@transaction.atomic
+def heartbeats_store(*, heartbeats: Sequence[IncomingHeartbeat]) -> InsertOutcome:
+    outcome = heartbeats_insert(heartbeats)
+    statuses_move(heartbeats=heartbeats)
+    return outcome
+
+
+@transaction.atomic
+def readings_store(*, readings: Sequence[IncomingReading]) -> InsertOutcome:
+    outcome = readings_insert(readings)
+    statuses_move(readings=readings)
+    return outcome
+
+
+@transaction.atomic
+def device_lock(device_id: int) -> None:
+    """Keeps everybody else from the device's status until the transaction ends."""
+    with connection.cursor() as cursor:
+        devicestatus.lock(cursor, ids=[device_id])
