@@ -5,7 +5,8 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 from config.garbage import collector_settle
+from config.lane import DeviceDoor
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = get_wsgi_application()
+application = DeviceDoor(get_wsgi_application())
 collector_settle()

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, PermissionDenied, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
@@ -107,9 +107,12 @@ class DoorView(APIView):
 
     authentication_classes = (DeviceKeyAuthentication,)
     content_negotiation_class = JsonAlways
-    permission_classes = ()
-    throttle_classes = ()
     http_method_names = ("post",)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Who speaks is all that there is to ask: a door has one format and one version, and what
+        it permits and how much of it is a matter of the messages."""
+        self.perform_authentication(request)
 
     def post(self, request: Request) -> HttpResponse:
         try:
@@ -210,15 +213,16 @@ def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> b
 
     Raises UnsupportedMediaType, BodyTooLarge, and InvalidBody if its end has not come.
     """
-    if request._request.content_type not in content_types:
+    http = request._request  # what DRF wraps finds each of its attributes by a detour
+    if http.content_type not in content_types:
         raise UnsupportedMediaType(
-            request._request.content_type or "none",
+            http.content_type or "none",
             f"Send {' or '.join(content_types)} as the Content-Type.",
         )
-    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    length = int(http.META.get("CONTENT_LENGTH") or 0)
     if length > limit:
         raise BodyTooLarge(limit)
-    body = _chunked_body(request, limit) if _is_chunked(request) else request._request.body
+    body = _chunked_body(http, limit) if _is_chunked(http) else http.read()
     if len(body) > limit:
         raise BodyTooLarge(limit)
     if len(body) < length:
@@ -226,11 +230,11 @@ def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> b
     return body
 
 
-def _is_chunked(request: Request) -> bool:
+def _is_chunked(request: HttpRequest) -> bool:
     """Django takes a WSGI request without a Content-Length for one without a body."""
     return "wsgi.input" in request.META and "HTTP_TRANSFER_ENCODING" in request.META
 
 
-def _chunked_body(request: Request, limit: int) -> bytes:
+def _chunked_body(request: HttpRequest, limit: int) -> bytes:
     body: bytes = request.META["wsgi.input"].read(limit + 1)
     return body

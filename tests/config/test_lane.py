@@ -1,0 +1,109 @@
+"""The ingest server's way past what Django does for pages."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.urls import path
+
+from config.lane import DeviceDoor
+from tests.conftest import Fleet
+
+PATIENCE_S = 20
+
+
+class Answer:
+    """What a WSGI server is given."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    raise ValueError("of no use")
+
+
+def away(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(b"later", status=503)
+
+
+device_urlpatterns = [path("api/broken", broken), path("api/away", away)]
+urlpatterns = device_urlpatterns
+handler500 = "config.problems.server_error"
+
+
+@pytest.fixture
+def door() -> DeviceDoor:
+    return DeviceDoor(WSGIHandler())
+
+
+@pytest.fixture
+def other_door(settings: LazySettings) -> DeviceDoor:
+    settings.ROOT_URLCONF = __name__
+    return DeviceDoor(WSGIHandler())
+
+
+def ask(door: DeviceDoor, where: str, body: bytes = b"", **environ: str) -> Answer:
+    answer = Answer()
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+        answer.status, answer.headers = int(status.split()[0]), dict(headers)
+
+    method = "POST" if body else "GET"
+    given: dict[str, Any] = RequestFactory().generic(method, where).environ
+    given |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body))}
+    given |= {"wsgi.input": io.BytesIO(body), **environ}
+    answer.body = b"".join(door(given, start_response))
+    return answer
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("valkey")
+def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
+    acme: Fleet, door: DeviceDoor
+) -> None:
+    def accept() -> tuple[Answer, object]:
+        key = {"HTTP_AUTHORIZATION": f"Bearer {acme.key}"}
+        return ask(door, "/api/v1/heartbeats", b'{"battery_pct": 71}', **key), connection.connection
+
+    with ThreadPoolExecutor(1) as pool:
+        answer, left = pool.submit(accept).result(PATIENCE_S)
+
+    assert answer.status == 202
+    assert json.loads(answer.body)["next_heartbeat_s"] == 60
+    assert answer.headers["Content-Length"] == str(len(answer.body))
+    assert left is None
+
+
+@pytest.mark.django_db
+def test_a_refusal_says_why_and_how_to_show_a_key(door: DeviceDoor) -> None:
+    answer = ask(door, "/api/v1/readings", b"{}")
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="rollcall"'
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(answer.body)["detail"] == "Send a key as `Authorization: Bearer <key>`."
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_other_paths_are_pages(door: DeviceDoor) -> None:
+    answer = ask(door, "/accounts/login/")
+    assert answer.status == 200
+    assert b"<form" in answer.body
+    assert "X-Request-ID" in answer.headers
+
+
+@pytest.mark.parametrize(("where", "status"), [("/api/broken", 500), ("/api/away", 503)])
+def test_what_goes_wrong_on_our_side_is_logged(
+    other_door: DeviceDoor, caplog: pytest.LogCaptureFixture, where: str, status: int
+) -> None:
+    assert ask(other_door, where, b"{}").status == status
+    (line,) = [one for one in caplog.records if one.name == "django.request"]
+    assert where in line.getMessage()
