@@ -161,17 +161,19 @@ class RejectedMessageAdmin(ScopedAdmin):
         return waiting and super().has_change_permission(request, obj)
 
     def has_replay_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """That a message was replayed meanwhile is told, and no matter of permission."""
         if object_id is None:
             return self.has_change_permission(request)
         message = self.get_object(request, object_id)
-        return message is not None and self.has_change_permission(request, message)
+        return message is not None and super().has_change_permission(request, message)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return list(self.readonly_fields)
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        allowed = self.has_replay_permission(request, object_id)
-        return self._get_base_actions_detail() if allowed else []
+        message = self.get_object(request, object_id)
+        waits = message is not None and self.has_change_permission(request, message)
+        return self._get_base_actions_detail() if waits else []
 
     def save_model(
         self, request: HttpRequest, obj: RejectedMessage, form: Any, change: bool

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import OperationalError
+from django.db import OperationalError, close_old_connections, connection
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -69,7 +69,12 @@ class KeyCache:
         return found.get(key)
 
     def _look_up(self, keys: Sequence[str]) -> Mapping[str, Speaker]:
-        return speakers_for_keys(keys)
+        try:
+            return speakers_for_keys(keys)
+        finally:
+            # The body may be long in coming, and others need a connection meanwhile.
+            if not connection.in_atomic_block:
+                close_old_connections()
 
     def _note_spoke(self, key: str) -> None:
         with self._lock:

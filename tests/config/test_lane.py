@@ -51,7 +51,7 @@ def other_door(settings: LazySettings) -> DeviceDoor:
     return DeviceDoor(WSGIHandler())
 
 
-def ask(door: DeviceDoor, where: str, body: bytes = b"", **environ: str) -> Answer:
+def ask(door: DeviceDoor, where: str, body: bytes = b"", **environ: Any) -> Answer:
     answer = Answer()
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
@@ -70,9 +70,20 @@ def ask(door: DeviceDoor, where: str, body: bytes = b"", **environ: str) -> Answ
 def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
     acme: Fleet, door: DeviceDoor
 ) -> None:
+    held: list[object] = []
+
+    class Body(io.BytesIO):
+        """It may be long in coming, and nobody waits for it with a connection in hand."""
+
+        def read(self, *args: Any) -> bytes:
+            held.append(connection.connection)
+            return super().read(*args)
+
     def accept() -> tuple[Answer, object]:
         key = {"HTTP_AUTHORIZATION": f"Bearer {acme.key}"}
-        return ask(door, "/api/v1/heartbeats", b'{"battery_pct": 71}', **key), connection.connection
+        body = b'{"battery_pct": 71}'
+        answer = ask(door, "/api/v1/heartbeats", body, **key, **{"wsgi.input": Body(body)})
+        return answer, connection.connection
 
     with ThreadPoolExecutor(1) as pool:
         answer, left = pool.submit(accept).result(PATIENCE_S)
@@ -81,6 +92,22 @@ def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
     assert json.loads(answer.body)["next_heartbeat_s"] == 60
     assert answer.headers["Content-Length"] == str(len(answer.body))
     assert left is None
+    assert held == [None]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_goes_wrong_is_named_while_developing(
+    acme: Fleet, door: DeviceDoor, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**kwargs: object) -> int:
+        raise ZeroDivisionError("of no use")
+
+    settings.DEBUG = True
+    monkeypatch.setattr("ingest.api.heartbeat_accept", fail)
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {acme.key}", "HTTP_ACCEPT": "application/json"}
+    answer = ask(door, "/api/v1/heartbeats", b"{}", **headers)
+    assert answer.status == 500
+    assert answer.body.startswith(b"ZeroDivisionError at /api/v1/heartbeats")
 
 
 @pytest.mark.django_db

@@ -228,6 +228,9 @@ def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
     assert answer.context["has_change_permission"] is False
     assert answer.context["actions_detail"] == []
     assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
+    again = client.post(page(REPLAY, message.pk), follow=True)
+    assert notices(again) == ["Nothing to replay: it was done before, or is under way."]
+    assert Reading.objects.count() == 1
 
 
 def test_a_viewer_reads_and_changes_nothing(acme: Fleet, viewer: User) -> None:
