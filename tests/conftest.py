@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
@@ -30,6 +31,8 @@ STACK_SETTINGS = {
 }
 
 
+MOST_SAID = 20_000
+
 Case = TypeVar("Case")
 
 
@@ -37,6 +40,29 @@ class Told(Protocol):
     """Goes through cases, and says how many there were when all have passed."""
 
     def __call__(self, cases: Sequence[Case], what: str) -> Iterator[Case]: ...
+
+
+class Said:
+    """What the stack's processes write into their logs from now on."""
+
+    def __init__(self) -> None:
+        self._sizes = {path: path.stat().st_size for path in self._paths()}
+
+    def news(self) -> Iterator[tuple[str, str]]:
+        """By log, the last MOST_SAID bytes of what is new."""
+        for path in self._paths():
+            size = path.stat().st_size
+            if new := size - self._sizes.get(path, 0):
+                with path.open("rb") as log:
+                    log.seek(size - min(new, MOST_SAID))
+                    yield path.name, log.read().decode(errors="replace")
+
+    @staticmethod
+    def _paths() -> list[Path]:
+        return sorted((STATE / "log").rglob("*.log"))
+
+
+SAID = pytest.StashKey[Said]()
 
 
 @pytest.fixture
@@ -112,6 +138,21 @@ def valkey() -> Iterator[None]:
     stream.connection().flushdb()
     yield
     stream.connection().flushdb()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With what the stack's processes said meanwhile, if a test of them fails."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"Said by {name}", text) for name, text in item.stash[SAID].news()]
+    return report
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[SAID] = Said()
 
 
 @pytest.fixture(scope="session")

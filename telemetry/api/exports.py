@@ -7,7 +7,8 @@ the scope once more, and waits whenever the reader is behind.
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import closing
 from queue import Empty, Full, Queue
 
 from django.core.handlers.asgi import ASGIRequest
@@ -50,14 +51,14 @@ class ReaderGone(Exception):
 
 
 def export_response(
-    make: Callable[[], Iterator[bytes]],
+    parts: Generator[bytes, None, None],
     *,
     request: Request,
     access: Access,
     name: str,
     content_type: str,
 ) -> StreamingHttpResponse:
-    """What `make` yields, as a file of that name. It is called in the scope of `access`.
+    """What `parts` yields, as a file of that name: run and closed in the scope of `access`.
 
     Raises Busy.
     """
@@ -65,7 +66,7 @@ def export_response(
     if place is None:
         raise Busy
     kind = AsgiExport if isinstance(request._request, ASGIRequest) else WsgiExport
-    response = StreamingHttpResponse(kind(make, access, place), content_type=content_type)
+    response = StreamingHttpResponse(kind(parts, access, place), content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(True, name)
     response["Cache-Control"] = "private, no-store"
     return response
@@ -78,8 +79,8 @@ class Export:
     took nothing for READER_PATIENCE_S.
     """
 
-    def __init__(self, make: Callable[[], Iterator[bytes]], access: Access, place: Place) -> None:
-        self._make, self._access, self._place = make, access, place
+    def __init__(self, parts: Generator[bytes, None, None], access: Access, place: Place) -> None:
+        self._made, self._access, self._place = parts, access, place
         # None is the end.
         self._parts: Queue[bytes | ExportBroken | None] = Queue(PARTS_AHEAD)
         self._is_closed = threading.Event()
@@ -95,8 +96,10 @@ class Export:
 
     def _run(self) -> None:
         try:
-            with access_scope(self._access):
-                for part in self._make():
+            # Closed by itself, sometime later, it would close its cursor on a connection that
+            # serves somebody else by then.
+            with access_scope(self._access), closing(self._made) as parts:
+                for part in parts:
                     self._put(part)
             self._put(None)
         except ReaderGone:

@@ -3,7 +3,7 @@
 Page by page, as figures of buckets of time, or all of a period as a file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +33,7 @@ from telemetry.api.formats import (
 from telemetry.api.pages import json_response, page_response, past_open, past_seal
 from telemetry.api.patience import patient_cursor
 from telemetry.sql import reading_history
-from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
+from telemetry.sql.reading_history import Bucket, Last, Window
 
 ROWS_AT_ONCE = 1000
 MAX_COLUMNS = 200
@@ -173,8 +173,8 @@ class ReadingsView(ScopedView):
         )
 
     def _file(self, device: DeviceName, window: Window, kind: str) -> HttpResponseBase:
-        make = _csv_file(window) if kind == "csv" else _ndjson_file(window)
-        return self._export(lambda: make, device, window, kind)
+        parts = _csv_parts(window, _columns(window)) if kind == "csv" else _ndjson_parts(window)
+        return self._export(parts, device, window, kind)
 
     def _bucket_file(
         self, device: DeviceName, window: Window, found: list[Bucket], kind: str
@@ -182,17 +182,15 @@ class ReadingsView(ScopedView):
         """The figures as a file; None if none is asked for."""
         if kind == "json":
             return None
-        if kind == "csv":
-            parts = csv_parts(BUCKET_COLUMNS, [map(bucket_cells, found)])
-        else:
-            parts = iter([ndjson(map(bucket_object, found))])
-        return self._export(lambda: parts, device, window, kind)
+        return self._export(_bucket_parts(found, kind), device, window, kind)
 
-    def _export(self, make: Any, device: DeviceName, window: Window, kind: str) -> HttpResponseBase:
+    def _export(
+        self, parts: Generator[bytes, None, None], device: DeviceName, window: Window, kind: str
+    ) -> HttpResponseBase:
         times = "-".join(f"{one:%Y%m%dT%H%M%SZ}" for one in (window.start, window.end))
         media_types = {one.format: one.media_type for one in (CsvFile, NdjsonFile)}
         return export_response(
-            make,
+            parts,
             request=self.request,
             access=self.access,
             name=f"readings-{device.device_id}-{times}.{kind}",
@@ -220,26 +218,36 @@ def _buckets(window: Window, given: dict[str, Any]) -> list[Bucket]:
     return found
 
 
-def _csv_file(window: Window) -> Iterator[bytes]:
-    """A column for each metric. Raises ValidationError if they are too many for that."""
-    names = window.names
-    if names is None:
-        with patient_cursor() as cursor:
-            names = reading_history.names(cursor, window, limit=MAX_COLUMNS + 1)
-        if len(names) > MAX_COLUMNS:
-            words = f"There are more than {MAX_COLUMNS} metrics here; name those you want."
-            raise ValidationError({"metric": words})
-    return csv_parts(
-        [*READING_COLUMNS, *names],
-        ([reading_cells(one, names) for one in rows] for rows in _whole(window)),
-    )
+def _bucket_parts(found: list[Bucket], kind: str) -> Generator[bytes, None, None]:
+    if kind == "csv":
+        yield from csv_parts(BUCKET_COLUMNS, [map(bucket_cells, found)])
+    else:
+        yield ndjson(map(bucket_object, found))
 
 
-def _ndjson_file(window: Window) -> Iterator[bytes]:
-    return (ndjson(rows) for rows in _whole(window))
+def _columns(window: Window) -> Sequence[str]:
+    """The metrics, each of which gets a column. Raises ValidationError if they are too many."""
+    if window.names is not None:
+        return window.names
+    with patient_cursor() as cursor:
+        names = reading_history.names(cursor, window, limit=MAX_COLUMNS + 1)
+    if len(names) > MAX_COLUMNS:
+        words = f"There are more than {MAX_COLUMNS} metrics here; name those you want."
+        raise ValidationError({"metric": words})
+    return names
 
 
-def _whole(window: Window) -> Iterator[list[StoredReading]]:
-    """Read by a cursor of the server's, so that this process holds a few rows at a time."""
+# Both read by a cursor of the server's, so that this process holds a few rows at a time.
+
+
+def _csv_parts(window: Window, names: Sequence[str]) -> Generator[bytes, None, None]:
     with connection.chunked_cursor() as cursor:
-        yield from reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)
+        whole = reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)
+        cells = ([reading_cells(one, names) for one in rows] for rows in whole)
+        yield from csv_parts([*READING_COLUMNS, *names], cells)
+
+
+def _ndjson_parts(window: Window) -> Generator[bytes, None, None]:
+    with connection.chunked_cursor() as cursor:
+        for rows in reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE):
+            yield ndjson(rows)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
@@ -15,12 +16,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
+from devices.scope import open_tenant_ids
 from devices.tenancy import Role
 from scripts.waiting import await_condition
 from telemetry.api import exports, patience, summary
 from telemetry.api.formats import cell
 from telemetry.presence import presence_pause, presence_resume
+from telemetry.sql import reading_history
 from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading_history import Window
 from tests.admin import SCOPE_QUERIES, person
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, device_of, member, send
@@ -413,7 +417,19 @@ class TestFiles:
         problem = assert_problem(send(client, "get", "devices/acme-phone/readings?format=csv"), 400)
         assert "name those you want" in problem["errors"][0]["reason"]
 
-    def test_a_reader_that_leaves_frees_its_place(self, acme: Fleet) -> None:
+    def test_a_reader_that_leaves_frees_its_place_within_the_scope(
+        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scopes: list[frozenset[int] | None] = []
+
+        def whole(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[Any]:
+            try:
+                yield from real_whole(cursor, window, rows_at_once=rows_at_once)
+            finally:
+                scopes.append(open_tenant_ids())
+
+        real_whole = reading_history.whole
+        monkeypatch.setattr(reading_history, "whole", whole)
         with connection.cursor() as cursor:
             cursor.execute(FILL, [acme.device.pk, acme.tenant.pk])
         path = "devices/acme-phone/readings?format=ndjson"
@@ -437,6 +453,9 @@ class TestFiles:
             return is_made
 
         await_condition(has_place, 5, "a place")
+        # The cursor as well: later, the connection is somebody else's.
+        await_condition(lambda: len(scopes) >= len(answers), 5, "ends")
+        assert set(scopes) == {frozenset([acme.tenant.pk])}
 
     def test_one_that_cannot_be_started_leaves_its_place(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
