@@ -3,7 +3,8 @@
 A member of one tenant asks the WSGI server, as a proxy would, one request at a time over one
 connection: what is measured is the work for one answer. Every device has a status and a reading of
 the last hour; some have one every 5 s. Bare queries with and without a scope, in turns in one
-process, tell what the scope costs.
+process, tell what the scope costs: those of the page of a busy device, which has a key, a heartbeat
+of each minute and some transitions.
 """
 
 import json
@@ -59,16 +60,29 @@ INSERT INTO telemetry_reading
 SELECT d.id, d.tenant_id, now() - interval '30 min', now(), 1, 'telemetry', NULL,
        '{{"temp_c": 21.5, "humidity_pct": 40.25, "battery_pct": 77, "rssi_dbm": -71}}'
 FROM devices_device d JOIN devices_tenant t ON t.id = d.tenant_id WHERE t.slug LIKE 'page-%';
+CREATE TEMPORARY TABLE busy AS
+SELECT d.id AS device_id, d.tenant_id
+FROM devices_device d JOIN devices_tenant t ON t.id = d.tenant_id
+WHERE t.slug = 'page-1' ORDER BY d.id LIMIT {BUSY};
 INSERT INTO telemetry_reading
     (device_id, tenant_id, time, received_at, seq, msg_type, site, metrics)
-SELECT d.id, d.tenant_id, now() - n * interval '5 s', now(), n, 'telemetry', NULL,
+SELECT device_id, tenant_id, now() - n * interval '5 s', now(), n, 'telemetry', NULL,
        jsonb_build_object('temp_c', 20 + n % 7, 'humidity_pct', 40, 'battery_pct', 77)
-FROM devices_device d JOIN devices_tenant t ON t.id = d.tenant_id, generate_series(1, 720) n
-WHERE t.slug = 'page-1' AND d.id IN (
-    SELECT d.id FROM devices_device d JOIN devices_tenant t ON t.id = d.tenant_id
-    WHERE t.slug = 'page-1' ORDER BY d.id LIMIT {BUSY}
-)
+FROM busy, generate_series(1, 720) n
 ON CONFLICT DO NOTHING;
+INSERT INTO telemetry_heartbeat
+    (device_id, tenant_id, bucket, time, received_at, battery_pct, rssi_dbm, version)
+SELECT device_id, tenant_id, date_bin('10 s', at, 'epoch'), at, at, 77, -71, '1.2.3'
+FROM busy, generate_series(0, 6 * 60) n, LATERAL (SELECT now() - n * interval '1 min' AS at) _;
+INSERT INTO telemetry_presenceevent (device_id, tenant_id, time, previous_state, state, reason)
+SELECT device_id, tenant_id, now() - n * interval '1 hour',
+       CASE WHEN n % 2 = 0 THEN 'late' ELSE 'online' END,
+       CASE WHEN n % 2 = 0 THEN 'online' ELSE 'late' END, 'a heartbeat after 95 s'
+FROM busy, generate_series(1, 12) n;
+INSERT INTO devices_credential
+    (device_id, tenant_id, prefix, secret_sha256, label, created_at)
+SELECT device_id, tenant_id, 'bench' || device_id, sha256(device_id::text::bytea), '', now()
+FROM busy;
 """
 MEMBER = """
 WITH person AS (
@@ -79,7 +93,10 @@ WITH person AS (
 INSERT INTO devices_membership (tenant_id, user_id, role, created_at)
 SELECT t.id, person.id, 'manager', now() FROM devices_tenant t, person WHERE t.slug = 'page-1'
 """
-TABLES = "devices_device, devices_tenant, telemetry_devicestatus, telemetry_reading"
+TABLES = (
+    "devices_device, devices_tenant, devices_credential, telemetry_devicestatus, "
+    "telemetry_heartbeat, telemetry_presenceevent, telemetry_reading"
+)
 
 
 async def measure(subject: Subject) -> list[Figure]:

@@ -24,7 +24,7 @@ def main() -> None:
         found = Device.objects.select_related("status", "tenant", "site").get(pk=device.pk)
         list(found.credentials.all())
         transitions_of(found.pk)
-        heartbeats_of(found.pk, last_seen=found.status.last_seen)
+        heartbeats_of(found.status)
 
     def scoped() -> None:
         with tenant_scope(tenant_ids=[device.tenant_id]):

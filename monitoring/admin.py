@@ -388,7 +388,7 @@ def _past(device: Device) -> dict[str, Any]:
         "is_pending": device.is_pending,
         "status": device.status,
         "transitions": transitions_of(device.pk),
-        "heartbeats": heartbeats_of(device.pk, last_seen=device.status.last_seen),
+        "heartbeats": heartbeats_of(device.status),
     }
 
 

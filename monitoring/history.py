@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 
 from django.db import connection
 
+from telemetry.models import DeviceStatus
 from telemetry.sql import heartbeat, presenceevent
 
 TRANSITIONS = 50
@@ -50,10 +51,16 @@ def transitions_of(device_id: int) -> Sequence[Transition]:
     ]
 
 
-def heartbeats_of(device_id: int, *, last_seen: datetime | None) -> Sequence[RecentHeartbeat]:
-    """The latest heartbeats of a device by its own clock, newest first."""
-    if last_seen is None:
+def heartbeats_of(status: DeviceStatus) -> Sequence[RecentHeartbeat]:
+    """The latest heartbeats of the status's device by its own clock, newest first."""
+    if status.last_seen is None:
         return []
     with connection.cursor() as cursor:
-        rows = heartbeat.recent(cursor, device_id=device_id, until=last_seen, limit=HEARTBEATS)
+        rows = heartbeat.recent(
+            cursor,
+            device_id=status.device_id,
+            until=status.last_seen,
+            interval_s=status.interval_s,
+            limit=HEARTBEATS,
+        )
     return [RecentHeartbeat(*cast(RecentHeartbeat, row)) for row in rows]

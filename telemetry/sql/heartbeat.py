@@ -87,10 +87,10 @@ def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> li
 
 
 def recent(
-    cursor: CursorWrapper, *, device_id: int, until: datetime, limit: int
+    cursor: CursorWrapper, *, device_id: int, until: datetime, interval_s: int, limit: int
 ) -> Sequence[tuple[object, ...]]:
     """The newest heartbeats of a device: (time, received_at, battery_pct, rssi_dbm, version,
-    address), newest first. `until` is when it was heard last."""
+    address), newest first. `until` is when it was heard last, `interval_s` how often it should."""
 
     def read(since: datetime) -> list[tuple[object, ...]]:
         cursor.execute(
@@ -101,7 +101,8 @@ def recent(
         )
         return cursor.fetchall()
 
-    return newest(read, until=until, limit=limit)
+    every = max(timedelta(seconds=interval_s), BUCKET)
+    return newest(read, until=until, every=every, limit=limit)
 
 
 def page(

@@ -1,8 +1,8 @@
 """The newest rows of a device, through the views of a scope.
 
 A view with a security barrier keeps LIMIT and the order outside: the database reads all that the
-conditions leave before it sorts. So the conditions name a window of time. A device that speaks
-every ten minutes or more often fills it; of one that speaks less often all can be read.
+conditions leave before it sorts. So the conditions name a window of time: one that a device fills
+which speaks about as often as it should, else a longer one, else all.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,21 +11,26 @@ from typing import TypeVar
 
 Row = TypeVar("Row")
 
-WINDOW = timedelta(hours=4)
+MARGIN = 1.5
+LONGER = timedelta(hours=4)
 FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 SPAN, WIDER = timedelta(hours=1), 4
 
 
 def newest(
-    read: Callable[[datetime], Sequence[Row]], *, until: datetime, limit: int
+    read: Callable[[datetime], Sequence[Row]], *, until: datetime, every: timedelta, limit: int
 ) -> Sequence[Row]:
-    """What `read` finds in the window before `until`, if that is `limit` rows, else in all time.
+    """What `read` finds from some time on, the latest from which it finds `limit` rows.
 
     `read` gets the beginning, and reads `limit` rows at most. `until` is when the device was heard
-    last; what lies beyond it is found too.
+    last, and `every` how long from one row to the next; what lies beyond `until` is found too.
     """
-    rows = read(until - WINDOW)
-    return rows if len(rows) >= limit else read(FIRST)
+    rows: Sequence[Row] = ()
+    for start in (until - MARGIN * limit * every, until - LONGER, FIRST):
+        rows = read(start)
+        if len(rows) >= limit:
+            break
+    return rows
 
 
 def backwards(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
