@@ -3,10 +3,10 @@
 import os
 from typing import Any
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-http_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 # Consumers import models, so they may only be imported once Django is set up.
 from channels.auth import AuthMiddlewareStack  # noqa: E402
@@ -16,6 +16,7 @@ from django.conf import settings  # noqa: E402
 
 from config.body_limit import BodyLimit  # noqa: E402
 from config.garbage import collector_settle  # noqa: E402
+from config.portal import Portal  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
 from devices.second_factor import SecondFactorGate  # noqa: E402
 
@@ -31,7 +32,7 @@ class OwnPages(OriginValidator):
 application = ProtocolTypeRouter(
     {
         "http": BodyLimit(
-            http_application,  # type: ignore[arg-type]
+            Portal(),  # type: ignore[arg-type]
             limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         ),
         "websocket": OwnPages(

@@ -191,7 +191,14 @@ DATABASES: dict[str, dict[str, Any]] = {
         "ENGINE": "telemetry.engine",
         "OPTIONS": DATABASE.get("OPTIONS", {})
         | {
-            "pool": {"min_size": 0, "max_size": DATABASE_POOL_SIZE, "timeout": 3}
+            # Given up so soon, a connection is tried again by who needs it next: the pool's own
+            # attempts come ever more seldom, and would outlast an outage by as long as it took.
+            "pool": {
+                "min_size": 0,
+                "max_size": DATABASE_POOL_SIZE,
+                "timeout": 3,
+                "reconnect_timeout": 2,
+            }
             if DATABASE_POOL_SIZE
             else False,
             "connect_timeout": 3,

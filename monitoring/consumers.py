@@ -55,6 +55,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         super().__init__(*args, **kwargs)
         self.visitor: Visitor | None = None
         self.place: Place | None = None
+        self.is_closed = False
         self.joined: set[str] = set()
         self.joining = asyncio.Lock()
         self.watched: frozenset[int] | None = None
@@ -73,8 +74,15 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         try:
             await super().dispatch(message)
         except (RedisError, OSError, DatabaseError) as error:
-            log.warning("a socket is sent away, what it needs is away: %s", error)
+            log.warning("a socket is sent away, what it needs is away: %r", error)
             await self.close(code=TRY_AGAIN_LATER)
+
+    async def close(self, code: Any = None, reason: Any = None) -> None:
+        """Once; nothing is sent afterwards."""
+        if not self.is_closed:
+            self.is_closed = True
+            with suppress(OSError):  # the client has left
+                await super().close(code, reason)
 
     async def connect(self) -> None:
         offered = _offered_token(self.scope["subprotocols"])
@@ -195,10 +203,14 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await self._send({"type": "devices", "server_time": _now(), "devices": devices})
 
     async def _send(self, content: dict[str, Any]) -> None:
+        if self.is_closed:
+            return
         try:
             await asyncio.wait_for(self.send_json(content), SLOW_AFTER_S)
         except TimeoutError:
             await self.close(code=TOO_SLOW)
+        except OSError:  # the client has left
+            self.is_closed = True
 
     @classmethod
     async def decode_json(cls, text_data: str) -> Any:

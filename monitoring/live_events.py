@@ -15,6 +15,7 @@ import msgspec
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 from django.core.handlers.asgi import ASGIRequest
+from django.db import Error as DatabaseError
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
@@ -137,8 +138,8 @@ async def _events(visitor: Visitor, last_id: str, place: Place) -> AsyncIterator
         while not serving.cancelling() and (batch := await reader.next(KEEP_ALIVE_S)) is not None:
             yield _devices(batch.message_id, batch.devices) if batch.devices else KEEP_ALIVE
         yield _event(None, {"type": "closed", "code": NOT_SIGNED_IN})
-    except (RedisError, OSError) as error:
-        log.warning("a stream ends, Valkey does not answer: %s", error)
+    except (RedisError, OSError, DatabaseError) as error:
+        log.warning("a stream ends, what it needs is away: %r", error)
     finally:
         place.give_back()
         await reader.close()

@@ -1,37 +1,35 @@
-"""Long answers, made while they are read: in a thread and a scope of their own, in bounded memory.
+"""Files that are made whole before the first byte is sent.
 
-An answer is sent after its view has returned, and its scope has ended. So a thread makes it, opens
-the scope once more, and waits whenever the reader is behind.
+So what goes wrong on the way is answered as an error, a reader sees by the length if something is
+missing, and nobody who reads slowly keeps a transaction, or a connection to the database.
 """
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import closing
-from queue import Empty, Full, Queue
+from contextlib import ExitStack, closing
+from tempfile import TemporaryFile
+from typing import IO
 
+from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection
+from django.db import close_old_connections
 from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
 from devices.places import Place, Places
-from devices.scope import access_scope
 from devices.tenancy import Access
 
 log = logging.getLogger(__name__)
 
-# Each has a connection to the database for as long as it lasts. One person, who may read slowly,
-# leaves a place to others.
+# So many are made at once. A person's own count until they are read: they take room on the disk.
 AT_ONCE, OF_ONE_PERSON = 3, 2
-PARTS_AHEAD = 4
-READER_PATIENCE_S = 30
+MAX_BYTES = 1024**3
+READ_BYTES = 256 * 1024
 
-
-_places = Places(AT_ONCE)
+_made, _kept = Places(AT_ONCE), Places()
 
 
 class Busy(APIException):
@@ -42,12 +40,12 @@ class Busy(APIException):
     default_detail = "Other exports are being made just now; try again in some seconds."
 
 
-class ExportBroken(RuntimeError):
-    """The rest cannot be made; the reader has to see that something is missing."""
+class NoRoom(APIException):
+    """The file cannot be written; the log says why."""
 
-
-class ReaderGone(Exception):
-    """Nobody takes what is made."""
+    status_code = 503
+    wait = 60
+    default_detail = "There is no room for this file just now; ask for a shorter period."
 
 
 def export_response(
@@ -58,93 +56,74 @@ def export_response(
     name: str,
     content_type: str,
 ) -> StreamingHttpResponse:
-    """What `parts` yields, as a file of that name: run and closed in the scope of `access`.
+    """What `parts` yields, as a file of that name.
 
-    Raises Busy.
+    Raises Busy, NoRoom, and ValidationError if it would be longer than MAX_BYTES.
     """
-    place = _places.take(access.user_id, most=OF_ONE_PERSON)
-    if place is None:
-        raise Busy
-    kind = AsgiExport if isinstance(request._request, ASGIRequest) else WsgiExport
-    response = StreamingHttpResponse(kind(parts, access, place), content_type=content_type)
+    kind = AsgiFile if isinstance(request._request, ASGIRequest) else WsgiFile
+    # Closed by itself, sometime later, what yields the parts would close its cursor on a
+    # connection that serves somebody else by then.
+    with closing(parts), ExitStack() as held:
+        held.callback(_place(_kept, access).give_back)
+        try:
+            file = held.enter_context(TemporaryFile())
+            size = _write(parts, file, access)
+        except OSError as error:
+            log.error("a file for somebody cannot be written: %s", error)
+            raise NoRoom from None
+        content = kind(file, held.pop_all())
+    response = StreamingHttpResponse(content, content_type=content_type)
+    response["Content-Length"] = str(size)
     response["Content-Disposition"] = content_disposition_header(True, name)
     response["Cache-Control"] = "private, no-store"
     return response
 
 
-class Export:
-    """Parts of an answer that are made by a thread, a few ahead of the reader.
+def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
+    """Writes all parts, and answers with how many bytes they are."""
+    place = _place(_made, access)
+    try:
+        size = 0
+        for part in parts:
+            size += file.write(part)
+            if size > MAX_BYTES:
+                words = f"The file would be longer than {MAX_BYTES >> 20} MiB; ask for less."
+                raise ValidationError({"start": words})
+        file.seek(0)
+    finally:
+        place.give_back()
+    return size
 
-    The thread begins at once and ends when all is made, when the reader closes, or when the reader
-    took nothing for READER_PATIENCE_S.
-    """
 
-    def __init__(self, parts: Generator[bytes, None, None], access: Access, place: Place) -> None:
-        self._made, self._access, self._place = parts, access, place
-        # None is the end.
-        self._parts: Queue[bytes | ExportBroken | None] = Queue(PARTS_AHEAD)
-        self._is_closed = threading.Event()
-        try:
-            threading.Thread(target=self._run, name="export", daemon=True).start()
-        except Exception:  # there may be no thread left for it
-            place.give_back()
-            raise
+def _place(places: Places, access: Access) -> Place:
+    place = places.take(access.user_id, most=OF_ONE_PERSON)
+    if place is None:
+        raise Busy
+    return place
+
+
+class File:
+    """The content of a response: a file, closed with it. `held` is all there is to give back."""
+
+    def __init__(self, file: IO[bytes], held: ExitStack) -> None:
+        self._file, self._held = file, held
 
     def close(self) -> None:
-        self._is_closed.set()
-        self._drop_parts()
-
-    def _run(self) -> None:
-        try:
-            # Closed by itself, sometime later, it would close its cursor on a connection that
-            # serves somebody else by then.
-            with access_scope(self._access), closing(self._made) as parts:
-                for part in parts:
-                    self._put(part)
-            self._put(None)
-        except ReaderGone:
-            log.info("an export ends early, its reader is gone")
-            self._break_off()
-        except Exception:
-            log.exception("an export broke")
-            self._break_off()
-        finally:
-            connection.close()
-            self._place.give_back()
-
-    def _put(self, part: bytes | None) -> None:
-        if self._is_closed.is_set():
-            raise ReaderGone
-        try:
-            self._parts.put(part, timeout=READER_PATIENCE_S)
-        except Full:
-            raise ReaderGone from None
-
-    def _break_off(self) -> None:
-        """Whoever still reads, or comes back to it, learns that there is no more."""
-        self._drop_parts()
-        self._parts.put(ExportBroken("the rest could not be made"))
-
-    def _drop_parts(self) -> None:
-        try:
-            while True:
-                self._parts.get_nowait()
-        except Empty:
-            return
-
-    def _taken(self, part: bytes | ExportBroken | None) -> bytes | None:
-        if isinstance(part, ExportBroken):
-            raise part
-        return part
+        self._held.close()
 
 
-class WsgiExport(Export):
+# The view's connection would be given back only with the whole response.
+
+
+class WsgiFile(File):
     def __iter__(self) -> Iterator[bytes]:
-        while (part := self._taken(self._parts.get())) is not None:
+        close_old_connections()
+        while part := self._file.read(READ_BYTES):
             yield part
 
 
-class AsgiExport(Export):
+class AsgiFile(File):
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (part := self._taken(await asyncio.to_thread(self._parts.get))) is not None:
+        await sync_to_async(close_old_connections)()
+        while part := await asyncio.to_thread(self._file.read, READ_BYTES):
             yield part

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import Target, insert_once, moment, number, text
+from telemetry.sql.bulk import Target, fetch_binary, insert_once, moment, number, text
 from telemetry.sql.devicestatus import SignOfLife
 from telemetry.sql.newest import backwards, newest
 
@@ -72,6 +72,12 @@ class StoredHeartbeat(NamedTuple):
     vitals: str | None
 
 
+RECENT = """
+SELECT time, received_at, battery_pct, rssi_dbm, version, host(address)
+FROM telemetry_heartbeat WHERE device_id = %(device_id)s AND bucket >= %(since)s
+ORDER BY bucket DESC LIMIT %(limit)s
+"""
+
 PAGE = """
 SELECT bucket, time, received_at, battery_pct, rssi_dbm, uptime_s, version, host(address),
        vitals::text
@@ -93,13 +99,8 @@ def recent(
     address), newest first. `until` is when it was heard last, `interval_s` how often it should."""
 
     def read(since: datetime) -> list[tuple[object, ...]]:
-        cursor.execute(
-            "SELECT time, received_at, battery_pct, rssi_dbm, version, host(address) "
-            "FROM telemetry_heartbeat WHERE device_id = %s AND bucket >= %s "
-            "ORDER BY bucket DESC LIMIT %s",
-            [device_id, since, limit],
-        )
-        return cursor.fetchall()
+        values = {"device_id": device_id, "since": since, "limit": limit}
+        return fetch_binary(cursor, RECENT, values)
 
     every = max(timedelta(seconds=interval_s), BUCKET)
     return newest(read, until=until, every=every, limit=limit)
@@ -112,8 +113,8 @@ def page(
     rows: list[StoredHeartbeat] = []
     for begin, until in backwards(start, end):
         left = limit - len(rows)
-        cursor.execute(PAGE, {"device_id": device_id, "start": begin, "end": until, "limit": left})
-        rows += [StoredHeartbeat(*row) for row in cursor.fetchall()]
+        values = {"device_id": device_id, "start": begin, "end": until, "limit": left}
+        rows += [StoredHeartbeat(*row) for row in fetch_binary(cursor, PAGE, values)]
         if len(rows) == limit:
             break
     return rows

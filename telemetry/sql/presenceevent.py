@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
+from telemetry.sql.bulk import fetch_binary
+
 
 class PresenceTransition(NamedTuple):
     device_id: int
@@ -23,6 +25,11 @@ INSERT = f"""
 INSERT INTO telemetry_presenceevent ({COLUMNS})
 SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::integer[], %s::text[], %s::text[],
                      %s::text[])
+"""
+
+TIMELINE = """
+SELECT time, previous_state, state, reason FROM telemetry_presenceevent
+WHERE device_id = %(device_id)s ORDER BY time DESC LIMIT %(limit)s
 """
 
 PAGE = """
@@ -45,12 +52,7 @@ def timeline(
 
     Reads all of them: a device has few.
     """
-    cursor.execute(
-        "SELECT time, previous_state, state, reason FROM telemetry_presenceevent "
-        "WHERE device_id = %s ORDER BY time DESC LIMIT %s",
-        [device_id, limit],
-    )
-    return cursor.fetchall()
+    return fetch_binary(cursor, TIMELINE, {"device_id": device_id, "limit": limit})
 
 
 class StoredTransition(NamedTuple):
@@ -68,5 +70,5 @@ def page(
     """A device's transitions, newest first, those before the one with this time and state if it
     is given. Reads all of them: a device has few."""
     time, state = before or (None, None)
-    cursor.execute(PAGE, {"device_id": device_id, "time": time, "state": state, "limit": limit})
-    return [StoredTransition(*row) for row in cursor.fetchall()]
+    values = {"device_id": device_id, "time": time, "state": state, "limit": limit}
+    return [StoredTransition(*row) for row in fetch_binary(cursor, PAGE, values)]

@@ -12,7 +12,7 @@ import pytest
 
 from scripts.stack import Stack
 from scripts.waiting import await_condition
-from telemetry.api.exports import AT_ONCE
+from telemetry.api.exports import OF_ONE_PERSON
 from tests.e2e.events import access_token
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query
 
@@ -24,6 +24,10 @@ INSERT INTO telemetry_reading
 SELECT %s, %s, now() - n * interval '15 ms', now(), n, 'telemetry', 'hall',
        jsonb_build_object('temp_c', n %% 50, 'humidity_pct', 40.25, 'note', repeat('x', 100))
 FROM generate_series(1, %s) n
+"""
+IN_TRANSACTION = """
+SELECT count(*) FROM pg_stat_activity
+WHERE usename = 'rollcall_web' AND state LIKE 'idle in transaction%%'
 """
 
 
@@ -77,23 +81,43 @@ def test_a_long_file_is_complete_and_costs_little_memory(
 
 
 @pytest.mark.parametrize("server", ["portal", "ingest"])
-def test_readers_that_leave_take_no_place(
+def test_readers_that_leave_or_are_slow_take_no_place_and_no_connection(
     stack: Stack, device: StackDevice, token: str, server: str
 ) -> None:
     url = {"portal": stack.portal_url, "ingest": stack.ingest_url}[server]
     path = f"{url}/api/v1/devices/busy/readings?hours=1&format=ndjson"
+    headers = {"Authorization": f"Bearer {token}"}
 
-    async def leave() -> int:
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
-            session.get(path) as answer,
-        ):
-            if answer.status == 200:
-                assert await answer.content.readline()
-            return answer.status
+    async def leave(*, within_s: float | None) -> int | None:
+        """The status of an answer that is not read to its end; None if it had not begun."""
+        patience = aiohttp.ClientTimeout(total=within_s)
+        try:
+            async with (
+                aiohttp.ClientSession(headers=headers, timeout=patience) as session,
+                session.get(path) as answer,
+            ):
+                if answer.status == 200:
+                    assert await answer.content.readline()
+                return answer.status
+        except TimeoutError:
+            return None
 
-    for _ in range(2 * AT_ONCE):
-        await_condition(lambda: asyncio.run(leave()) == 200, 20, "a place")
+    async def read_slowly() -> None:
+        async with aiohttp.ClientSession(headers=headers) as session:
+            answers: list[aiohttp.ClientResponse] = []
+            while len(answers) < OF_ONE_PERSON:  # who left last may not be forgotten yet
+                answers += [one for one in [await session.get(path)] if one.status == 200]
+            await asyncio.to_thread(
+                await_condition, lambda: query(stack, IN_TRANSACTION) == [(0,)], 10, "their end"
+            )
+            for answer in answers:
+                assert len(await answer.read()) == int(answer.headers["Content-Length"])
+
+    for _ in range(2 * OF_ONE_PERSON):
+        asyncio.run(leave(within_s=0.05))
+    for _ in range(2 * OF_ONE_PERSON):
+        await_condition(lambda: asyncio.run(leave(within_s=None)) == 200, 20, "a place")
+    asyncio.run(read_slowly())
 
 
 def test_connections_that_the_database_has_closed_are_not_used(stack: Stack, token: str) -> None:

@@ -1,24 +1,24 @@
 """What was said, read over the API: by whom it may be, in whatever shape, however it is asked."""
 
 import csv
+import errno
 import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
+from devices.places import Places
 from devices.scope import open_tenant_ids
 from devices.tenancy import Role
-from scripts.waiting import await_condition
 from telemetry.api import exports, patience, summary
 from telemetry.api.formats import cell
 from telemetry.presence import presence_pause, presence_resume
@@ -42,6 +42,8 @@ PATHS = (
     "devices/acme-phone/heartbeats",
     "telemetry/summary?tenant=acme",
 )
+
+NDJSON = "devices/acme-phone/readings?format=ndjson"
 
 FILL = """
 INSERT INTO telemetry_reading (device_id, tenant_id, time, received_at, msg_type, metrics)
@@ -417,7 +419,7 @@ class TestFiles:
         problem = assert_problem(send(client, "get", "devices/acme-phone/readings?format=csv"), 400)
         assert "name those you want" in problem["errors"][0]["reason"]
 
-    def test_a_reader_that_leaves_frees_its_place_within_the_scope(
+    def test_a_file_is_read_within_the_scope_and_has_its_length(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         scopes: list[frozenset[int] | None] = []
@@ -430,51 +432,59 @@ class TestFiles:
 
         real_whole = reading_history.whole
         monkeypatch.setattr(reading_history, "whole", whole)
-        with connection.cursor() as cursor:
-            cursor.execute(FILL, [acme.device.pk, acme.tenant.pk])
-        path = "devices/acme-phone/readings?format=ndjson"
+        store(acme.device, moment(), {"temp_c": 1})
+
+        answer = send(member(acme, Role.VIEWER), "get", NDJSON)
+
+        assert scopes == [frozenset([acme.tenant.pk])]
+        assert int(answer["Content-Length"]) == len(body(answer)) > 0
+
+    def test_as_many_as_a_person_has_not_read_may_be_asked_for(self, acme: Fleet) -> None:
         client, other = member(acme, Role.VIEWER), member(acme, Role.OWNER)
-        answers = [send(client, "get", path) for _ in range(exports.OF_ONE_PERSON)]
-        assert_problem(send(client, "get", path), 503)
-        answers += [send(other, "get", path)]
-        assert len(answers) == exports.AT_ONCE
-        refused = send(other, "get", path)
-        problem = assert_problem(refused, 503)
+        unread = [send(client, "get", NDJSON) for _ in range(exports.OF_ONE_PERSON)]
+        refused = send(client, "get", NDJSON)
+        assert "exports" in assert_problem(refused, 503)["detail"]
         assert refused["Retry-After"] == "10"
-        assert "exports" in problem["detail"]
-        for answer in answers:
-            assert next(iter(answer.streaming_content))
-            answer.close()
+        assert send(other, "get", NDJSON).status_code == 200
+        unread[0].close()
+        assert send(client, "get", NDJSON).status_code == 200
 
-        def has_place() -> bool:
-            answer = send(client, "get", path)
-            if is_made := answer.status_code == 200:
-                answer.close()
-            return is_made
+    def test_so_many_are_made_at_once(self, acme: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(exports, "_made", Places(1))
+        store(acme.device, moment(), {"temp_c": 1})
+        client, answers = member(acme, Role.OWNER), []
 
-        await_condition(has_place, 5, "a place")
-        # The cursor as well: later, the connection is somebody else's.
-        await_condition(lambda: len(scopes) >= len(answers), 5, "ends")
-        assert set(scopes) == {frozenset([acme.tenant.pk])}
+        def whole(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[Any]:
+            answers.append(send(client, "get", NDJSON))
+            yield from ()
 
-    def test_one_that_cannot_be_started_leaves_its_place(
+        monkeypatch.setattr(reading_history, "whole", whole)
+        assert send(member(acme, Role.VIEWER), "get", NDJSON).status_code == 200
+        assert [one.status_code for one in answers] == [503]
+
+    def test_one_that_cannot_be_made_whole_is_an_error_and_leaves_its_place(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def cannot_start(thread: Thread) -> None:
-            raise RuntimeError("can't start new thread")
+        def broken(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[Any]:
+            yield from real_whole(cursor, window, rows_at_once=rows_at_once)
+            raise OperationalError("the database went away")
 
-        path = "devices/acme-phone/readings?format=ndjson"
+        def full(*given: Any, **named: Any) -> Any:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        real_whole = reading_history.whole
+        store(acme.device, moment(), {"temp_c": 1})
         client = member(acme, Role.VIEWER)
-        failures = []
-        with monkeypatch.context() as machine:
-            machine.setattr(Thread, "start", cannot_start)
-            for _ in range(exports.OF_ONE_PERSON):
-                with pytest.raises(RuntimeError, match="new thread") as failure:
-                    send(client, "get", path)
-                failures.append(failure)  # and whatever it holds
-        answer = send(client, "get", path)
-        assert answer.status_code == 200
-        body(answer)
+        for target, name, put, code, words in (
+            (reading_history, "whole", broken, 503, "database cannot be reached"),
+            (exports, "TemporaryFile", full, 503, "no room for this file"),
+            (exports, "MAX_BYTES", 10, 400, "Some fields"),
+        ):
+            with monkeypatch.context() as machine:
+                machine.setattr(target, name, put)
+                for _ in range(exports.OF_ONE_PERSON + 1):
+                    assert words in assert_problem(send(client, "get", NDJSON), code)["detail"]
+        assert body(send(client, "get", NDJSON))
 
 
 @pytest.mark.usefixtures("valkey")
