@@ -10,14 +10,11 @@ ends with the transaction, so that nothing is left behind on a pooled connection
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from psycopg import Error, OperationalError
-from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, DiagnosticField, Escaping, ExecStatus
-from psycopg.pq.abc import PGconn, PGresult
+from psycopg.pq import Escaping
 
 from devices.origin import origin_text
 from devices.tenancy import Access
@@ -117,21 +114,13 @@ def _entered(wanted: _Settings) -> Iterator[None]:
 
 
 def _begin(wanted: _Settings) -> None:
-    """Begins the transaction of the atomic block that was just entered, with the settings: in one
-    round trip, where the driver would begin it in one of its own before the first statement."""
-    driver = connection.connection
-    quoted = tuple(map(Escaping(driver.pgconn).escape_literal, map(str.encode, wanted)))
-    with connection.wrap_database_errors, driver.lock:
-        result = driver.pgconn.exec_(BEGIN % quoted)
-        if result.status != ExecStatus.TUPLES_OK:
-            raise _error_of(result, driver.pgconn)
-
-
-def _error_of(result: PGresult, pgconn: PGconn) -> Error:
-    """What the driver would raise: of a server that went without a word the result says nothing."""
-    if pgconn.status == ConnStatus.BAD and not result.error_field(DiagnosticField.SQLSTATE):
-        return OperationalError(result.get_error_message())
-    return error_from_result(result)
+    """Begins the transaction of the atomic block that was just entered, with the settings: at once
+    and without waiting, where the driver would begin it in a round trip of its own before the
+    first statement."""
+    pgconn = connection.connection.pgconn
+    quoted = tuple(map(Escaping(pgconn).escape_literal, map(str.encode, wanted)))
+    engine: Any = connection  # telemetry.engine's
+    engine.send_ahead(BEGIN % quoted)
 
 
 def _around(cursor: CursorWrapper) -> _Settings:

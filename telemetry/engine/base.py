@@ -1,5 +1,5 @@
-"""The database engine: django-timescaledb's, with primary keys kept where they may be, and
-pooled connections looked at before they are used.
+"""The database engine: django-timescaledb's, with primary keys kept where they may be, pooled
+connections looked at before they are used, and statements sent ahead of those that need them.
 
 A hypertable's unique constraints must contain its time column. django-timescaledb therefore drops
 every primary key; but a composite key with the time column in it is fine, and Rollcall needs it
@@ -10,7 +10,10 @@ import select
 from typing import Any
 
 from django.db.models import Model
-from psycopg import Connection
+from psycopg import Connection, Error, OperationalError
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 from timescale.db.backends.postgresql import base, schema
 from timescale.db.models.fields import TimescaleDateTimeField
 
@@ -24,6 +27,42 @@ class SchemaEditor(schema.TimescaleSchemaEditor):
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = SchemaEditor
 
+    _is_ahead = False
+
+    def send_ahead(self, statements: bytes) -> None:
+        """Sends statements and does not wait: the server is at them while the next is prepared.
+
+        Whatever comes next, a cursor or the end of the transaction, waits for them, and raises
+        what they have done wrong.
+        """
+        self._settle()
+        with self.wrap_database_errors, self.connection.lock:
+            self.connection.pgconn.send_query(statements)
+        self._is_ahead = True
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        self._settle()
+        return super().create_cursor(name)
+
+    def _commit(self) -> None:
+        self._settle()
+        super()._commit()
+
+    def _rollback(self) -> None:
+        self._settle()
+        super()._rollback()
+
+    def _close(self) -> None:
+        self._is_ahead = False
+        super()._close()
+
+    def _settle(self) -> None:
+        """Takes the results of what was sent ahead. Raises Django's database errors."""
+        if self._is_ahead:
+            self._is_ahead = False
+            with self.wrap_database_errors, self.connection.lock:
+                _results_take(self.connection.pgconn)
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> "Connection[Any]":
         """One that the server has not closed meanwhile.
 
@@ -36,6 +75,33 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.pool.putconn(connection)  # which gets another one in its place
             connection = super().get_new_connection(conn_params)
         return connection
+
+
+def _results_take(pgconn: PGconn) -> None:
+    """Waits for all results of what was sent. Raises the error of the first that has one."""
+    failed: PGresult | None = None
+    while (result := _next_result(pgconn)) is not None:
+        if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+            failed = failed or result
+    if failed is not None:
+        raise _error_of(failed, pgconn)
+
+
+def _next_result(pgconn: PGconn) -> PGresult | None:
+    """With poll, which lets other threads run, and not by waiting in libpq."""
+    while pgconn.is_busy():
+        poll = select.poll()
+        poll.register(pgconn.socket, select.POLLIN)
+        poll.poll()
+        pgconn.consume_input()
+    return pgconn.get_result()
+
+
+def _error_of(result: PGresult, pgconn: PGconn) -> Error:
+    """What the driver would raise: of a server that went without a word the result says nothing."""
+    if pgconn.status == ConnStatus.BAD and not result.error_field(DiagnosticField.SQLSTATE):
+        return OperationalError(result.get_error_message())
+    return error_from_result(result)
 
 
 def _has_news(connection: "Connection[Any]") -> bool:

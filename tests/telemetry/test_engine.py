@@ -1,0 +1,63 @@
+"""Statements that are sent ahead of those that need them."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+from django.db import DataError, OperationalError, connection, transaction
+
+from scripts.waiting import await_condition
+
+engine: Any = connection  # telemetry.engine's
+
+
+def one(statement: str) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_comes_next_waits_for_what_was_sent_ahead() -> None:
+    engine.ensure_connection()
+    engine.send_ahead(b"SELECT set_config('app.user_id', '7', false); SELECT pg_sleep(0.2)")
+    engine.send_ahead(b"SELECT set_config('app.tenant_ids', '{5}', false)")
+    assert one("SELECT current_setting('app.user_id') || current_setting('app.tenant_ids')") == (
+        "7{5}"
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("end", ["cursor", "commit", "rollback", "another"])
+def test_its_error_is_raised_by_what_comes_next(end: str) -> None:
+    engine.ensure_connection()
+    engine.send_ahead(b"SELECT 1; SELECT 1/0; SELECT 2")
+    with pytest.raises(DataError, match="division by zero"):
+        {
+            "cursor": engine.cursor,
+            "commit": engine.commit,
+            "rollback": engine.rollback,
+            "another": lambda: engine.send_ahead(b"SELECT 3"),
+        }[end]()
+    assert one("SELECT 4") == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_was_begun_ahead_is_one() -> None:
+    engine.ensure_connection()
+    with pytest.raises(DataError), transaction.atomic():
+        engine.send_ahead(b"BEGIN; CREATE TABLE sent_ahead (id integer)")
+        one("SELECT 1/0")
+    assert one("SELECT to_regclass('sent_ahead')") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_goes_meanwhile_is_away() -> None:
+    pid = one("SELECT pg_backend_pid()")
+    engine.ensure_connection()
+    with pytest.raises(OperationalError), transaction.atomic():
+        engine.send_ahead(b"BEGIN; SELECT pg_sleep(60)")
+        os.kill(pid, signal.SIGTERM)
+        one("SELECT 1")
+    await_condition(lambda: one("SELECT 5") == 5, 10, "another connection")
