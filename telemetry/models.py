@@ -107,6 +107,7 @@ class DeviceStatus(models.Model):
     version = models.CharField(max_length=64, null=True)  # noqa: DJ001
     address = models.GenericIPAddressField(null=True)
     vitals = models.JSONField(null=True)
+    last_heartbeat_at = models.DateTimeField(null=True)
     last_reading_at = models.DateTimeField(null=True)
     metrics = models.JSONField(null=True)
 

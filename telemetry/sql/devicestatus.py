@@ -50,9 +50,13 @@ LIVE = f"""(
 )"""
 NEWEST = "i.received_at > coalesce(s.last_seen, '-infinity')"
 
-# late_at stays where it is while the device is online: see telemetry.models.DeviceStatus. Metrics
-# may be the latest though a heartbeat that came later was stored before, as by another shard: they
-# say nothing of presence.
+# A reading may be the latest though a heartbeat that came later was stored before, as by another
+# shard, and a heartbeat the latest though a reading was: it says nothing of presence any more.
+LATEST_OF_ITS_KIND = """i.received_at > coalesce(
+    CASE WHEN i.metrics IS NULL THEN s.last_heartbeat_at ELSE s.last_reading_at END, '-infinity'
+)"""
+
+# late_at stays where it is while the device is online: see telemetry.models.DeviceStatus.
 MOVE_FORWARD = f"""
 UPDATE telemetry_devicestatus s
 SET last_seen = greatest(s.last_seen, i.received_at),
@@ -73,12 +77,13 @@ SET last_seen = greatest(s.last_seen, i.received_at),
     address = coalesce(i.address, s.address),
     vitals = coalesce(i.vitals, s.vitals),
     metrics = coalesce(i.metrics, s.metrics),
+    last_heartbeat_at = CASE WHEN i.metrics IS NULL THEN i.received_at
+                             ELSE s.last_heartbeat_at END,
     last_reading_at = CASE WHEN i.metrics IS NULL THEN s.last_reading_at ELSE i.received_at END
 FROM incoming_sign i
 WHERE s.device_id = i.device_id
   AND {LIVE}
-  AND ({NEWEST}
-       OR i.metrics IS NOT NULL AND i.received_at > coalesce(s.last_reading_at, '-infinity'))
+  AND ({NEWEST} OR {LATEST_OF_ITS_KIND})
 RETURNING {CHANGE}
 """
 HEARD_HOW = """

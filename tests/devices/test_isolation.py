@@ -16,6 +16,7 @@ from django.db import (
     transaction,
 )
 
+from devices.models import Tenant
 from devices.scope import ScopeError, operator_scope, tenant_scope
 from tests.conftest import Fleet, Told
 from tests.services import endpoints
@@ -192,6 +193,7 @@ def test_a_scope_says_so_when_the_server_is_gone_without_a_word() -> None:
         line.shutdown(socket.SHUT_RDWR)
     try:
         with pytest.raises(OperationalError), tenant_scope(tenant_ids=[]):
+            Tenant.objects.exists()
             pytest.fail("it was opened")
     finally:
         connection.close()

@@ -98,6 +98,21 @@ def test_a_reading_that_waited_while_a_later_heartbeat_was_stored_brings_nobody_
     assert transitions(heard)[-1] == ("late", "offline")
 
 
+def test_a_heartbeat_that_waited_while_a_later_reading_was_stored_is_the_latest_of_its_kind(
+    heard: Device,
+) -> None:
+    at = after(20)
+    later = IncomingReading(heard.pk, heard.tenant_id, at, at, None, "telemetry", None, b"{}")
+    readings_store(readings=[later])
+
+    heartbeats_store(heartbeats=[heartbeat(heard, after(10), battery_pct=33, version="2")])
+    heartbeats_store(heartbeats=[heartbeat(heard, after(0.5), battery_pct=99, version="1")])
+
+    told = status(heard)
+    assert (told.battery_pct, told.version, told.last_heartbeat_at) == (33, "2", after(10))
+    assert (told.last_seen, told.state_since) == (at, T0)
+
+
 def test_a_device_that_sends_readings_alone_is_there_by_its_first_one(acme: Fleet) -> None:
     measured = IncomingReading(
         acme.device.pk, acme.tenant.pk, T0, T0, None, "telemetry", None, b'{"temp_c": 21.5}'
