@@ -5,7 +5,6 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
-from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponseBase
 
 
@@ -17,11 +16,11 @@ class Portal(ASGIHandler):
     and what else it holds.
     """
 
-    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
         try:
-            await super().handle(scope, receive, send)
+            await super().send_response(response, send)
         except Exception:
-            await request_finished.asend(sender=type(self))
+            await sync_to_async(response.close)()
             raise
 
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack, closing
 from tempfile import TemporaryFile
+from time import monotonic
 from typing import IO
 
 from asgiref.sync import sync_to_async
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 # So many are made at once. A person's own count until they are read: they take room on the disk.
 AT_ONCE, OF_ONE_PERSON = 3, 2
 MAX_BYTES = 1024**3
+# Whoever waits behind a proxy would have been sent away by then.
+MAX_S = 240
 READ_BYTES = 256 * 1024
 
 _made, _kept = Places(AT_ONCE), Places()
@@ -58,20 +61,21 @@ def export_response(
 ) -> StreamingHttpResponse:
     """What `parts` yields, as a file of that name.
 
-    Raises Busy, NoRoom, and ValidationError if it would be longer than MAX_BYTES.
+    Raises Busy, NoRoom, and ValidationError if it would be longer than MAX_BYTES, or takes longer
+    than MAX_S.
     """
     kind = AsgiFile if isinstance(request._request, ASGIRequest) else WsgiFile
     # Closed by itself, sometime later, what yields the parts would close its cursor on a
     # connection that serves somebody else by then.
-    with closing(parts), ExitStack() as held:
-        held.callback(_place(_kept, access).give_back)
-        try:
+    try:
+        with closing(parts), ExitStack() as held:
+            held.callback(_place(_kept, access).give_back)
             file = held.enter_context(TemporaryFile())
             size = _write(parts, file, access)
-        except OSError as error:
-            log.error("a file for somebody cannot be written: %s", error)
-            raise NoRoom from None
-        content = kind(file, held.pop_all())
+            content = kind(file, held.pop_all())
+    except OSError as error:
+        log.error("a file for somebody cannot be written: %s", error)
+        raise NoRoom from None
     response = StreamingHttpResponse(content, content_type=content_type)
     response["Content-Length"] = str(size)
     response["Content-Disposition"] = content_disposition_header(True, name)
@@ -83,11 +87,14 @@ def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
     """Writes all parts, and answers with how many bytes they are."""
     place = _place(_made, access)
     try:
-        size = 0
+        size, until = 0, monotonic() + MAX_S
         for part in parts:
             size += file.write(part)
             if size > MAX_BYTES:
                 words = f"The file would be longer than {MAX_BYTES >> 20} MiB; ask for less."
+                raise ValidationError({"start": words})
+            if monotonic() > until:
+                words = f"The file takes longer than {MAX_S} s to make; ask for less."
                 raise ValidationError({"start": words})
         file.seek(0)
     finally:

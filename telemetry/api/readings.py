@@ -4,6 +4,7 @@ Page by page, as figures of buckets of time, or all of a period as a file.
 """
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +34,7 @@ from telemetry.api.formats import (
 from telemetry.api.pages import json_response, page_response, past_open, past_seal
 from telemetry.api.patience import patient_cursor
 from telemetry.sql import reading_history
-from telemetry.sql.reading_history import Bucket, Last, Window
+from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
 
 ROWS_AT_ONCE = 1000
 MAX_COLUMNS = 200
@@ -237,17 +238,20 @@ def _columns(window: Window) -> Sequence[str]:
     return names
 
 
-# Both read by a cursor of the server's, so that this process holds a few rows at a time.
+def _whole(window: Window) -> Generator[list[StoredReading], None, None]:
+    """Read by a cursor of the server's, so that this process holds a few rows at a time. Raises
+    ValidationError if some of them take too long."""
+    with patient_cursor(), connection.chunked_cursor() as cursor:
+        yield from reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)
 
 
 def _csv_parts(window: Window, names: Sequence[str]) -> Generator[bytes, None, None]:
-    with connection.chunked_cursor() as cursor:
-        whole = reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)
+    with closing(_whole(window)) as whole:
         cells = ([reading_cells(one, names) for one in rows] for rows in whole)
         yield from csv_parts([*READING_COLUMNS, *names], cells)
 
 
 def _ndjson_parts(window: Window) -> Generator[bytes, None, None]:
-    with connection.chunked_cursor() as cursor:
-        for rows in reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE):
+    with closing(_whole(window)) as whole:
+        for rows in whole:
             yield ndjson(rows)

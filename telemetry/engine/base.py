@@ -60,8 +60,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Takes the results of what was sent ahead. Raises Django's database errors."""
         if self._is_ahead:
             self._is_ahead = False
-            with self.wrap_database_errors, self.connection.lock:
-                _results_take(self.connection.pgconn)
+            try:
+                with self.wrap_database_errors, self.connection.lock:
+                    _results_take(self.connection.pgconn)
+            except Exception:
+                # What was to be done after them must not be done without them.
+                self.needs_rollback = self.in_atomic_block
+                raise
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> "Connection[Any]":
         """One that the server has not closed meanwhile.
@@ -90,8 +95,9 @@ def _results_take(pgconn: PGconn) -> None:
 def _next_result(pgconn: PGconn) -> PGresult | None:
     """With poll, which lets other threads run, and not by waiting in libpq."""
     while pgconn.is_busy():
+        is_unsent = pgconn.flush()
         poll = select.poll()
-        poll.register(pgconn.socket, select.POLLIN)
+        poll.register(pgconn.socket, select.POLLIN | (select.POLLOUT if is_unsent else 0))
         poll.poll()
         pgconn.consume_input()
     return pgconn.get_result()

@@ -67,9 +67,10 @@ SET last_seen = greatest(s.last_seen, i.received_at),
     late_at = CASE WHEN s.state <> 'online' AND {NEWEST}
                    THEN i.received_at + make_interval(secs => s.interval_s + s.grace_s)
                    ELSE s.late_at END,
-    clock_skew_s = coalesce({SKEW}, s.clock_skew_s),
-    skew_candidate_s = NULL,
-    skew_candidate_at = NULL,
+    clock_skew_s = CASE WHEN {NEWEST} THEN coalesce({SKEW}, s.clock_skew_s)
+                        ELSE s.clock_skew_s END,
+    skew_candidate_s = CASE WHEN {NEWEST} THEN NULL ELSE s.skew_candidate_s END,
+    skew_candidate_at = CASE WHEN {NEWEST} THEN NULL ELSE s.skew_candidate_at END,
     battery_pct = coalesce(i.battery_pct, s.battery_pct),
     rssi_dbm = coalesce(i.rssi_dbm, s.rssi_dbm),
     uptime_s = coalesce(i.uptime_s, s.uptime_s),

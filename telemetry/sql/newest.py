@@ -25,8 +25,10 @@ def newest(
     `read` gets the beginning, and reads `limit` rows at most. `until` is when the device was heard
     last, and `every` how long from one row to the next; what lies beyond `until` is found too.
     """
+    usual = until - MARGIN * limit * every
+    longer = (until - LONGER,) if usual > until - LONGER else ()
     rows: Sequence[Row] = ()
-    for start in (until - MARGIN * limit * every, until - LONGER, FIRST):
+    for start in (usual, *longer, FIRST):
         rows = read(start)
         if len(rows) >= limit:
             break

@@ -25,12 +25,18 @@ class Closing(HttpResponse):
         closed.set()
 
 
+class ClosingStream(StreamingHttpResponse):
+    def close(self) -> None:
+        super().close()
+        closed.set()
+
+
 def breaking(request: HttpRequest) -> StreamingHttpResponse:
     async def parts() -> AsyncIterator[bytes]:
         yield b"so far"
         raise RuntimeError("and no further")
 
-    return StreamingHttpResponse(parts())
+    return ClosingStream(parts())
 
 
 def slow(request: HttpRequest) -> HttpResponse:
@@ -46,6 +52,8 @@ urlpatterns = [path("breaking", breaking), path("slow", slow)]
 def only_these_views(settings: Any) -> None:
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = []
+    for event in (begun, may_answer, closed):
+        event.clear()
 
 
 @pytest.fixture
@@ -74,6 +82,7 @@ def test_an_answer_whose_content_breaks_is_the_end_of_its_request(finished: list
             await client.wait(PATIENCE_S)
 
     asyncio.run(ask())
+    assert closed.is_set()
     assert finished == [Portal]
 
 

@@ -1,12 +1,11 @@
 """What was said, read over the API: by whom it may be, in whatever shape, however it is asked."""
 
 import csv
-import errno
 import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import pytest
@@ -462,6 +461,20 @@ class TestFiles:
         assert send(member(acme, Role.VIEWER), "get", NDJSON).status_code == 200
         assert [one.status_code for one in answers] == [503]
 
+    @pytest.mark.parametrize("kind", ["csv", "csv&metric=temp_c", "ndjson"])
+    def test_one_that_takes_too_long_to_read_is_given_up_in_words(
+        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        def slow(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[Any]:
+            cursor.execute("SELECT pg_sleep(60)")
+            yield cursor.fetchmany(1)
+
+        monkeypatch.setattr(patience, "PATIENCE_S", 1)
+        monkeypatch.setattr(reading_history, "whole", slow)
+        path = f"devices/acme-phone/readings?format={kind}"
+        problem = assert_problem(send(member(acme, Role.VIEWER), "get", path), 400)
+        assert "This takes longer than 1 s" in problem["errors"][0]["reason"]
+
     def test_one_that_cannot_be_made_whole_is_an_error_and_leaves_its_place(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -469,8 +482,8 @@ class TestFiles:
             yield from real_whole(cursor, window, rows_at_once=rows_at_once)
             raise OperationalError("the database went away")
 
-        def full(*given: Any, **named: Any) -> Any:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        def full() -> IO[bytes]:
+            return open("/dev/full", "wb")
 
         real_whole = reading_history.whole
         store(acme.device, moment(), {"temp_c": 1})
@@ -479,6 +492,7 @@ class TestFiles:
             (reading_history, "whole", broken, 503, "database cannot be reached"),
             (exports, "TemporaryFile", full, 503, "no room for this file"),
             (exports, "MAX_BYTES", 10, 400, "Some fields"),
+            (exports, "MAX_S", -1, 400, "Some fields"),
         ):
             with monkeypatch.context() as machine:
                 machine.setattr(target, name, put)

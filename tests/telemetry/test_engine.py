@@ -5,7 +5,7 @@ import signal
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connection, transaction
+from django.db import DataError, OperationalError, ProgrammingError, connection, transaction
 
 from scripts.waiting import await_condition
 
@@ -41,6 +41,25 @@ def test_its_error_is_raised_by_what_comes_next(end: str) -> None:
             "another": lambda: engine.send_ahead(b"SELECT 3"),
         }[end]()
     assert one("SELECT 4") == 4
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_transaction_nothing_is_done_without_what_was_sent_ahead() -> None:
+    engine.ensure_connection()
+    with transaction.atomic():
+        engine.send_ahead(b"BEGN; SELECT set_config('app.user_id', '7', true)")
+        with pytest.raises(ProgrammingError):
+            one("SELECT 1")
+        with pytest.raises(transaction.TransactionManagementError):
+            one("SELECT 2")
+    assert one("SELECT 3") == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_one_is_sent_to_its_end() -> None:
+    engine.ensure_connection()
+    engine.send_ahead(b"SELECT '%s'" % (b"x" * 16_000_000))
+    assert one("SELECT 1") == 1
 
 
 @pytest.mark.django_db(transaction=True)
