@@ -17,9 +17,10 @@ RANKS = (Role.VIEWER, Role.MANAGER, Role.OWNER)
 
 # A function of the database's, for this has to be known before there is a scope to read it in.
 ROLES_OF = "SELECT tenant_id, role FROM devices_roles_of(%s)"
-PERSON = """
-SELECT person.*, (
-    SELECT coalesce(json_object_agg(tenant_id, role), '{}') FROM devices_roles_of(person.id)
+COLUMNS = ", ".join(f"person.{field.column}" for field in User._meta.concrete_fields)
+PERSON = f"""
+SELECT {COLUMNS}, (
+    SELECT coalesce(json_object_agg(tenant_id, role), '{{}}') FROM devices_roles_of(person.id)
 ) AS roles
 FROM auth_user person WHERE person.id = %s
 """

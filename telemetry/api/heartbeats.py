@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from django.db import connection
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -13,7 +14,7 @@ from devices.api.lookup import name_in_path
 from devices.scoped_api import ScopedView
 from telemetry.api.asking import PageQuery
 from telemetry.api.pages import page_response, past_open, past_seal
-from telemetry.api.patience import patient_cursor
+from telemetry.api.patience import patience
 from telemetry.sql import heartbeat
 from telemetry.sql.heartbeat import StoredHeartbeat
 
@@ -48,6 +49,7 @@ class HeartbeatsView(ScopedView):
         parameters=[PageQuery],
         responses=HeartbeatsPage,
     )
+    @patience()
     def get(self, request: Request, device_id: str) -> HttpResponse:
         """The heartbeats of a period by the device's clock, to 10 s, newest first."""
         given = PageQuery.asked(request)
@@ -57,7 +59,7 @@ class HeartbeatsView(ScopedView):
         if "cursor" in given:
             span, (bucket,) = past_open(given["cursor"], about=about)
             until = datetime.fromisoformat(bucket)
-        with patient_cursor() as cursor:
+        with connection.cursor() as cursor:
             rows = heartbeat.page(
                 cursor, device_id=device.id, start=span.start, end=until, limit=limit + 1
             )

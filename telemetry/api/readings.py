@@ -32,7 +32,7 @@ from telemetry.api.formats import (
     reading_cells,
 )
 from telemetry.api.pages import json_response, page_response, past_open, past_seal
-from telemetry.api.patience import patient_cursor
+from telemetry.api.patience import patience
 from telemetry.sql import reading_history
 from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
 
@@ -128,6 +128,7 @@ class ReadingsView(ScopedView):
         parameters=[ReadingsQuery],
         responses=ANSWERS,
     )
+    @patience()
     def get(self, request: Request, device_id: str) -> HttpResponseBase:
         """What the device measured: pages newest first, figures of buckets, or a file.
 
@@ -160,7 +161,7 @@ class ReadingsView(ScopedView):
             window = window._replace(start=span.start, end=span.end)
             last = Last(datetime.fromisoformat(time), msg_type)
         limit = given["limit"]
-        with patient_cursor() as cursor:
+        with connection.cursor() as cursor:
             rows = reading_history.page(cursor, window, limit=limit + 1, after=last)
         following = None
         if len(rows) > limit:
@@ -210,7 +211,7 @@ def _about(device: DeviceName, window: Window) -> dict[str, Any]:
 
 def _buckets(window: Window, given: dict[str, Any]) -> list[Bucket]:
     """Raises ValidationError if there are more values than an answer may have."""
-    with patient_cursor() as cursor:
+    with connection.cursor() as cursor:
         found = reading_history.buckets(
             cursor, window, bucket=given["bucket"], fill=given["fill"], limit=MAX_VALUES + 1
         )
@@ -230,7 +231,7 @@ def _columns(window: Window) -> Sequence[str]:
     """The metrics, each of which gets a column. Raises ValidationError if they are too many."""
     if window.names is not None:
         return window.names
-    with patient_cursor() as cursor:
+    with connection.cursor() as cursor:
         names = reading_history.names(cursor, window, limit=MAX_COLUMNS + 1)
     if len(names) > MAX_COLUMNS:
         words = f"There are more than {MAX_COLUMNS} metrics here; name those you want."
@@ -239,9 +240,8 @@ def _columns(window: Window) -> Sequence[str]:
 
 
 def _whole(window: Window) -> Generator[list[StoredReading], None, None]:
-    """Read by a cursor of the server's, so that this process holds a few rows at a time. Raises
-    ValidationError if some of them take too long."""
-    with patient_cursor(), connection.chunked_cursor() as cursor:
+    """Read by a cursor of the server's, so that this process holds a few rows at a time."""
+    with connection.chunked_cursor() as cursor:
         yield from reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)
 
 

@@ -27,16 +27,21 @@ device_id = %(device_id)s AND time >= %(start)s AND time < %(end)s
 AND (%(names)s::text[] IS NULL OR metrics ?| %(names)s)
 """
 
+# Metrics become text after the page is cut: of what is cut off, none does.
 PAGE = f"""
-SELECT {COLUMNS} FROM telemetry_reading
-WHERE {IN_WINDOW} ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
+SELECT {COLUMNS} FROM (
+    SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading
+    WHERE {IN_WINDOW} ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
+) AS page ORDER BY time DESC, msg_type DESC
 """
 # The comparison of the time alone is one that a view lets through to the index.
 PAGE_AFTER = f"""
-SELECT {COLUMNS} FROM telemetry_reading
-WHERE {IN_WINDOW} AND time <= %(last_time)s
-  AND (time, msg_type) < (%(last_time)s, %(last_type)s)
-ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
+SELECT {COLUMNS} FROM (
+    SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading
+    WHERE {IN_WINDOW} AND time <= %(last_time)s
+      AND (time, msg_type) < (%(last_time)s, %(last_type)s)
+    ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
+) AS page ORDER BY time DESC, msg_type DESC
 """
 WHOLE = f"""
 SELECT {COLUMNS} FROM telemetry_reading WHERE {IN_WINDOW} ORDER BY time, msg_type

@@ -39,6 +39,8 @@ CHUNKS = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname = '_timescaledb_internal' AND c.relname LIKE '%%_chunk'
 """
+# A statement is prepared when it is asked for the fifth time.
+ASKED = 6
 TABLES = sorted(model._meta.db_table for model in tenant_models())
 
 
@@ -56,6 +58,12 @@ def full(acme: Fleet, rival: Fleet) -> None:
 def scope_of(fleet: Fleet) -> Iterator[None]:
     with tenant_scope(tenant_ids=[fleet.tenant.pk], user_id=fleet.manager.pk):
         yield
+
+
+def column_of(statement: str, *values: Any) -> set[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return {value for (value,) in cursor.fetchall()}
 
 
 def change(statement: str, *values: Any) -> int:
@@ -100,6 +108,28 @@ def test_a_member_sees_the_rows_of_their_own_tenant_only(
             assert count(table, acme) and count(table, rival)
         with operator_scope(user_id=acme.manager.pk):
             assert count(table, acme) and count(table, rival)
+
+
+@pytest.mark.usefixtures("full")
+def test_a_statement_that_is_planned_once_shows_each_scope_its_own(
+    acme: Fleet, rival: Fleet, told: Told
+) -> None:
+    own, foreign = acme.tenant.pk, rival.tenant.pk
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    for table in told(TABLES, "tables, seen by statements that are prepared"):
+        column = tenant_column(table)
+        statement = f"SELECT DISTINCT {column} FROM {table} WHERE {column} IN (%s, %s)"
+        for _ in range(ASKED):
+            for tenant_ids in ([own], [foreign], [], [own, foreign]):
+                with tenant_scope(tenant_ids=tenant_ids):
+                    assert column_of(statement, own, foreign) == set(tenant_ids), table
+            with operator_scope(user_id=acme.manager.pk):
+                assert column_of(statement, own, foreign) == {own, foreign}, table
+    planned = column_of("SELECT statement FROM pg_prepared_statements WHERE generic_plans > 0")
+    assert {table for table in TABLES for one in planned if f"FROM {table} WHERE" in one} == {
+        *TABLES
+    }
 
 
 @pytest.mark.usefixtures("full")
