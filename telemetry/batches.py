@@ -5,7 +5,7 @@ common: who locked them first would keep the others waiting.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
 from django.db import connection, transaction
@@ -32,6 +32,9 @@ class Incoming(Protocol):
 
 Row = TypeVar("Row", bound=Incoming)
 Insert = Callable[[CursorWrapper, Sequence[Row]], list[int]]
+
+# How much the ways of two messages that were sent as soon as they were written may differ.
+PROMPT = timedelta(seconds=5)
 
 
 class InsertOutcome(NamedTuple):
@@ -72,13 +75,16 @@ def statuses_move(
     To be called at the end of the transaction that inserts the messages. Devices that come online
     get a presence event; statuses_changed is sent on commit.
     """
-    batches = (("heartbeat", _youngest(heartbeats)), ("reading", _youngest(readings)))
+    signs_of = {
+        "heartbeat": _heartbeat_signs(heartbeats),
+        "reading": [row.sign() for row in _youngest(readings).values()],
+    }
     with connection.cursor() as cursor:
         if heartbeats and readings:
             # To lock kind by kind would be to lock in another order than others do.
-            devicestatus.lock(cursor, ids=set().union(*(youngest for _, youngest in batches)))
-        for kind, youngest in batches:
-            signs = [row.sign() for row in youngest.values()]
+            ids = {sign.device_id for signs in signs_of.values() for sign in signs}
+            devicestatus.lock(cursor, ids=ids)
+        for kind, signs in signs_of.items():
             moved = devicestatus.move_forward(cursor, signs=signs)
             transitions = [_transition(one, kind) for one in moved.returned]
             statuses_announce(changes=moved.steady + transitions_write(transitions=transitions))
@@ -91,6 +97,23 @@ def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
         if best is None or _told_at(row) >= _told_at(best):
             youngest[row.device_id] = row
     return youngest
+
+
+def _heartbeat_signs(rows: Sequence[Row]) -> list[SignOfLife]:
+    """The youngest of each device. What it leaves out is as the next younger one says, of those
+    that reached us about as fast: a backlog says nothing of now."""
+    youngest = _youngest(rows)
+    signs = {device_id: row.sign() for device_id, row in youngest.items()}
+    if len(signs) < len(rows):
+        for row in sorted(rows, key=_told_at, reverse=True):
+            best = youngest[row.device_id]
+            if row is not best and _delay(row) <= _delay(best) + PROMPT:
+                signs[row.device_id] = signs[row.device_id].filled(row.sign())
+    return list(signs.values())
+
+
+def _delay(row: Incoming) -> timedelta:
+    return row.received_at - row.said_at
 
 
 def _told_at(row: Incoming) -> datetime:

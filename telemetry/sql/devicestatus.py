@@ -179,6 +179,11 @@ class SignOfLife(NamedTuple):
     vitals: str | None = None
     metrics: str | None = None
 
+    def filled(self, other: "SignOfLife") -> "SignOfLife":
+        """With the other's values where this one has none; of the same device."""
+        own = {name: value for name, value in self._asdict().items() if value is not None}
+        return other._replace(**{"time": None, **own})
+
 
 class Before(NamedTuple):
     """The state of a device that was not online."""

@@ -89,6 +89,22 @@ def test_status_moves_only_forward_and_keeps_the_last_known_values(acme: Fleet) 
     assert (latest.battery_pct, latest.rssi_dbm) == (50, -70)
 
 
+def test_values_of_one_batch_are_kept_as_those_of_several_are(acme: Fleet) -> None:
+    heartbeats_store(
+        heartbeats=[
+            heartbeat(acme.device, after(120), rssi_dbm=-70),
+            heartbeat(acme.device, after(60), battery_pct=50, rssi_dbm=-90, version="2.0"),
+            heartbeat(acme.device, after(30), battery_pct=51, address="10.0.0.7"),
+            heartbeat(acme.device, after(110), time=after(-3600), uptime_s=7.0, version="1.0"),
+        ]
+    )
+
+    latest = status(acme.device)
+    assert latest.last_seen == after(120)
+    assert (latest.battery_pct, latest.rssi_dbm, latest.version) == (50, -70, "2.0")
+    assert (latest.address, latest.uptime_s) == ("10.0.0.7", None)
+
+
 def test_an_old_heartbeat_is_stored_and_revives_nobody(acme: Fleet) -> None:
     old = [heartbeat(acme.device, after(n), time=after(-3600 + 60 * n)) for n in range(20)]
 
