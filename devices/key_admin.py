@@ -9,18 +9,27 @@ from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RadioFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from devices.credentials import credentials_revoke
+from devices.addresses import device_url
+from devices.credentials import (
+    MAX_OVERLAP_S,
+    IssuedKey,
+    NotInForce,
+    credential_rotate,
+    credentials_revoke,
+)
 from devices.models import (
     Credential,
+    Registration,
 )
 from devices.scoped_admin import (
     Question,
@@ -31,6 +40,12 @@ from devices.scoped_admin import (
 )
 
 AS_SHOWN = re.compile(r"r[ct]_([A-Za-z0-9]+)(?:_…?)?")
+# What becomes of what a gateway says of devices that nobody has added.
+UNKNOWN_DEVICES = {
+    Registration.OFF: "Messages of devices that nobody has added are refused.",
+    Registration.PENDING: "Devices that nobody has added wait for approval in the list of devices.",
+    Registration.ON: "Devices that nobody has added add themselves.",
+}
 # For pages that show a secret once: a button that copies it.
 COPIES = Script("monitoring/live.js", type="module")
 
@@ -54,6 +69,46 @@ class KeyForm(forms.Form):
         widget=UnfoldAdminTextInputWidget,
         help_text="What the key is for, so that people know later which one to revoke. Optional.",
     )
+
+
+class RotateForm(KeyForm):
+    overlap_s = forms.TypedChoiceField(
+        label="Old key",
+        coerce=int,
+        choices=[
+            (0, "is revoked at once"),
+            (3600, "stays in force for an hour"),
+            (86_400, "stays in force for a day"),
+            (7 * 86_400, "stays in force for a week"),
+            (MAX_OVERLAP_S, "stays in force for 30 days"),
+        ],
+        initial=86_400,
+        widget=UnfoldAdminSelectWidget,
+        help_text="As long as it takes until whoever has it has the new one.",
+    )
+
+
+def key_shown(shown_by: ScopedAdmin, request: HttpRequest, issued: IssuedKey) -> HttpResponse:
+    """The page that shows a new key, this once, and how to try it."""
+    credential = issued.credential
+    speaker = credential.device or credential.tenant
+    context = {
+        **shown_by.admin_site.each_context(request),
+        "opts": speaker._meta,
+        "original": speaker,
+        "key": issued.key,
+        "back": _speaker_url(credential),
+        "media": shown_by.media,
+    }
+    if credential.device:
+        context["title"] = f"New key for {speaker}"
+        context["heartbeat_url"] = device_url(request, "heartbeats")
+        return TemplateResponse(request, "admin/devices/device/key_issued.html", context)
+    context["title"] = f"New gateway key for {speaker}"
+    context["readings_url"] = device_url(request, "readings")
+    context["about_unknown"] = UNKNOWN_DEVICES[Registration(credential.tenant.registration)]
+    context["keys"] = reverse("admin:devices_credential_changelist")
+    return TemplateResponse(request, "admin/devices/tenant/gateway_key_issued.html", context)
 
 
 @display(description="state")
@@ -81,7 +136,7 @@ class CredentialInline(ScopedInline):
     """A device's keys on its page. New ones are issued there, each shown once."""
 
     model = Credential
-    fields = ("key", "label", "created_at", "state", "revoke")
+    fields = ("key", "label", "created_at", "state", "replace")
     readonly_fields = fields
     verbose_name_plural = "keys"
     can_delete = False
@@ -91,7 +146,7 @@ class CredentialInline(ScopedInline):
     state = staticmethod(key_state)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the link to revoke it for those who may not."""
+        """Without the links to rotate and revoke it for those who may not."""
         may_revoke = access_in(request).allows(self.least_role, tenant_id_of(obj))
         return self.fields if may_revoke else self.fields[:-1]
 
@@ -102,11 +157,21 @@ class CredentialInline(ScopedInline):
         return False
 
     @display(description="", empty_value="")
-    def revoke(self, credential: Credential) -> str:
-        if not credential.is_in_force(ts=timezone.now()):
-            return ""
-        url = reverse("admin:devices_credential_revoke", args=(credential.pk,))
-        return format_html('<a class="rc-link" href="{}">Revoke…</a>', url)
+    def replace(self, credential: Credential) -> str:
+        """Links to rotate and to revoke it, as far as either can be done still."""
+        ways = (
+            ("rotate", "Rotate…", credential.revoked_at is None),
+            ("revoke", "Revoke…", credential.is_in_force(ts=timezone.now())),
+        )
+        return format_html_join(
+            " ",
+            '<a class="rc-link" href="{}">{}</a>',
+            [
+                (reverse(f"admin:devices_credential_{name}", args=(credential.pk,)), words)
+                for name, words, is_able in ways
+                if is_able
+            ],
+        )
 
 
 class GatewayFilter(RadioFilter):
@@ -124,7 +189,8 @@ class GatewayFilter(RadioFilter):
 
 @admin.register(Credential)
 class CredentialAdmin(FoundAsShown, ScopedAdmin):
-    """Keys are found and revoked here; they are issued on the page of their device or tenant."""
+    """Keys are found, rotated and revoked here; they are issued on the page of their device or
+    tenant."""
 
     list_display = ("key", "speaker", "tenant", "label", "created_at", "state")
     list_filter = (
@@ -141,7 +207,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
     fields = (("key", "state"), "speaker", "tenant", "label", "created_at")
     readonly_fields = ("key", "state", "speaker", "created_at")
     actions = ("revoke_selected",)
-    actions_detail = ("revoke",)
+    actions_detail = ("rotate", "revoke")
     empty_help = (
         "No keys yet: they are issued on the page of a device, or of a tenant for gateways."
     )
@@ -149,6 +215,9 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
     key = staticmethod(key_prefix)
     speaker = staticmethod(key_speaker)
     state = staticmethod(key_state)
+
+    class Media:
+        js = (COPIES,)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -167,6 +236,14 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
             and self.has_change_permission(request, credential)
         )
 
+    def has_rotate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        credential = self.get_object(request, object_id) if object_id else None
+        return (
+            credential is not None
+            and credential.revoked_at is None
+            and self.has_change_permission(request, credential)
+        )
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Nobody finds a key by guessing at its hash."""
         hidden = lookup.startswith(("secret_sha256", "mqtt_password_hash"))
@@ -177,6 +254,31 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         own = access_in(request).narrow(queryset, self.least_role)
         count = credentials_revoke(ids=list(own.values_list("pk", flat=True)), ts=timezone.now())
         messages.success(request, f"Keys revoked: {count}.")
+
+    @action(description="Rotate", permissions=["rotate"], icon="autorenew")
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        credential = get_object_or_404(self.get_queryset(request), pk=object_id)
+        form = RotateForm(
+            request.POST if request.method == "POST" else None, initial={"label": credential.label}
+        )
+        if form.is_valid():
+            try:
+                issued = credential_rotate(
+                    credential=credential, ts=timezone.now(), **form.cleaned_data
+                )
+            except NotInForce as error:
+                messages.error(request, str(error))
+                return HttpResponseRedirect(_speaker_url(credential))
+            return key_shown(self, request, issued)
+        question = Question(
+            title=f"Rotate key rc_{credential.prefix}_…",
+            lead="A new key is issued, and this one is revoked when its time is over.",
+            submit="Rotate",
+            back=_speaker_url(credential),
+            about=credential,
+            form=form,
+        )
+        return self.ask(request, question)
 
     @action(
         description="Revoke",
@@ -189,14 +291,13 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         back = _speaker_url(credential)
         if request.method == "POST":
             credentials_revoke(ids=[credential.pk], ts=timezone.now())
-            self.log_change(request, credential, "Revoked.")
             messages.success(request, f"Key rc_{credential.prefix}_… is revoked.")
             return HttpResponseRedirect(back)
         speaker = credential.device or f"every gateway of {credential.tenant} that has it"
         question = Question(
             title=f"Revoke key rc_{credential.prefix}_…",
             lead=f"Some seconds after, {speaker} can no longer post with this key, and this "
-            "cannot be undone. There may be several keys: issue the new one first.",
+            "cannot be undone. To have a new key first, rotate this one.",
             submit="Revoke",
             back=back,
             about=credential,

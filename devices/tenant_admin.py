@@ -9,20 +9,17 @@ from django.db.models import ForeignKey, Model, QuerySet
 from django.forms.formsets import DELETION_FIELD_NAME
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from devices.addresses import device_url
 from devices.credentials import gateway_credential_issue
-from devices.key_admin import COPIES, KeyForm
+from devices.key_admin import COPIES, KeyForm, key_shown
 from devices.members import LastOwner, owner_ensure_other
 from devices.models import (
     Membership,
-    Registration,
     Tenant,
 )
 from devices.place_admin import devices_link, with_device_count
@@ -33,13 +30,6 @@ from devices.scoped_admin import (
     access_in,
 )
 from devices.tenancy import Role
-
-# What becomes of what a gateway says of devices that nobody has added.
-UNKNOWN_DEVICES = {
-    Registration.OFF: "Messages of devices that nobody has added are refused.",
-    Registration.PENDING: "Devices that nobody has added wait for approval in the list of devices.",
-    Registration.ON: "Devices that nobody has added add themselves.",
-}
 
 
 class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -202,18 +192,4 @@ class TenantAdmin(ScopedAdmin):
             )
             return self.ask(request, question)
         issued = gateway_credential_issue(tenant=tenant, label=form.cleaned_data["label"])
-        self.log_change(request, tenant, f"Issued gateway key rc_{issued.credential.prefix}_…")
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"New gateway key for {tenant}",
-            "original": tenant,
-            "key": issued.key,
-            "readings_url": device_url(request, "readings"),
-            "about_unknown": UNKNOWN_DEVICES[Registration(tenant.registration)],
-            "keys": reverse("admin:devices_credential_changelist"),
-            "back": back,
-            "media": self.media,
-        }
-        template = "admin/devices/tenant/gateway_key_issued.html"
-        return TemplateResponse(request, template, context)
+        return key_shown(self, request, issued)

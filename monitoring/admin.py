@@ -31,9 +31,8 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from devices.addresses import device_url
 from devices.credentials import credential_issue
-from devices.key_admin import CredentialInline, KeyForm
+from devices.key_admin import CredentialInline, KeyForm, key_shown
 from devices.models import Device
 from devices.place_admin import PLACES, ChoosesPlace
 from devices.registration import devices_approve
@@ -314,8 +313,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
                 ),
             )
         issued = credential_issue(device=device, label=form.cleaned_data["label"])
-        self.log_change(request, device, f"Issued key rc_{issued.credential.prefix}_…")
-        return self._show_key(request, device, issued.key)
+        return key_shown(self, request, issued)
 
     @action(description="Pause", permissions=["operate"], icon="pause")
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -361,19 +359,6 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
         presence_resume(device_ids=[device.pk], by=request.user.get_username(), ts=timezone.now())
         self.log_change(request, device, "Resumed.")
         return HttpResponseRedirect(_url_of(device))
-
-    def _show_key(self, request: HttpRequest, device: Device, key: str) -> HttpResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"New key for {device}",
-            "original": device,
-            "key": key,
-            "heartbeat_url": device_url(request, "heartbeats"),
-            "back": _url_of(device),
-            "media": self.media,
-        }
-        return TemplateResponse(request, "admin/devices/device/key_issued.html", context)
 
 
 def _counts(request: HttpRequest) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from devices.api.lookup import device_in_path
 from devices.api.refusals import Conflict
 from devices.api.viewset import TenantViewSet, secret_once
 from devices.credentials import (
+    MAX_OVERLAP_S,
     IssuedKey,
     NotInForce,
     credential_issue,
@@ -22,8 +23,6 @@ from devices.credentials import (
     gateway_credential_issue,
 )
 from devices.models import Credential, Device, Tenant
-
-MAX_OVERLAP_S = 30 * 86_400
 
 
 class CredentialSerializer(serializers.ModelSerializer[Credential]):

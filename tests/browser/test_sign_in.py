@@ -57,12 +57,13 @@ def test_a_member_with_a_second_factor_rotates_a_key_and_the_old_one_is_refused(
     expect(page.get_by_text(device.device_id)).to_have_count(0)
 
     assert post_heartbeat(stack, own.key) == 202
-    page.goto(f"{DEVICES}{own.id}/issue-key/")
-    page.get_by_role("button", name="Issue key").click()
-    new_key = page.locator("[data-key]").inner_text()
-    assert post_heartbeat(stack, new_key) == 202
-    page.get_by_role("link", name="To the device").click()
+    page.goto(f"{DEVICES}{own.id}/change/")
     old = page.get_by_role("row").filter(has_text=own.key.split("_")[1])
+    old.get_by_role("link", name="Rotate…").click()
+    page.get_by_role("button", name="Rotate").click()
+    new_key = page.locator("[data-key]").inner_text()
+    assert (post_heartbeat(stack, own.key), post_heartbeat(stack, new_key)) == (202, 202)
+    page.get_by_role("link", name="To the device").click()
     old.get_by_role("link", name="Revoke…").click()
     page.get_by_role("button", name="Revoke").click()
 

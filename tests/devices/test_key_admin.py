@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -38,6 +39,51 @@ def test_revoking_needs_the_form_of_this_site(acme: Fleet) -> None:
     url = page("devices_credential_revoke", acme.device.credentials.get().pk)
     assert client.post(url).status_code == 403
     assert speaker_for_key(acme.key) is not None
+
+
+@pytest.mark.parametrize("overlap_s", [0, 86_400])
+def test_a_key_is_rotated_and_the_old_one_lasts_as_long_as_chosen(
+    acme: Fleet, overlap_s: int
+) -> None:
+    client = client_of(acme.manager)
+    credential = acme.device.credentials.get()
+    url = page("devices_credential_rotate", credential.pk)
+    assert url in client.get(page("devices_device_change", acme.device.pk)).content.decode()
+    assert client.get(url).status_code == 200
+    assert acme.device.credentials.count() == 1
+
+    answer = client.post(url, {"label": "roof", "overlap_s": overlap_s})
+
+    key = answer.context["key"]
+    assert "no-store" in answer["Cache-Control"]
+    speaker = speaker_for_key(key)
+    assert speaker is not None and speaker.id == acme.device.pk
+    assert (speaker_for_key(acme.key) is not None) == (overlap_s > 0)
+    credential.refresh_from_db()
+    assert credential.revoked_at is not None
+    assert abs((credential.revoked_at - timezone.now()).total_seconds() - overlap_s) < 60
+    lines = client.get(page("devices_device_history", acme.device.pk)).context["lines"]
+    assert [str(lines).count(one) for one in (f"rc_{key.split('_')[1]}", key)] == [1, 0]
+    assert client.post(url, {"label": "", "overlap_s": 0}).status_code == 403
+
+
+def test_a_gateway_key_is_rotated_by_managers_of_its_tenant(
+    acme: Fleet, rival: Fleet, viewer: User
+) -> None:
+    old = gateway_credential_issue(tenant=acme.tenant, label="roof")
+    url = page("devices_credential_rotate", old.credential.pk)
+    for user in (rival.manager, viewer):
+        assert client_of(user).post(url, {"overlap_s": 0}).status_code == 403
+    client = client_of(acme.manager)
+    for wrong in ("-1", "5", "x", ""):
+        answer = client.post(url, {"overlap_s": wrong})
+        assert answer.context["question"].form.errors.keys() == {"overlap_s"}
+
+    answer = client.post(url, {"overlap_s": 0})
+
+    speaker = speaker_for_key(answer.context["key"])
+    assert speaker is not None and (speaker.tenant_id, speaker.id) == (acme.tenant.pk, None)
+    assert speaker_for_key(old.key) is None
 
 
 def test_keys_are_revoked_together_where_the_person_is_a_manager(acme: Fleet, rival: Fleet) -> None:
