@@ -46,8 +46,14 @@ def test_the_description_of_the_api_is_shown_under_its_policy(
 ) -> None:
     page = sign_in(add_staff(stack, None))
     listen(page, complaints)
-    page.goto("/api/docs/")
-    expect(page.locator(".swagger-ui .info .title")).to_contain_text("Rollcall", timeout=15_000)
+    title = page.locator(".swagger-ui .info .title")
+    inks = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.goto("/api/docs/")
+        expect(title).to_contain_text("Rollcall", timeout=15_000)
+        inks.append(title.evaluate("one => getComputedStyle(one).color"))
+    assert inks[0] != inks[1]
 
 
 def test_the_live_list_filters_and_the_socket_work_under_it(
