@@ -7,8 +7,8 @@ from typing import Any
 from allauth.core import context
 from allauth.core.internal.ratelimit import get_cache_key, get_rates
 from allauth.mfa import app_settings
-from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms
+from allauth.mfa.base.internal.flows import check_rate_limit
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp_forms
 from django.contrib.auth.models import User
@@ -18,27 +18,39 @@ from django.core.exceptions import ValidationError
 from devices.second_factor import too_many_codes
 
 TOO_MANY = "too_many_login_attempts"
+USED = "used_code"
+USED_WORDS = "This code was used already; wait for the next one that your app shows."
 
 
 class _CodeOnce:
     """A form of allauth's, for which a code of the app works once for as long as it is valid:
-    allauth forgets it after one period, though the tolerance lets it work for longer."""
+    allauth forgets it after one period, though the tolerance lets it work for longer.
+
+    Whoever sends it again is told so. That counts as a wrong code, and forgets no others, as a
+    right one does.
+    """
 
     user: User
     authenticator: Authenticator
+    cleaned_data: dict[str, Any]
 
     def clean_code(self) -> str:
         try:
-            code: str = super().clean_code()  # type: ignore[misc]
+            return self._clean_once()
         except ValidationError as error:
             if error.code != TOO_MANY:
                 raise
             words = too_many_codes(codes_wait_s(self.user))
             raise ValidationError(words, code=TOO_MANY) from None
-        if self.authenticator.type == Authenticator.Type.TOTP and not _is_first_use(
-            self.user, code
-        ):
-            raise get_adapter().validation_error("incorrect_code")
+
+    def _clean_once(self) -> str:
+        if _was_used(self.user, self.cleaned_data["code"]):
+            check_rate_limit(self.user)
+            raise ValidationError(USED_WORDS, code=USED)
+        code: str = super().clean_code()  # type: ignore[misc]
+        is_app = self.authenticator.type == Authenticator.Type.TOTP
+        if is_app and not _is_first_use(self.user, code):
+            raise ValidationError(USED_WORDS, code=USED)
         return code
 
 
@@ -80,8 +92,16 @@ def _rate_wait_s(user: User, rate: Any) -> float:
     return until - time.time()
 
 
+def _was_used(user: User, code: str) -> bool:
+    return cache.get(_used_key(user, code)) is not None
+
+
 def _is_first_use(user: User, code: str) -> bool:
     """Uses the code; False if it was used before."""
-    digits = "".join(filter(str.isdigit, code))  # allauth takes "123 456" too
     valid_s = app_settings.TOTP_PERIOD * (2 * app_settings.TOTP_TOLERANCE + 1)
-    return cache.add(f"second_factor.used:{user.pk}:{digits}", 1, timeout=valid_s)
+    return cache.add(_used_key(user, code), 1, timeout=valid_s)
+
+
+def _used_key(user: User, code: str) -> str:
+    digits = "".join(filter(str.isdigit, code))  # allauth takes "123 456" too
+    return f"second_factor.used:{user.pk}:{digits}"

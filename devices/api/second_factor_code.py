@@ -5,12 +5,14 @@ from enum import Enum, auto
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib.auth.models import User
 
-from devices.second_factor_codes import TOO_MANY, AuthenticateForm
+from devices.second_factor_codes import TOO_MANY, USED, AuthenticateForm
 
 
 class Verdict(Enum):
     RIGHT = auto()
+    MISSING = auto()
     WRONG = auto()
+    USED = auto()
     TOO_MANY = auto()
 
 
@@ -24,9 +26,13 @@ def code_judge(user: User, code: str) -> Verdict:
 
     Wrong ones are counted by allauth; after too many none is looked at for a while: TOO_MANY.
     """
+    if not code:
+        return Verdict.MISSING
     form = AuthenticateForm(user=user, data={"code": code})
     if form.is_valid():
         return Verdict.RIGHT
     if form.has_error("code", TOO_MANY):
         return Verdict.TOO_MANY
+    if form.has_error("code", USED):
+        return Verdict.USED
     return Verdict.WRONG

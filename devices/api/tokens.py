@@ -18,9 +18,17 @@ from devices.api.second_factor_code import Verdict, code_judge, has_second_facto
 from devices.api.throttles import SignInThrottle
 from devices.api.viewset import secret_once
 from devices.second_factor import WORDS, lacks_second_factor, too_many_codes
-from devices.second_factor_codes import codes_wait_s
+from devices.second_factor_codes import USED_WORDS, codes_wait_s
 
 CHALLENGE = 'Bearer realm="rollcall"'
+CODE_REFUSALS = {
+    Verdict.MISSING: "Send the code of your second factor as `code`.",
+    Verdict.WRONG: (
+        "This code of your second factor does not work; "
+        "send what your app shows now, or an unused recovery code."
+    ),
+    Verdict.USED: USED_WORDS,
+}
 # A password takes a while to check, with a connection to the database in hand: so many at once in
 # a process, and the others wait without one.
 _turns = BoundedSemaphore(4)
@@ -126,8 +134,8 @@ def _second_factor_check(user: User, code: str) -> None:
     verdict = code_judge(user, code)
     if verdict is Verdict.TOO_MANY:
         raise TooManyCodes(codes_wait_s(user))
-    if verdict is Verdict.WRONG:
-        raise AuthenticationFailed("Send the code of your second factor as `code`.")
+    if verdict is not Verdict.RIGHT:
+        raise AuthenticationFailed(CODE_REFUSALS[verdict])
 
 
 def _second_factor_require(user: User) -> None:

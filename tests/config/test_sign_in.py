@@ -36,6 +36,7 @@ from tests.second_factor import code_for
 LOGIN = "/accounts/login/"
 PASSWORD = "correct horse"
 WRONG = "wrong-secret-horse"
+USED_CODE = "This code was used already; wait for the next one that your app shows."
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
@@ -53,6 +54,12 @@ def sign_in(client: Client, login: str, password: str = PASSWORD, **fields: Any)
 def ask_for_token(password: str = PASSWORD, **fields: str) -> Any:
     body = {"username": "acme-manager", "password": password, **fields}
     return Client().post("/api/v1/auth/token", body, content_type="application/json")
+
+
+def forget_as_allauth_does() -> None:
+    """After one period of the three for which a code is valid."""
+    for key in stream.connection().scan_iter("*allauth.mfa.totp.used*"):
+        stream.connection().delete(key)
 
 
 def is_in(client: Client) -> bool:
@@ -285,9 +292,39 @@ def test_a_code_works_once(guarded: User) -> None:
     code = code_for(SECRET)
 
     first.post("/accounts/2fa/authenticate/", {"code": code})
-    second.post("/accounts/2fa/authenticate/", {"code": code})
+    refused = second.post("/accounts/2fa/authenticate/", {"code": code})
 
     assert (is_in(first), is_in(second)) == (True, False)
+    assert USED_CODE in refused.content.decode()
+
+
+def test_what_is_wrong_with_a_code_is_told_to_programs(guarded: User) -> None:
+    def told(**fields: str) -> str:
+        refused = ask_for_token(**fields)
+        assert refused.status_code == 401
+        return str(refused.json()["detail"])
+
+    code = code_for(SECRET)
+    assert told() == "Send the code of your second factor as `code`."
+    assert "This code of your second factor does not work" in told(code="000000")
+
+    assert ask_for_token(code=code).status_code == 200
+
+    assert told(code=code) == told(code=f"{code[:3]} {code[3:]}") == USED_CODE
+
+
+def test_a_code_that_was_used_does_not_forget_the_wrong_ones(
+    guarded: User, settings: LazySettings
+) -> None:
+    code = code_for(SECRET)
+    assert ask_for_token(code=code).status_code == 200
+    for _ in range(settings.SIGN_IN_ATTEMPTS - 1):
+        assert ask_for_token(code="000000").status_code == 401
+    forget_as_allauth_does()
+
+    assert ask_for_token(code=code).status_code == 401
+
+    assert ask_for_token(code=code).status_code == 429
 
 
 def test_a_code_works_once_for_as_long_as_it_is_valid(guarded: User) -> None:
@@ -299,8 +336,7 @@ def test_a_code_works_once_for_as_long_as_it_is_valid(guarded: User) -> None:
 
     code = code_for(SECRET)
     assert is_taken()
-    for key in stream.connection().scan_iter("*allauth.mfa.totp.used*"):
-        stream.connection().delete(key)  # as allauth does after one period of three
+    forget_as_allauth_does()
 
     assert not is_taken()
     assert ask_for_token(code=code).status_code == 401
