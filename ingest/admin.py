@@ -1,5 +1,6 @@
 """The admin of what happened at the door: rejected messages, limits, and the ledger's page."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -48,7 +49,7 @@ class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     payload = forms.CharField(
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, "spellcheck": "false"}),
-        help_text="The message as JSON. It goes to the device that it names.",
+        help_text="The message as JSON. It goes to the device that it names once it is replayed.",
     )
 
     class Meta:
@@ -214,12 +215,14 @@ class RejectedMessageAdmin(ScopedAdmin):
         return self.ask(request, question)
 
     def _replay(self, request: HttpRequest, ids: Sequence[int]) -> None:
-        waiting = RejectedMessage.objects.filter(pk__in=ids, replayed_at=None)
-        _log(request, waiting)
-        if count := replay_request(ids=ids, by=request.user.get_username()):
-            messages.success(request, f"Messages that are being replayed: {count}.")
-        else:
-            messages.warning(request, "Nothing to replay: it was done before, or is under way.")
+        wanted = replay_request(ids=ids, by=request.user.get_username())
+        if wanted.asked:
+            _log(request, wanted.asked)
+            messages.success(request, f"Messages that are being replayed: {len(wanted.asked)}.")
+        for by, count in Counter(one.replay_requested_by for one in wanted.under_way).items():
+            messages.warning(request, f"Being replayed already, as {by} has asked: {count}.")
+        for by, count in Counter(one.replayed_by for one in wanted.replayed).items():
+            messages.warning(request, f"Replayed before, by {by}: {count}.")
 
     def get_urls(self) -> list[URLPattern]:
         """With the ledger, whose rows have no pages of their own."""
@@ -340,9 +343,9 @@ def laid_out(payload: str) -> str:
         return payload
 
 
-def _log(request: HttpRequest, asked: QuerySet[RejectedMessage]) -> None:
+def _log(request: HttpRequest, asked: Sequence[RejectedMessage]) -> None:
     """Who had what replayed stands in the history of each message."""
-    if asked.exists() and request.user.pk:
+    if request.user.pk:
         LogEntry.objects.log_actions(
             user_id=request.user.pk,
             queryset=asked,

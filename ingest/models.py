@@ -52,6 +52,7 @@ class DrainPosition(models.Model):
 class RejectedMessage(models.Model):
     """A message that was accepted and could not be stored, kept with the reason in words.
 
+    `reason` is why it is not stored as it stands now; one that was corrected waits for its replay.
     The payload is kept as text, for what jsonb cannot hold may be why it was rejected.
     """
 
@@ -59,6 +60,7 @@ class RejectedMessage(models.Model):
         PENDING_DEVICE = "pending_device", "device is not approved yet"
         UNKNOWN_DEVICE = "unknown_device", "device does not exist any more"
         INVALID_DATA = "invalid_data", "the database refused it"
+        CORRECTED = "corrected", "corrected"
 
     class Kind(models.TextChoices):
         HEARTBEAT = "heartbeat"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from devices.models import Device, HistoryEntry, Tenant
-from devices.registration import devices_find
+from devices.registration import devices_find, pending_among
 from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry
 from ingest.messages import heartbeat_decode
 from ingest.models import RejectedMessage
@@ -57,11 +57,25 @@ def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
 def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
     """Gives the message another payload, and the device that this names, if it names one.
 
+    It waits for somebody to replay it then, or for its device's approval if that is pending.
     False if it was replayed meanwhile. Raises InvalidMessage for what the door would not accept.
     """
     device_id = payload_check(message, payload)
     waiting = RejectedMessage.objects.filter(pk=message.pk, replayed_at=None)
-    return waiting.update(payload=payload, device_id=device_id) == 1
+    pending = pending_among(ids=() if device_id is None else (device_id,))
+    reason, error = hindrance(device_id, pending) or (Reason.CORRECTED, message.error)
+    changes = {"payload": payload, "device_id": device_id, "reason": reason, "error": error}
+    return waiting.update(**changes) == 1
+
+
+def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, str] | None:
+    """Why no message of the device may be stored, in words; None if they may. `pending` are
+    devices that wait for approval."""
+    if device_id is None:
+        return Reason.UNKNOWN_DEVICE, DELETED
+    if device_id in pending:
+        return Reason.PENDING_DEVICE, NOT_APPROVED
+    return None
 
 
 def name_in(payload: str) -> str | None:

@@ -16,7 +16,7 @@ from devices.registration import pending_among
 from ingest.ledger import Tally, tally_write
 from ingest.models import RejectedMessage
 from ingest.refusal import InvalidMessage
-from ingest.rejected import DELETED, NOT_APPROVED, Reason, Rejection, row_of
+from ingest.rejected import Reason, Rejection, hindrance, row_of
 from ingest.storing import rows_insert, stored_once_more
 from telemetry.batches import statuses_move
 from telemetry.heartbeats import heartbeats_insert
@@ -51,13 +51,33 @@ class ReplayOutcome(NamedTuple):
         )
 
 
-def replay_request(*, ids: Sequence[int], by: str) -> int:
-    """Has the messages replayed within seconds, for whom `by` names; returns how many.
+class ReplayRequest(NamedTuple):
+    """Messages that somebody wants replayed: `asked` for now, `under_way` since somebody asked
+    for them before, or `replayed` before."""
 
-    Those that were replayed, or wait for it already, count for nothing.
+    asked: list[RejectedMessage]
+    under_way: list[RejectedMessage]
+    replayed: list[RejectedMessage]
+
+
+@transaction.atomic
+def replay_request(*, ids: Sequence[int], by: str) -> ReplayRequest:
+    """Has the messages replayed within seconds, for whom `by` names.
+
+    Those that were replayed, or wait for it already, are left as they are.
     """
-    waiting = RejectedMessage.objects.filter(id__in=ids, replayed_at=None, replay_requested_by="")
-    return waiting.update(replay_requested_by=by)
+    messages = RejectedMessage.objects.select_for_update(no_key=True).filter(id__in=ids)
+    request = ReplayRequest([], [], [])
+    for message in messages.order_by("id").defer("payload"):
+        if message.replayed_at:
+            request.replayed.append(message)
+        elif message.replay_requested_by:
+            request.under_way.append(message)
+        else:
+            request.asked.append(message)
+    asked = RejectedMessage.objects.filter(id__in=[one.pk for one in request.asked])
+    asked.update(replay_requested_by=by)
+    return request
 
 
 def requested_replay(*, ts: datetime) -> ReplayOutcome:
@@ -87,9 +107,13 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
 
 
 def approved_replay(*, ts: datetime) -> ReplayOutcome:
-    """Stores what was held of devices that are approved by now, the oldest first."""
+    """Stores what was held of devices that are approved by now, the oldest first; what people
+    have asked for is left to their own replay."""
     held = RejectedMessage.objects.filter(
-        reason=Reason.PENDING_DEVICE, replayed_at=None, device__is_pending=False
+        reason=Reason.PENDING_DEVICE,
+        replayed_at=None,
+        replay_requested_by="",
+        device__is_pending=False,
     )
     ids = held.order_by("id").values_list("id", flat=True)[:APPROVED_AT_ONCE]
     return rejected_replay(ids=list(ids), by=BY_APPROVAL, ts=ts)
@@ -126,15 +150,13 @@ def _rows(
     refused: dict[int, tuple[Reason, str]] = {}
     pending = pending_among(ids={one.device_id for one in messages if one.device_id})
     for message in messages:
-        if message.device_id is None:
-            refused[message.pk] = (Reason.UNKNOWN_DEVICE, DELETED)
-        elif message.device_id in pending:
-            refused[message.pk] = (Reason.PENDING_DEVICE, NOT_APPROVED)
-        else:
-            try:
-                rows[message.pk] = row_of(message)
-            except InvalidMessage as error:
-                refused[message.pk] = (Reason.INVALID_DATA, str(error))
+        if hindered := hindrance(message.device_id, pending):
+            refused[message.pk] = hindered
+            continue
+        try:
+            rows[message.pk] = row_of(message)
+        except InvalidMessage as error:
+            refused[message.pk] = (Reason.INVALID_DATA, str(error))
     return rows, refused
 
 

@@ -166,7 +166,7 @@ def test_a_payload_is_mended_checked_and_kept_in_the_history(acme: Fleet) -> Non
 
     assert client.post(url, {"payload": MENDED, "device": "", "reason": "x"}).status_code == 302
     message.refresh_from_db()
-    assert (message.payload, message.reason) == (MENDED, "invalid_data")
+    assert (message.payload, message.reason) == (MENDED, "corrected")
     entry = LogEntry.objects.get()
     assert "Edited the payload, which was:" in entry.change_message
     assert "\\u0000" in entry.change_message
@@ -212,8 +212,46 @@ def test_what_became_of_each_is_said(acme: Fleet) -> None:
     assert worked() == ReplayOutcome(1, 1, 1, ("$.metrics: this field is missing",))
     assert "this field is missing" in client.get(page(LIST)).content.decode()
     assert LogEntry.objects.filter(change_message="Had it replayed.").count() == 3
-    words = "Nothing to replay: it was done before, or is under way."
-    assert notices(act(client, [first, second])) == [words]
+    again = notices(act(client, [first, second, third]))
+    assert again == [
+        "Messages that are being replayed: 1.",
+        "Replayed before, by acme-manager: 2.",
+    ]
+
+
+def test_replay_says_who_asked_for_it_before(acme: Fleet, operator: User) -> None:
+    (message,) = mended(acme)
+    client_of(acme.manager).post(page(REPLAY, message.pk))
+
+    answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
+
+    assert notices(answer) == ["Being replayed already, as acme-manager has asked: 1."]
+    assert LogEntry.objects.get().user == acme.manager
+    worked()
+    answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
+    assert notices(answer) == ["Replayed before, by acme-manager: 1."]
+
+
+def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_replay(
+    acme: Fleet,
+) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
+    heir = Device.objects.create(tenant=acme.tenant, device_id="heir")
+    append(acme, reading(acme.device, now()), is_pending=True)
+    drain()
+    message = RejectedMessage.objects.get()
+    client = client_of(acme.manager)
+
+    payload = message.payload.replace("acme-phone", "heir")
+    client.post(page(CHANGE, message.pk), {"payload": payload}, follow=True)
+    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
+    answer = client.post(page(REPLAY, message.pk), follow=True)
+
+    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
+    worked()
+    assert Reading.objects.get().device_id == heir.pk
+    assert "by acme-manager" in client.get(page(CHANGE, message.pk)).content.decode()
 
 
 def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
@@ -229,7 +267,7 @@ def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
     assert answer.context["actions_detail"] == []
     assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
     again = client.post(page(REPLAY, message.pk), follow=True)
-    assert notices(again) == ["Nothing to replay: it was done before, or is under way."]
+    assert notices(again) == ["Replayed before, by acme-manager: 1."]
     assert Reading.objects.count() == 1
 
 

@@ -85,6 +85,29 @@ def test_the_device_named_in_the_payload_becomes_the_messages_device(acme: Fleet
     assert RejectedMessage.objects.get().device == heir
 
 
+def test_a_message_that_is_corrected_has_the_reason_that_holds_now(acme: Fleet) -> None:
+    message = rejected(acme)
+    Device.objects.create(tenant=acme.tenant, device_id="newcomer", is_pending=True)
+
+    def corrected(payload: str) -> tuple[str, str]:
+        assert rejected_edit(message=message, payload=payload)
+        message.refresh_from_db()
+        return message.reason, message.error
+
+    as_it_came = message.error
+    assert corrected('{"metrics": {"a": 1}}') == ("corrected", as_it_came)
+    assert corrected('{"device_id": "newcomer", "metrics": {"a": 1}}') == (
+        "pending_device",
+        "the device registered itself and is not approved yet",
+    )
+    Device.objects.filter(device_id="newcomer").delete()
+    message.refresh_from_db()
+    assert corrected('{"metrics": {"a": 1}}') == (
+        "unknown_device",
+        "the device was deleted after its message was accepted",
+    )
+
+
 def test_what_was_replayed_meanwhile_is_not_edited(acme: Fleet) -> None:
     message = rejected(acme)
     RejectedMessage.objects.update(replayed_at=timezone.now())
