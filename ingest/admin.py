@@ -44,10 +44,17 @@ ABOUT_REPLAY = (
 )
 
 
+class PayloadField(forms.CharField):
+    """JSON, which is the same however it is laid out."""
+
+    def has_changed(self, initial: str | None, data: str | None) -> bool:
+        return laid_out(data or "") != laid_out(initial or "")
+
+
 class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
     """The payload, laid out for reading, checked by the rules of the door."""
 
-    payload = forms.CharField(
+    payload = PayloadField(
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, "spellcheck": "false"}),
         help_text="The message as JSON. It goes to the device that it names once it is replayed.",
     )
@@ -109,10 +116,18 @@ class RejectedMessageAdmin(ScopedAdmin):
     fields = (
         ("refusal", "of_device", "tenant"),
         ("kind", "received_at", "replayed"),
-        "error",
+        "error_then",
         "payload",
     )
-    readonly_fields = ("refusal", "of_device", "tenant", "kind", "received_at", "replayed", "error")
+    readonly_fields = (
+        "refusal",
+        "of_device",
+        "tenant",
+        "kind",
+        "received_at",
+        "replayed",
+        "error_then",
+    )
 
     class Media:
         js = (Script("monitoring/live.js", type="module"),)
@@ -135,8 +150,15 @@ class RejectedMessageAdmin(ScopedAdmin):
         return f"deleted device {name_in(message.payload) or ''}".rstrip()
 
     @display(description="error")
+    def error_then(self, message: RejectedMessage) -> str:
+        """A correction is not judged before its replay, so the error is that of what was there."""
+        was_corrected = message.reason == RejectedMessage.Reason.CORRECTED
+        return f"before it was corrected: {message.error}" if was_corrected else message.error
+
+    @display(description="error")
     def why(self, message: RejectedMessage) -> SafeString:
-        return format_html('<span class="rc-why" title="{0}">{0}</span>', message.error)
+        words = self.error_then(message)
+        return format_html('<span class="rc-why" title="{0}">{0}</span>', words)
 
     @display(description="replayed", ordering="replayed_at")
     def replayed(self, message: RejectedMessage) -> SafeString:
@@ -179,13 +201,19 @@ class RejectedMessageAdmin(ScopedAdmin):
     def save_model(
         self, request: HttpRequest, obj: RejectedMessage, form: Any, change: bool
     ) -> None:
+        """What is said of the message afterwards is what holds then."""
+        if not form.has_changed():
+            return
         if not rejected_edit(message=obj, payload=form.cleaned_data["payload"]):
             messages.error(request, "It was replayed meanwhile; nothing was changed.")
+        obj.refresh_from_db()
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> str:
         """With what the payload was, so that the original is never lost."""
+        if not form.has_changed():
+            return super().construct_change_message(request, form, formsets, add)
         return f"Edited the payload, which was: {form.initial['payload']}"
 
     @action(description="Replay", permissions=["replay"])

@@ -172,6 +172,33 @@ def test_a_payload_is_mended_checked_and_kept_in_the_history(acme: Fleet) -> Non
     assert "\\u0000" in entry.change_message
 
 
+def test_a_corrected_message_says_so_and_whose_error_that_is(acme: Fleet) -> None:
+    (message,) = rejected(acme)
+    client = client_of(acme.manager)
+    url = page(CHANGE, message.pk)
+
+    saved = client.post(url, {"payload": MENDED}, follow=True)
+
+    assert f"reading {message.pk}, corrected" in notices(saved)[0]
+    assert LogEntry.objects.get().object_repr == f"reading {message.pk}, corrected"
+    for shown in (client.get(url).content.decode(), client.get(page(LIST)).content.decode()):
+        assert f"before it was corrected: {message.error}" in shown.replace("&#x27;", "'")
+        assert "the database refused it</span>" not in shown
+
+
+def test_a_message_that_is_saved_as_it_is_was_not_corrected(acme: Fleet) -> None:
+    (message,) = mended(acme)
+    client = client_of(acme.manager)
+    shown = client.get(page(CHANGE, message.pk)).context["adminform"].form["payload"].value()
+
+    saved = client.post(page(CHANGE, message.pk), {"payload": shown.replace("\n", "\r\n")})
+
+    assert saved.status_code == 302
+    kept = RejectedMessage.objects.get()
+    assert (kept.payload, kept.reason) == (message.payload, "invalid_data")
+    assert LogEntry.objects.get().get_change_message() == "No fields changed."
+
+
 def test_a_message_is_replayed_only_by_posting(acme: Fleet) -> None:
     (message,) = mended(acme)
     client = client_of(acme.manager)
