@@ -117,6 +117,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ("refusal", "of_device", "tenant"),
         ("kind", "received_at", "replayed"),
         "error_then",
+        "last_replay",
         "payload",
     )
     readonly_fields = (
@@ -127,6 +128,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         "received_at",
         "replayed",
         "error_then",
+        "last_replay",
     )
 
     class Media:
@@ -163,14 +165,21 @@ class RejectedMessageAdmin(ScopedAdmin):
     @display(description="replayed", ordering="replayed_at")
     def replayed(self, message: RejectedMessage) -> SafeString:
         if message.replayed_at is None:
-            asked = message.replay_requested_by
-            words = f"replay asked for by {asked}" if asked else "waiting"
-            return format_html('<span class="key">{}</span>', words)
+            return format_html('<span class="key">{}</span>', _waiting(message))
         return format_html(
             '<span class="key key--in-force">{}</span><span class="rc-second">by {}</span>',
             message.replayed_at.strftime("%Y-%m-%d %H:%M"),
             message.replayed_by,
         )
+
+    @display(description="last replay")
+    def last_replay(self, message: RejectedMessage) -> str:
+        return f"failed on {message.replay_failed_at:%Y-%m-%d %H:%M:%S} UTC: {message.replay_error}"
+
+    def get_fields(self, request: HttpRequest, obj: RejectedMessage | None = None) -> list[Any]:
+        """With the last replay if that failed."""
+        failed = obj is not None and obj.replay_failed_at is not None
+        return [one for one in self.fields if failed or one != "last_replay"]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -369,6 +378,15 @@ def laid_out(payload: str) -> str:
         return msgspec.json.format(payload, indent=2)
     except msgspec.DecodeError:
         return payload
+
+
+def _waiting(message: RejectedMessage) -> str:
+    """What a message that is not stored waits for, or when its replay failed."""
+    if asked := message.replay_requested_by:
+        return f"replay asked for by {asked}"
+    if failed_at := message.replay_failed_at:
+        return f"failed {failed_at:%Y-%m-%d %H:%M}"
+    return "waiting"
 
 
 def _log(request: HttpRequest, asked: Sequence[RejectedMessage]) -> None:

@@ -81,6 +81,12 @@ class RejectedMessage(models.Model):
     replay_requested_by = models.CharField(
         max_length=150, blank=True, default="", db_default="", help_text="Empty: nobody waits."
     )
+    replay_failed_at = models.DateTimeField(
+        null=True, help_text="When its last replay failed; empty: none did."
+    )
+    replay_error = models.TextField(
+        blank=True, default="", db_default="", help_text="Why its last replay failed, in words."
+    )
 
     class Meta:
         db_table = "ingest_rejectedmessage"

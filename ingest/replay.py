@@ -3,6 +3,7 @@
 People ask for a replay in their tenant's scope, where nobody writes history; the worker does it.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from ingest.ledger import Tally, tally_write
 from ingest.models import RejectedMessage
 from ingest.refusal import InvalidMessage
 from ingest.rejected import Reason, Rejection, hindrance, row_of
-from ingest.storing import rows_insert, stored_once_more
+from ingest.storing import error_words, rows_insert, stored_once_more
 from telemetry.batches import statuses_move
 from telemetry.heartbeats import heartbeats_insert
 from telemetry.models import DeviceStatus
@@ -25,10 +26,21 @@ from telemetry.readings import readings_insert
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
 
+log = logging.getLogger(__name__)
+
 # How many messages one transaction replays, and how many of approved devices one run does.
 AT_ONCE = 500
 APPROVED_AT_ONCE = REQUESTED_AT_ONCE = 5000
 BY_APPROVAL = "approval"
+SETTLED = (
+    "reason",
+    "error",
+    "replayed_at",
+    "replayed_by",
+    "replay_requested_by",
+    "replay_failed_at",
+    "replay_error",
+)
 
 Row = IncomingHeartbeat | IncomingReading
 
@@ -95,14 +107,19 @@ def requested_replay(*, ts: datetime) -> ReplayOutcome:
 def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
     """Stores those of the messages that can be stored now, each once; `by` is who wanted it.
 
-    The others stay, with the reason why not. Those replayed before count for nothing. What is
-    older than its device may be silent is stored and touches no status.
+    The others stay, with the reason why not; those that an error kept from being stored are tried
+    again with the next run. Those replayed before count for nothing. What is older than its device
+    may be silent is stored and touches no status.
     """
     outcome = ReplayOutcome()
     in_order = sorted(ids)
     for start in range(0, len(in_order), AT_ONCE):
-        work = partial(_replay, in_order[start : start + AT_ONCE], by, ts)
-        outcome = outcome.plus(stored_once_more(work))
+        part = in_order[start : start + AT_ONCE]
+        try:
+            outcome = outcome.plus(stored_once_more(partial(_replay, part, by, ts)))
+        except Exception as error:
+            log.exception("a replay of %d messages went wrong; they are tried again", len(part))
+            _failure_note(part, error, ts)
     return outcome
 
 
@@ -220,7 +237,16 @@ def _settle(
         message.replay_requested_by = ""
         if message.pk in refused:
             message.reason, message.error = refused[message.pk]
+            message.replay_failed_at, message.replay_error = ts, message.error
         else:
             message.replayed_at, message.replayed_by = ts, by
-    fields = ("reason", "error", "replayed_at", "replayed_by", "replay_requested_by")
-    RejectedMessage.objects.bulk_update(messages, fields)
+            message.replay_failed_at, message.replay_error = None, ""
+    RejectedMessage.objects.bulk_update(messages, SETTLED)
+
+
+def _failure_note(ids: Sequence[int], error: Exception, ts: datetime) -> None:
+    """Says of messages whose replay was rolled back when and why; they wait for it still."""
+    RejectedMessage.objects.filter(id__in=ids, replayed_at=None).update(
+        replay_failed_at=ts,
+        replay_error=f"it went wrong and is tried again: {error_words(error)}",
+    )

@@ -56,7 +56,7 @@ def rows_insert(
     except (DataError, IntegrityError) as error:
         if len(rows) == 1:
             tally.rejected[minute_key(rows[0])] += 1
-            return [Rejection(rows[0], Reason.INVALID_DATA, _words(error))]
+            return [Rejection(rows[0], Reason.INVALID_DATA, error_words(error))]
         middle = len(rows) // 2
         left, right = rows[:middle], rows[middle:]
         return rows_insert(left, insert, tally) + rows_insert(right, insert, tally)
@@ -69,11 +69,11 @@ def without(rows: Sequence[Row], rejections: Sequence[Rejection]) -> Sequence[Ro
     return [row for row in rows if id(row) not in rejected] if rejected else rows
 
 
-def _words(error: Exception) -> str:
-    """What the database said, in one line."""
+def error_words(error: Exception) -> str:
+    """What the database said, in one line; of another error what it says itself."""
     diagnosis = getattr(error.__cause__, "diag", None)
     said = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis else (str(error),)
-    return ": ".join(part for part in said if part)
+    return ": ".join(part for part in said if part) or type(error).__name__
 
 
 def _count(rows: Sequence[Row], outcome: InsertOutcome, tally: Tally) -> list[Rejection]:

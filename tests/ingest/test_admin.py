@@ -246,6 +246,27 @@ def test_what_became_of_each_is_said(acme: Fleet) -> None:
     ]
 
 
+def test_a_replay_that_fails_says_when_and_why(acme: Fleet) -> None:
+    (message,) = mended(acme)
+    RejectedMessage.objects.update(payload="{}")
+    client = client_of(acme.manager)
+    url = page(CHANGE, message.pk)
+    assert "last replay" not in client.get(url).content.decode().lower()
+
+    client.post(page(REPLAY, message.pk))
+    at = timezone.now()
+    requested_replay(ts=at)
+
+    words = f"failed on {at:%Y-%m-%d %H:%M:%S} UTC: $.metrics: this field is missing"
+    assert words in client.get(url).content.decode()
+    assert f"failed {at:%Y-%m-%d %H:%M}" in client.get(page(LIST)).content.decode()
+
+    client.post(url, {"payload": MENDED}, follow=True)
+    client.post(page(REPLAY, message.pk), follow=True)
+    assert worked() == ReplayOutcome(stored=1)
+    assert "failed" not in client.get(url).content.decode()
+
+
 def test_replay_says_who_asked_for_it_before(acme: Fleet, operator: User) -> None:
     (message,) = mended(acme)
     client_of(acme.manager).post(page(REPLAY, message.pk))

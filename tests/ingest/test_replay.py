@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,7 +14,13 @@ from devices.registration import devices_approve
 from ingest.ledger import balance_read
 from ingest.models import RejectedMessage
 from ingest.rejected import rejected_edit
-from ingest.replay import ReplayOutcome, approved_replay, rejected_replay
+from ingest.replay import (
+    ReplayOutcome,
+    approved_replay,
+    rejected_replay,
+    replay_request,
+    requested_replay,
+)
 from ingest.tasks import replay_approved
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
 from tests.conftest import Fleet
@@ -60,6 +67,22 @@ def held(fleet: Fleet, *seconds: float) -> list[RejectedMessage]:
         append(fleet, reading(fleet.device, at), received_at=at, is_pending=True)
     drain()
     return list(RejectedMessage.objects.filter(tenant=fleet.tenant).order_by("pk"))
+
+
+@contextmanager
+def full_disk(device: Device) -> Iterator[None]:
+    """Readings of the device cannot be stored, whatever they say."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER full_disk BEFORE INSERT ON telemetry_reading"
+            f" FOR EACH ROW WHEN (NEW.device_id = {device.pk:d}) EXECUTE FUNCTION full_disk()"
+        )
+        yield
+        cursor.execute("DROP FUNCTION full_disk() CASCADE")
 
 
 def test_a_mended_message_is_stored_and_the_ledger_follows(acme: Fleet, rival: Fleet) -> None:
@@ -125,6 +148,28 @@ def test_one_that_the_database_refuses_does_not_stop_the_others(
     assert bad.reason == "invalid_data"
     assert "\\u0000" in bad.error
     assert balance_read().residual == 0
+
+
+def test_a_replay_that_goes_wrong_says_so_keeps_no_other_and_is_tried_again(
+    acme: Fleet, rival: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = mended(acme)
+    replay_request(ids=[message.pk], by="tester")
+    replay_request(ids=[mended(rival).pk], by="rival")
+
+    with full_disk(acme.device):
+        at = timezone.now()
+        assert requested_replay(ts=at) == ReplayOutcome(stored=1)
+
+    message.refresh_from_db()
+    assert message.replay_failed_at == at
+    assert message.replay_error == "it went wrong and is tried again: no space left on device"
+    assert "went wrong" in caplog.text
+    assert ledger(acme) == {"accepted": 1, "rejected": 1}
+
+    assert requested_replay(ts=timezone.now()) == ReplayOutcome(stored=1)
+    kept = RejectedMessage.objects.get(pk=message.pk)
+    assert (kept.replay_failed_at, kept.replay_error) == (None, "")
 
 
 def test_a_message_of_a_deleted_device_stays_until_it_names_another(
