@@ -1,5 +1,6 @@
 """The database engine: django-timescaledb's, with primary keys kept where they may be, pooled
-connections looked at before they are used, and statements sent ahead of those that need them.
+connections looked at before they are used, statements sent ahead of those that need them, and
+statements of any number of parameters.
 
 A hypertable's unique constraints must contain its time column. django-timescaledb therefore drops
 every primary key; but a composite key with the time column in it is fine, and Rollcall needs it
@@ -9,13 +10,16 @@ for upserts and `get(pk=…)`.
 import select
 from typing import Any
 
+import psycopg
 from django.db.models import Model
-from psycopg import Connection, Error, OperationalError
+from psycopg import ClientCursor, Connection, Error, OperationalError
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from timescale.db.backends.postgresql import base, schema
 from timescale.db.models.fields import TimescaleDateTimeField
+
+MOST_BOUND = 1000
 
 
 class SchemaEditor(schema.TimescaleSchemaEditor):
@@ -24,10 +28,25 @@ class SchemaEditor(schema.TimescaleSchemaEditor):
             super()._drop_primary_key(model)
 
 
+class Cursor(psycopg.Cursor[Any]):
+    """Binds parameters on the server, which can then keep a plan, unless there are very many: it
+    takes 65,535 at most, and of so long a list no plan would be asked for again."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
+        if params is not None and len(params) > MOST_BOUND:
+            with ClientCursor(self.connection) as client:
+                query, params = client.mogrify(query, params), None
+            options["prepare"] = False
+        return super().execute(query, params, **options)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = SchemaEditor
 
     _is_ahead = False
+
+    def get_connection_params(self) -> dict[str, Any]:
+        return {**super().get_connection_params(), "cursor_factory": Cursor}
 
     def send_ahead(self, statements: bytes) -> None:
         """Sends statements and does not wait: the server is at them while the next is prepared.

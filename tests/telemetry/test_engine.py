@@ -80,3 +80,13 @@ def test_a_server_that_goes_meanwhile_is_away() -> None:
         os.kill(pid, signal.SIGTERM)
         one("SELECT 1")
     await_condition(lambda: one("SELECT 5") == 5, 10, "another connection")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("many", [1000, 1001, 70_000])
+def test_a_list_may_be_of_any_length(many: int) -> None:
+    names = [f"it's 100 % {n}" for n in range(many)]
+    with connection.cursor() as cursor:
+        places = ", ".join(["(%s)"] * many)
+        cursor.execute(f"SELECT count(*), max(v), 7 %% 4 FROM (VALUES {places}) AS x (v)", names)
+        assert cursor.fetchone() == (many, max(names), 3)
