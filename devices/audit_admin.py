@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.admin.options import BaseModelAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -86,9 +87,9 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return InWords
 
-    @display(description="when (UTC)", ordering="at")
+    @display(description="when", ordering="at")
     def when(self, entry: HistoryEntry) -> str:
-        return f"{entry.at:%Y-%m-%d %H:%M:%S}"
+        return localize(entry.at)
 
     @display(description="who", ordering="who")
     def by(self, entry: HistoryEntry) -> str:
@@ -128,9 +129,9 @@ class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
     readonly_fields = fields
     empty_help = "No operator has asked for anything yet."
 
-    @display(description="when (UTC)", ordering="at")
+    @display(description="when", ordering="at")
     def when(self, access: OperatorAccess) -> str:
-        return f"{access.at:%Y-%m-%d %H:%M:%S}"
+        return localize(access.at)
 
 
 def differences_shown(line: Line) -> SafeString:

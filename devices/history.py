@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Field, ForeignKey, Model, OuterRef, Q, QuerySet, Subquery
+from django.utils.formats import localize
 
 from devices.models import (
     Credential,
@@ -173,7 +174,7 @@ def _words(
     if isinstance(value, bool):
         return "yes" if value else "no"
     if field.get_internal_type() == "DateTimeField":
-        return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S} UTC"
+        return localize(datetime.fromisoformat(value))
     return str(value)
 
 

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RadioFilter
@@ -114,11 +115,11 @@ def key_shown(shown_by: ScopedAdmin, request: HttpRequest, issued: IssuedKey) ->
 @display(description="state")
 def key_state(credential: Credential) -> SafeString:
     """In force, or since when not."""
-    when = f"{credential.revoked_at:%Y-%m-%d %H:%M}" if credential.revoked_at else ""
+    when = localize(credential.revoked_at) if credential.revoked_at else ""
     if credential.is_in_force(ts=timezone.now()):
-        until = f" until {when} UTC" if when else ""
+        until = f" until {when}" if when else ""
         return format_html('<span class="key key--in-force">in force{}</span>', until)
-    return format_html('<span class="key">revoked {} UTC</span>', when)
+    return format_html('<span class="key">revoked {}</span>', when)
 
 
 @display(description="key")

@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
@@ -193,6 +194,5 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
 
 
 def _token_lead(token: EnrolmentToken) -> str:
-    until = token.expires_at.strftime("%Y-%m-%d %H:%M")
     devices = "one device" if token.max_uses == 1 else f"up to {token.max_uses} devices"
-    return f"It is good for {devices}, until {until} UTC."
+    return f"It is good for {devices}, until {localize(token.expires_at)}."

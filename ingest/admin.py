@@ -17,6 +17,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
@@ -168,7 +169,7 @@ class RejectedMessageAdmin(ScopedAdmin):
             return format_html('<span class="key">{}</span>', _waiting(message))
         return format_html(
             '<span class="key key--in-force">{}</span><span class="rc-second">by {}</span>',
-            message.replayed_at.strftime("%Y-%m-%d %H:%M"),
+            localize(message.replayed_at),
             message.replayed_by,
         )
 

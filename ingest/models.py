@@ -29,7 +29,7 @@ class LedgerMinute(models.Model):
         indexes = (models.Index(fields=("minute",), name="ledger_minute"),)
 
     def __str__(self) -> str:
-        return f"{self.tenant_id} {self.minute:%Y-%m-%d %H:%M}"
+        return f"{self.tenant_id} {self.minute:%Y-%m-%d %H:%M} UTC"
 
 
 class DrainPosition(models.Model):
@@ -143,7 +143,7 @@ class LimitBreach(models.Model):
         indexes = (models.Index(fields=("minute",), name="breach_minute"),)
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}, {self.minute:%Y-%m-%d %H:%M}"
+        return f"{self.get_kind_display()}, {self.minute:%Y-%m-%d %H:%M} UTC"
 
 
 class LedgerCheck(models.Model):
@@ -156,4 +156,4 @@ class LedgerCheck(models.Model):
         db_table = "ingest_ledgercheck"
 
     def __str__(self) -> str:
-        return f"{self.residual} at {self.checked_at:%Y-%m-%d %H:%M}"
+        return f"{self.residual} at {self.checked_at:%Y-%m-%d %H:%M} UTC"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from django.utils import timezone
+from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -25,7 +26,7 @@ def state_badge(state: str) -> SafeString:
 
 def moment(time: datetime | None) -> str:
     """`2026-06-01 12:00:03 UTC`."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC") if time else "never"
+    return localize(time) if time else "never"
 
 
 def ago(time: datetime | None) -> SafeString:
