@@ -47,7 +47,7 @@ from devices.scoped_admin import (
 from monitoring.dashboard import fleet_context
 from monitoring.fleet import counts_by_state, urgency
 from monitoring.history import heartbeats_of, transitions_of
-from monitoring.presentation import NOTHING, ago, battery, live, live_state, state_badge
+from monitoring.presentation import NOTHING, ago, battery, live, live_state, state_badge, unparted
 from telemetry.models import PresenceState
 from telemetry.presence import presence_pause, presence_resume
 
@@ -152,7 +152,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
             '<span class="rc-why" title="{}" data-device="{}" data-field="reason">{}</span>',
             device.status.reason,
             device.pk,
-            device.status.reason,
+            unparted(device.status.reason),
         )
 
     def get_inlines(self, request: HttpRequest, obj: Device | None) -> Any:

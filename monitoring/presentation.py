@@ -1,5 +1,6 @@
 """How states, times and vitals are written in the admin; monitoring/live.js writes them alike."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from telemetry.reasons import MINUTE, duration, percent
 
 LOW_BATTERY_PCT = 20
 NOTHING = "–"
+BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|s|min|h|d)(?!\w))")
 
 
 def state_badge(state: str) -> SafeString:
@@ -47,6 +49,11 @@ def battery(charge_pct: float | None) -> SafeString:
     return format_html('<span class="rc-battery" data-low="{}">{}</span>', low, shown)
 
 
+def unparted(words: str) -> str:
+    """The words, in which no line ends between a number and its unit."""
+    return BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", words)
+
+
 def pairs(values: Mapping[str, object] | None) -> list[tuple[str, object]]:
     """Names and values; in a template `values.items` would be the value that is called "items"."""
     return list(values.items()) if values else []
@@ -72,7 +79,7 @@ def clock_skew(skew_s: float | None) -> str:
 
 def allowance(status: DeviceStatus) -> str:
     """What silence the device is allowed."""
-    return (
+    return unparted(
         f"expected every {duration(status.interval_s)}, {duration(status.grace_s)} grace: "
         f"late after {duration(status.interval_s + status.grace_s)}, "
         f"offline after {duration(2 * (status.interval_s + status.grace_s))}"

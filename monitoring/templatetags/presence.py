@@ -14,6 +14,7 @@ register.filter(presentation.ago)
 register.filter(presentation.elapsed)
 register.filter(presentation.battery)
 register.filter(presentation.moment)
+register.filter(presentation.unparted)
 register.filter(presentation.vital)
 register.filter(presentation.pairs)
 register.filter(presentation.clock_skew)
@@ -45,4 +46,5 @@ def live_battery(status: DeviceStatus) -> SafeString:
 
 @register.simple_tag
 def live_reason(status: DeviceStatus) -> SafeString:
-    return presentation.live(status.device_id, "reason", status.reason)
+    reason = presentation.unparted(status.reason)
+    return presentation.live(status.device_id, "reason", reason)

@@ -1,18 +1,37 @@
 """How pages of the admin fit the screen."""
 
-from playwright.sync_api import Locator
+import pytest
+from playwright.sync_api import Locator, Page, expect
 
 from scripts.stack import Stack
 from tests.browser.conftest import SignIn
-from tests.stack_data import add_staff
+from tests.browser.heart import Heart
+from tests.stack_data import add_devices, add_staff, add_tenant
 
 DEVICES = "/admin/devices/device/"
+SOON_MS = 15_000
+# As our policy lets no page be given styles otherwise.
+HIDE_TABLES = """() => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(".rc-table { visibility: hidden; }");
+    document.adoptedStyleSheets = [sheet];
+}"""
 
 
 def box_of(element: Locator) -> tuple[float, float, float, float]:
     box = element.bounding_box()
     assert box
     return box["x"], box["y"], box["width"], box["height"]
+
+
+def edges(page: Page, element: Locator) -> tuple[bytes, bytes]:
+    """How the left and the right edge look."""
+    x, y, width, height = box_of(element)
+    left, right = (
+        page.screenshot(clip={"x": start, "y": y, "width": 4, "height": min(height, 40)})
+        for start in (x, x + width - 4)
+    )
+    return left, right
 
 
 def test_the_tenant_of_a_new_device_is_chosen_in_a_field_as_wide_as_others(
@@ -23,3 +42,28 @@ def test_the_tenant_of_a_new_device_is_chosen_in_a_field_as_wide_as_others(
     _, _, tenant, _ = box_of(page.get_by_label("Tenant"))
     _, _, kind, _ = box_of(page.get_by_label("Kind"))
     assert tenant == kind
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_wide_table_shows_at_its_edge_that_it_goes_on(
+    stack: Stack, sign_in: SignIn, theme: str
+) -> None:
+    tenant_id = add_tenant(stack)
+    (device,) = add_devices(stack, tenant_id, ["phone"])
+    page = sign_in(add_staff(stack, tenant_id))
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    with Heart(stack, device, version="4.1.7-long-enough", battery_pct=64, rssi_dbm=-63):
+        page.goto(f"{DEVICES}{device.id}/change/")
+        expect(page.locator(".rc-table tbody tr")).not_to_have_count(0, timeout=SOON_MS)
+    table = page.locator(".rc-table")
+    scroller = page.locator(".rc-scroll", has=table)
+    scroller.scroll_into_view_if_needed()
+    # Of the edges themselves, and not of what is written there.
+    page.evaluate(HIDE_TABLES)
+
+    first_left, first_right = edges(page, scroller)
+    scroller.evaluate("one => one.scrollLeft = one.scrollWidth")
+    last_left, last_right = edges(page, scroller)
+    assert first_left != last_left
+    assert first_right != last_right

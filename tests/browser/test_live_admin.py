@@ -80,7 +80,7 @@ def test_a_row_follows_its_device_without_a_reload(
 
     expect_state(page, device, "late")
     expect_state(page, device, "offline")
-    expect(field(page, device, "reason")).to_have_text(re.compile("^no heartbeat for . s, one"))
+    expect(field(page, device, "reason")).to_have_text(re.compile(r"^no heartbeat for .\ss, one"))
     expect(page.locator("[data-live-news]")).to_have_text("phone is offline")
     offline = page.locator('.rc-count[data-state="offline"] strong')
     expect(offline).to_have_text("1", timeout=SOON_MS)

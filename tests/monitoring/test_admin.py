@@ -14,6 +14,7 @@ from django.utils import timezone
 from devices.credentials import speaker_for_key
 from devices.models import Device, Site
 from devices.tenancy import Role
+from monitoring.presentation import unparted
 from telemetry.models import DeviceStatus, PresenceEvent
 from telemetry.presence import presence_pause, presence_sweep
 from tests.admin import SCOPE_QUERIES, client_of, page, person
@@ -145,16 +146,29 @@ def test_the_first_page_counts_and_names_the_silent_of_ones_own(
 
     assert {one.state: one.devices for one in own.context["state_counts"]}["offline"] == 1
     assert b"acme-phone" in own.content
-    assert b"no heartbeat for 180 s" in own.content
+    assert "no heartbeat for 180\N{NO-BREAK SPACE}s" in own.content.decode()
     assert {one.state: one.devices for one in foreign.context["state_counts"]}["offline"] == 0
     assert b"acme" not in foreign.content.lower()
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("from 10.0.0.7, battery 12 %", "from 10.0.0.7, battery 12~%"),
+        ("after 3 h 10 min; 2 d ahead", "after 3~h 10~min; 2~d ahead"),
+        ("paused by kim: 3 devices, 5 steps", "paused by kim: 3 devices, 5 steps"),
+    ],
+)
+def test_no_line_ends_between_a_number_and_its_unit(words: str, shown: str) -> None:
+    assert unparted(words) == shown.replace("~", "\N{NO-BREAK SPACE}")
 
 
 def test_a_devices_page_shows_its_past_and_trusts_no_text(silent: Device, acme: Fleet) -> None:
     content = client_of(acme.manager).get(page("devices_device_change", silent.pk)).content.decode()
 
-    assert "first heartbeat, from 10.0.0.7, battery 12 %" in content
-    assert "late after 90 s, offline after 180 s" in content
+    words = content.replace("\N{NO-BREAK SPACE}", " ")
+    assert "first heartbeat, from 10.0.0.7, battery 12 %" in words
+    assert "late after 90 s, offline after 180 s" in words
     assert "&lt;b&gt;7&lt;/b&gt;" in content
     assert "<b>7</b>" not in content
 

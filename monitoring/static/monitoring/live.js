@@ -79,8 +79,11 @@ function writeBattery(element, percent) {
   write(battery, `${Math.round(percent)} %`);
 }
 
+/* As monitoring.presentation.unparted. */
+const unparted = (words) => words.replace(/(\d) (?=(?:%|s|min|h|d)(?!\w))/g, "$1\u00a0");
+
 function writeReason(element, reason) {
-  write(element, reason);
+  write(element, unparted(reason));
   if (element.title) element.title = reason;
 }
 
@@ -162,9 +165,9 @@ async function refresh(fragment) {
 
 function replace(fragment, body) {
   const focused = all("a[href]", fragment).indexOf(document.activeElement);
-  const scrolled = all("[data-keep-scroll]", fragment).map((one) => one.scrollTop);
+  const scrolled = all("[data-keep-scroll]", fragment).map(({ scrollTop, scrollLeft }) => ({ scrollTop, scrollLeft }));
   fragment.replaceChildren(...body.childNodes);
-  all("[data-keep-scroll]", fragment).forEach((one, i) => (one.scrollTop = scrolled[i] ?? 0));
+  all("[data-keep-scroll]", fragment).forEach((one, i) => Object.assign(one, scrolled[i]));
   if (focused >= 0) all("a[href]", fragment)[focused]?.focus();
   countAll();
   watch();
