@@ -1,5 +1,6 @@
 """The admin of devices, with what is known of each at this moment, and of the schedule."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -45,13 +46,14 @@ from devices.scoped_admin import (
     action_fields,
 )
 from monitoring.dashboard import fleet_context
-from monitoring.fleet import counts_by_state, urgency
+from monitoring.fleet import Seen, changes_since, counts_by_state, seen_in, urgency
 from monitoring.history import heartbeats_of, transitions_of
 from monitoring.presentation import NOTHING, ago, battery, live, live_state, state_badge, unparted
 from telemetry.models import PresenceState
 from telemetry.presence import presence_pause, presence_resume
 
 PER_PAGE = 50
+SEEN = re.compile(r"[0-9]{1,9}", re.ASCII)
 ABOUT_APPROVAL = (
     "It registered itself. What it has sent so far is stored within seconds of your approval. "
     "If it does not belong here, delete it instead: what it has sent is then never stored."
@@ -362,10 +364,23 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
 
 
 def _counts(request: HttpRequest) -> dict[str, Any]:
+    """The counts, with what has come and gone since the list was opened, if its address says what
+    there was."""
+    seen = _seen(request)
+    counts = counts_by_state(after_id=seen.newest_id if seen else 0)
     return {
-        "state_counts": counts_by_state(),
+        "state_counts": counts,
         "chosen_states": request.GET.getlist("status__state__exact"),
+        "seen": seen_in(counts),
+        "changes": changes_since(seen, counts) if seen else None,
     }
+
+
+def _seen(request: HttpRequest) -> Seen | None:
+    given = [request.GET.get(name, "") for name in ("seen_devices", "seen_id")]
+    if not all(SEEN.fullmatch(one) for one in given):
+        return None
+    return Seen(*map(int, given))
 
 
 def _past(device: Device) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from devices.scoped_admin import access_in, sees_several_tenants
-from monitoring.fleet import SILENT, counts_by_state, silent_now
+from monitoring.fleet import SILENT, counts_by_state, seen_in, silent_now
 from monitoring.health import worker_works
 
 SHOWN = 25
@@ -16,7 +16,7 @@ def fleet_context(request: HttpRequest) -> dict[str, Any]:
     counts = counts_by_state()
     return {
         "state_counts": counts,
-        "device_count": sum(one.devices for one in counts),
+        "device_count": seen_in(counts).devices,
         "silent_count": sum(one.devices for one in counts if one.state in SILENT),
         "silent": silent_now(limit=SHOWN),
         "has_tenants": access.is_operator or bool(access.roles),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from django.db.models import Case, Count, IntegerField, Value, When
+from django.db.models import Case, Count, IntegerField, Max, Q, Value, When
 
 from telemetry.models import DeviceStatus, PresenceState
 
@@ -19,8 +19,26 @@ SILENT = (PresenceState.OFFLINE, PresenceState.LATE)
 
 
 class StateCount(NamedTuple):
+    """Of the devices in a state: how many, the highest id, and how many have one beyond a given."""
+
     state: PresenceState
     devices: int
+    newest_id: int
+    added: int
+
+
+class Seen(NamedTuple):
+    """What somebody has seen of which devices there are: how many, and the highest id."""
+
+    devices: int
+    newest_id: int
+
+
+class Changes(NamedTuple):
+    """How many devices have come and gone since. One that came and went counts as neither."""
+
+    added: int
+    deleted: int
 
 
 def urgency(path: str) -> Case:
@@ -31,11 +49,25 @@ def urgency(path: str) -> Case:
     )
 
 
-def counts_by_state() -> list[StateCount]:
-    """How many devices there are in each state, the worst state first, none left out."""
-    rows = DeviceStatus.objects.values_list("state")
-    counts = dict(rows.order_by().annotate(count=Count("pk")).values_list("state", "count"))
-    return [StateCount(state, counts.get(state, 0)) for state in BY_URGENCY]
+def counts_by_state(*, after_id: int = 0) -> list[StateCount]:
+    """How many devices there are in each state, the worst state first, none left out; `added` are
+    those with an id beyond `after_id`."""
+    rows = DeviceStatus.objects.order_by().values("state")
+    rows = rows.annotate(
+        devices=Count("pk"), newest_id=Max("pk"), added=Count("pk", filter=Q(pk__gt=after_id))
+    )
+    counts = {row[0]: StateCount(*row) for row in rows.values_list(*StateCount._fields)}
+    return [counts.get(state, StateCount(state, 0, 0, 0)) for state in BY_URGENCY]
+
+
+def seen_in(counts: Sequence[StateCount]) -> Seen:
+    return Seen(sum(one.devices for one in counts), max(one.newest_id for one in counts))
+
+
+def changes_since(seen: Seen, counts: Sequence[StateCount]) -> Changes:
+    """What has changed when there are as many now; counted with `after_id=seen.newest_id`."""
+    added = sum(one.added for one in counts)
+    return Changes(added, max(0, seen.devices + added - seen_in(counts).devices))
 
 
 def silent_now(*, limit: int) -> Sequence[DeviceStatus]:

@@ -147,6 +147,31 @@ def test_the_first_page_names_who_falls_silent(
     expect_not_reloaded(page)
 
 
+def test_an_open_list_says_how_many_devices_others_added_and_deleted(
+    stack: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
+) -> None:
+    outsider_id = add_tenant(stack)
+    pages = [sign_in(add_staff(stack, one)) for one in (tenant_id, outsider_id)]
+    for page in pages:
+        open_live(page, f"{DEVICES}?o=2")
+    watching, outside = (page.locator(".rc-changes") for page in pages)
+
+    add_devices(stack, tenant_id, ["tablet", "watch"])
+    acting = sign_in(add_staff(stack, tenant_id))
+    acting.goto(f"{DEVICES}{device.id}/delete/")
+    acting.get_by_role("button", name="Yes, I").click()
+    expect(acting.get_by_text("was deleted successfully")).to_be_visible()
+    add_devices(stack, outsider_id, ["probe"])
+
+    said = "2 devices added, 1 device deleted since this list was opened"
+    expect(watching).to_contain_text(said, timeout=SOON_MS)
+    expect(outside).to_have_text(re.compile(r"^\s*1 device added since"), timeout=SOON_MS)
+    watching.get_by_role("link", name="reload").click()
+    expect(pages[0].locator("#result_list tbody")).to_have_count(2)
+    expect(pages[0]).to_have_url(re.compile(r"\?o=2$"))
+    expect(watching).to_have_count(0)
+
+
 def test_the_socket_comes_back_after_the_portal_and_catches_up(
     portal: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
 ) -> None:

@@ -131,6 +131,15 @@ def test_an_empty_list_says_what_to_do(acme: Fleet) -> None:
     assert b"Nothing matches." in client.get(page(LIST), {"q": "x"}).content
 
 
+@pytest.mark.parametrize("seen_id", ["", "-1", "x", "9" * 40])
+def test_nothing_is_said_to_have_changed_when_it_is_not_known_what_was_seen(
+    acme: Fleet, seen_id: str
+) -> None:
+    asked = {"seen_devices": "7", "seen_id": seen_id}
+    answer = client_of(acme.manager).get(page("devices_device_counts"), asked)
+    assert b"since this list was opened" not in answer.content
+
+
 def test_only_who_sees_several_tenants_is_shown_them(
     acme: Fleet, rival: Fleet, consultant: User
 ) -> None:
