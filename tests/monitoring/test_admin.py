@@ -160,6 +160,13 @@ def test_the_first_page_counts_and_names_the_silent_of_ones_own(
     assert b"acme" not in foreign.content.lower()
 
 
+def test_a_devices_page_says_that_nothing_came_yet(acme: Fleet) -> None:
+    content = client_of(acme.manager).get(page("devices_device_change", acme.device.pk)).content
+
+    assert b"None yet." in content
+    assert b"the latest" not in content
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
