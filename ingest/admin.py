@@ -175,7 +175,7 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     @display(description="last replay")
     def last_replay(self, message: RejectedMessage) -> str:
-        return f"failed on {message.replay_failed_at:%Y-%m-%d %H:%M:%S} UTC: {message.replay_error}"
+        return f"failed on {localize(message.replay_failed_at)}: {message.replay_error}"
 
     def get_fields(self, request: HttpRequest, obj: RejectedMessage | None = None) -> list[Any]:
         """With the last replay if that failed."""
@@ -386,7 +386,7 @@ def _waiting(message: RejectedMessage) -> str:
     if asked := message.replay_requested_by:
         return f"replay asked for by {asked}"
     if failed_at := message.replay_failed_at:
-        return f"failed {failed_at:%Y-%m-%d %H:%M}"
+        return f"failed {localize(failed_at)}"
     return "waiting"
 
 
