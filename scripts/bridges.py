@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.mosquitto import Mosquitto
@@ -41,6 +43,21 @@ class Bridges:
     def grant_now(self) -> None:
         """Writes the access files and lets the broker read them."""
         self.grant(f"--reload={self.broker.pid}")
+
+    @contextmanager
+    def granting(self) -> Iterator[None]:
+        """With the broker told of keys that change, as in `make run`."""
+        told = (f"--write={self.broker.access}", f"--reload={self.broker.pid_file}", "--every=1")
+        process = subprocess.Popen(
+            [str(BIN / "python"), "manage.py", "mqtt_acl", *told],
+            cwd=ROOT,
+            env=process_environment("mqtt_access", self._env),
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
 
     def start(self, name: str) -> None:
         """Returns when the bridge is subscribed."""

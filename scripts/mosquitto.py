@@ -50,6 +50,11 @@ class Mosquitto:
         return self.home / "access"
 
     @property
+    def pid_file(self) -> Path:
+        """Where it writes its process id, for `manage.py mqtt_acl --reload`."""
+        return self.home / "mosquitto.pid"
+
+    @property
     def pid(self) -> int:
         """The process id of the running broker."""
         assert self._process is not None
@@ -68,6 +73,7 @@ class Mosquitto:
         text = (ROOT / "docker" / "mosquitto.conf").read_text()
         text = text.replace("listener 1883", f"listener {self.port} {ADDRESS}")
         text = text.replace("/mosquitto/", f"{self.home}/")
+        text += f"pid_file {self.pid_file}\n"
         if self._account.switched:
             text += f"user {self._account.name}\n"
         private_write(self.home / "mosquitto.conf", text, self._account)

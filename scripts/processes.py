@@ -109,6 +109,7 @@ WEB, WORKER = "DATABASE_WEB_URL", "DATABASE_WORKER_URL"
 LOGINS = {
     **{"portal": WEB, "ingest": WEB, "fleet": WEB},
     **{"worker": WORKER, "beat": WORKER, "mqtt_bridge": WORKER},
+    "mqtt_access": WORKER,
 }
 
 

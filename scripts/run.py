@@ -38,6 +38,7 @@ STATE = ROOT / "var"
 PIDFILE = STATE / "supervisord.pid"
 CONFIGURATION = STATE / "supervisord.conf"
 DEMO = STATE / "demo.json"
+ACCESS_EVERY_S = 3
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 DEMO_DEVICES = 50
@@ -235,11 +236,19 @@ def _programs(addresses: Addresses) -> dict[str, list[str]]:
 
 
 def _mqtt_programs(env: dict[str, str], broker: Mosquitto) -> dict[str, list[str]]:
-    """The broker, with access for the devices that there are now, and its bridge."""
+    """The broker, who tells it of keys that are issued and revoked, and its bridge."""
     mosquitto = broker.command()
     _await(_manage(env, "mqtt_acl", f"--write={broker.access}"), "mqtt_acl")
-    bridge = [str(BIN / "python"), "manage.py", "mqtt_bridge"]
-    return {"mosquitto": mosquitto, "mqtt_bridge": bridge}
+    manage = [str(BIN / "python"), "manage.py"]
+    access = [
+        *("mqtt_acl", f"--write={broker.access}"),
+        *(f"--reload={broker.pid_file}", f"--every={ACCESS_EVERY_S}"),
+    ]
+    return {
+        "mosquitto": mosquitto,
+        "mqtt_access": [*manage, *access],
+        "mqtt_bridge": [*manage, "mqtt_bridge"],
+    }
 
 
 def _supervise(

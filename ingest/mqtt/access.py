@@ -33,13 +33,18 @@ def mqtt_username(*, tenant: str, device_id: str) -> str:
     return f"{tenant}/device/{device_id}".replace(":", "%3A")
 
 
-def access_files(*, bridge_user: str, bridge_password: str) -> AccessFiles:
+def bridge_hash(password: str) -> str:
+    """The bridge's password for access_files; another text each time, as it is salted."""
+    return mqtt_password_hash(password, iterations=BRIDGE_ITERATIONS)
+
+
+def access_files(*, bridge_user: str, bridge_hash: str) -> AccessFiles:
     """Files that let each device publish below its own topic, gateways for all devices of their
     tenant, and the bridge read.
 
     Of a device's keys in force the newest counts. Inactive tenants' are left out.
     """
-    passwords = {bridge_user: mqtt_password_hash(bridge_password, iterations=BRIDGE_ITERATIONS)}
+    passwords = {bridge_user: bridge_hash}
     acl = [_user(bridge_user, *(f"read {topic}" for topic in (TELEMETRY, HEARTBEAT)))]
     for tenant, device_id, prefix, password_hash in _keys_in_force():
         if device_id is None:

@@ -12,7 +12,7 @@ from scripts.bridges import Bridges
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.mqtt import Fleet, Publisher, add_fleet
-from tests.stack_data import StackDevice, query
+from tests.stack_data import StackDevice, add_devices, add_tenant, query
 
 TAKEN = "Success"
 NOT_AUTHORIZED = "Not authorized"
@@ -140,6 +140,28 @@ def test_strangers_and_revoked_keys_are_refused(bridges: Bridges) -> None:
     )
     bridges.grant_now()
     await_condition(lambda: refused(username, device.key), 10, "the revoked key to be refused")
+
+
+def test_the_broker_is_told_of_keys_that_are_issued_and_revoked(bridges: Bridges) -> None:
+    with bridges.granting():
+        tenant_id = add_tenant(bridges.stack)
+        (device,) = add_devices(bridges.stack, tenant_id, ["phone"])
+        ((slug,),) = query(
+            bridges.stack, "SELECT slug FROM devices_tenant WHERE id = %s", tenant_id
+        )
+
+        def is_let_in() -> bool:
+            publisher = Publisher(bridges.broker, f"{slug}/device/{device.device_id}", device.key)
+            publisher.close()
+            return publisher.refused is None
+
+        await_condition(is_let_in, 10, "the new key to be let in")
+        query(
+            bridges.stack,
+            "UPDATE devices_credential SET revoked_at = now() WHERE device_id = %s",
+            device.id,
+        )
+        await_condition(lambda: not is_let_in(), 10, "the revoked key to be refused")
 
 
 def test_a_device_cannot_read(bridges: Bridges) -> None:

@@ -15,12 +15,12 @@ from devices.credentials import (
     gateway_credential_issue,
 )
 from devices.models import Credential, Device
-from ingest.mqtt.access import AccessFiles, access_files
+from ingest.mqtt.access import AccessFiles, access_files, bridge_hash
 from tests.conftest import Fleet
 
 
 def files() -> AccessFiles:
-    return access_files(bridge_user="rollcall", bridge_password="bridge password")
+    return access_files(bridge_user="rollcall", bridge_hash=bridge_hash("bridge password"))
 
 
 def passwords(text: str) -> dict[str, str]:

@@ -1,16 +1,21 @@
 """`manage.py mqtt_acl`: who may publish what, for mosquitto."""
 
+import logging
 import os
 import signal
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, close_old_connections
 
-from ingest.mqtt.access import access_files
+from ingest.mqtt.access import AccessFiles, access_files, bridge_hash
 from ingest.mqtt.bridge import Broker
+
+log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -27,23 +32,54 @@ class Command(BaseCommand):
             help="the folder for `passwords` and `acl`; without it they are printed",
         )
         parser.add_argument(
-            "--reload", type=int, metavar="PID", help="let this mosquitto read them again (SIGHUP)"
+            "--reload",
+            metavar="PID",
+            help="let this mosquitto read them again (SIGHUP): its process id, or the file (its "
+            "pid_file) with it",
+        )
+        parser.add_argument(
+            "--every",
+            type=float,
+            metavar="SECONDS",
+            help="go on for ever: look so often whether keys have changed, and write and reload "
+            "if they have",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         broker = Broker.from_url(settings.MQTT_URL)
         if not broker.username or not broker.password:
             raise CommandError("MQTT_URL names no user and password, which the bridge needs.")
-        files = access_files(bridge_user=broker.username, bridge_password=broker.password)
+        if options["every"] is not None and (options["write"] is None or options["every"] <= 0):
+            raise CommandError("--every is so many seconds, above 0, and goes with --write.")
+        known = {"bridge_user": broker.username, "bridge_hash": bridge_hash(broker.password)}
+        files = access_files(**known)
         if options["write"] is None:
             self.stdout.write(files.passwords)
             self.stdout.write(files.acl)
             return
-        _replace(options["write"] / "passwords", files.passwords)
-        _replace(options["write"] / "acl", files.acl)
-        if options["reload"] is not None:
-            os.kill(options["reload"], signal.SIGHUP)
-        self.stdout.write(f"{files.users} users in {options['write']}")
+        self._put(files, options["write"], options["reload"])
+        while options["every"] is not None:
+            time.sleep(options["every"])
+            close_old_connections()
+            try:
+                newer = access_files(**known)
+            except OperationalError as error:
+                log.warning("the broker's keys stay as they are, the database is away: %s", error)
+                continue
+            if newer != files:
+                files = newer
+                self._put(files, options["write"], options["reload"])
+
+    def _put(self, files: AccessFiles, folder: Path, mosquitto: str | None) -> None:
+        _replace(folder / "passwords", files.passwords)
+        _replace(folder / "acl", files.acl)
+        if mosquitto is not None:
+            try:
+                pid = mosquitto if mosquitto.isdecimal() else Path(mosquitto).read_text()
+                os.kill(int(pid), signal.SIGHUP)
+            except (OSError, ValueError) as error:
+                raise CommandError(f"mosquitto was not told to reload: {error}") from None
+        self.stdout.write(f"{files.users} users in {folder}")
 
 
 def _replace(path: Path, text: str) -> None:
