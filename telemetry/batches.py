@@ -34,7 +34,7 @@ Row = TypeVar("Row", bound=Incoming)
 Insert = Callable[[CursorWrapper, Sequence[Row]], list[int]]
 
 # How much the ways of two messages that were sent as soon as they were written may differ.
-PROMPT = timedelta(seconds=5)
+NONE, PROMPT = timedelta(0), timedelta(seconds=5)
 
 
 class InsertOutcome(NamedTuple):
@@ -107,7 +107,7 @@ def _heartbeat_signs(rows: Sequence[Row]) -> list[SignOfLife]:
     if len(signs) < len(rows):
         for row in sorted(rows, key=_told_at, reverse=True):
             best = youngest[row.device_id]
-            if row is not best and _delay(row) <= _delay(best) + PROMPT:
+            if row is not best and _delay(row) <= max(_delay(best), NONE) + PROMPT:
                 signs[row.device_id] = signs[row.device_id].filled(row.sign())
     return list(signs.values())
 

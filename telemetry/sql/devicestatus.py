@@ -180,9 +180,11 @@ class SignOfLife(NamedTuple):
     metrics: str | None = None
 
     def filled(self, other: "SignOfLife") -> "SignOfLife":
-        """With the other's values where this one has none; of the same device."""
+        """With the other's values where this one has none; of the same device. Of times it is what
+        the other's says of the device's clock."""
+        time = other.time and self.received_at + (other.time - other.received_at)
         own = {name: value for name, value in self._asdict().items() if value is not None}
-        return other._replace(**{"time": None, **own})
+        return other._replace(**{"time": time, **own})
 
 
 class Before(NamedTuple):

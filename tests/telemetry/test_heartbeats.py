@@ -105,6 +105,22 @@ def test_values_of_one_batch_are_kept_as_those_of_several_are(acme: Fleet) -> No
     assert (latest.address, latest.uptime_s) == ("10.0.0.7", None)
 
 
+def test_the_clock_of_one_batch_is_known_as_that_of_several_is(acme: Fleet) -> None:
+    ahead = [
+        heartbeat(acme.device, after(60), time=after(60 + 600), version="2.0"),
+        heartbeat(acme.device, after(120), time=after(120 + 3600), battery_pct=50),
+    ]
+    heartbeats_store(heartbeats=ahead)
+    latest = status(acme.device)
+    assert (latest.version, latest.battery_pct, latest.clock_skew_s) == ("2.0", 50, 3600)
+
+    silent_of_time = heartbeat(acme.device, after(180), rssi_dbm=-70)
+    told = heartbeat(acme.device, after(150), time=after(150 - 3))
+    heartbeats_store(heartbeats=[silent_of_time, told])
+    latest = status(acme.device)
+    assert (latest.last_seen, latest.rssi_dbm, latest.clock_skew_s) == (after(180), -70, -3)
+
+
 def test_an_old_heartbeat_is_stored_and_revives_nobody(acme: Fleet) -> None:
     old = [heartbeat(acme.device, after(n), time=after(-3600 + 60 * n)) for n in range(20)]
 
