@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import Count, ForeignKey, Model, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -30,13 +31,14 @@ PLACES = ("site", "group")
 def with_device_count(queryset: QuerySet[Any], field: str) -> QuerySet[Any]:
     """The rows with `device_count`: of how many devices each is what the field names."""
     own = Device.objects.filter(**{field: OuterRef("pk")}).order_by().values(field)
-    return queryset.annotate(device_count=Subquery(own.annotate(count=Count("pk")).values("count")))
+    count = Subquery(own.annotate(count=Count("pk")).values("count"))
+    return queryset.annotate(device_count=Coalesce(count, 0))
 
 
 def devices_link(row: Model, field: str) -> SafeString:
     """How many devices they are, leading to their list."""
     url = f"{reverse('admin:devices_device_changelist')}?{field}__id__exact={row.pk}"
-    return format_html('<a href="{}">{}</a>', url, getattr(row, "device_count", 0) or 0)
+    return format_html('<a href="{}">{}</a>', url, getattr(row, "device_count", 0))
 
 
 class OfTenantField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -67,7 +69,7 @@ class NamedForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Site)
 class SiteAdmin(ScopedAdmin):
     form = NamedForm
-    list_display = ("name", "tenant", "devices", "latitude_deg", "longitude_deg")
+    list_display = ("name", "tenant", "device_count", "latitude_deg", "longitude_deg")
     list_filter = (("tenant", AutocompleteSelectFilter),)
     list_filter_submit = True
     list_select_related = ("tenant",)
@@ -80,15 +82,15 @@ class SiteAdmin(ScopedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         return with_device_count(super().get_queryset(request), "site")
 
-    @display(description="devices")
-    def devices(self, site: Site) -> SafeString:
+    @display(description="devices", ordering="device_count")
+    def device_count(self, site: Site) -> SafeString:
         return devices_link(site, "site")
 
 
 @admin.register(DeviceGroup)
 class DeviceGroupAdmin(ScopedAdmin):
     form = NamedForm
-    list_display = ("name", "tenant", "devices", "description")
+    list_display = ("name", "tenant", "device_count", "description")
     list_filter = (("tenant", AutocompleteSelectFilter),)
     list_filter_submit = True
     list_select_related = ("tenant",)
@@ -101,6 +103,6 @@ class DeviceGroupAdmin(ScopedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceGroup]:
         return with_device_count(super().get_queryset(request), "group")
 
-    @display(description="devices")
-    def devices(self, group: DeviceGroup) -> SafeString:
+    @display(description="devices", ordering="device_count")
+    def device_count(self, group: DeviceGroup) -> SafeString:
         return devices_link(group, "group")

@@ -119,7 +119,14 @@ class TenantAdmin(ScopedAdmin):
     """Operators add tenants; owners name theirs, set its defaults and choose its members."""
 
     least_role = Role.OWNER
-    list_display = ("name", "slug", "devices", "default_interval_s", "default_grace_s", "is_active")
+    list_display = (
+        "name",
+        "slug",
+        "device_count",
+        "default_interval_s",
+        "default_grace_s",
+        "is_active",
+    )
     search_fields = ("name", "slug")
     search_help_text = "Name or slug"
     fields = (
@@ -157,8 +164,8 @@ class TenantAdmin(ScopedAdmin):
     def get_prepopulated_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return {} if obj else self.prepopulated_fields
 
-    @display(description="devices")
-    def devices(self, tenant: Tenant) -> SafeString:
+    @display(description="devices", ordering="device_count")
+    def device_count(self, tenant: Tenant) -> SafeString:
         return devices_link(tenant, "tenant")
 
     def has_issue_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:

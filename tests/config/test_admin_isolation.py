@@ -207,3 +207,18 @@ def test_no_action_reaches_rows_of_another_tenant(acme: Fleet, outsider: User, t
         answer = client.post(reverse(name), chosen, follow=True)
         assert MARK not in answer.content.lower(), (name, action)
         assert state(TABLES, acme) == before, (name, action)
+
+
+@pytest.mark.usefixtures("full")
+def test_a_list_has_the_same_rows_in_every_order(acme: Fleet, operator: User, told: Told) -> None:
+    for name in ("acme-spare", "acme-third"):
+        Device.objects.create(tenant=acme.tenant, device_id=name, site=acme.site)
+    client = client_of(operator)
+    lists = [one for one in ADDRESSES if one.name.endswith("_changelist")]
+    for address in told(lists, "lists of the admin, in every order"):
+        url = url_of(address, acme)
+        rows = client.get(url).context["cl"]
+        for column in range(1, len(rows.list_display) + 1):
+            for order in (column, -column):
+                ordered = client.get(url, {"o": str(order)}).context["cl"]
+                assert len(ordered.result_list) == len(rows.result_list), (url, order)
