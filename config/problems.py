@@ -8,17 +8,22 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import OperationalError
+from django.db import NotSupportedError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.views import defaults
+from psycopg.errors import QueryCanceled
 from rest_framework.exceptions import APIException, ValidationError
 
 log = logging.getLogger(__name__)
 
 API_PREFIXES = ("/api/",)
 RETRY_AFTER_S = 5
-DATABASE_AWAY = "The database cannot be reached just now; try again."
+AWAY = "The database cannot be reached just now."
+TOO_LONG = "This takes the database too long; ask for less at once."
+NOT_NOW = "The database could not do this just now."
+# PostgreSQL's classes of what has to do with the connection, or with the server's going and coming.
+AWAY_CLASSES = ("08", "57")
 
 
 def problem(
@@ -48,9 +53,9 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
             return problem(403, "You may not do this.")
         case RequestDataTooBig():
             return problem(413, "The body is larger than this address takes.")
-        case OperationalError():
-            log.exception("database away")
-            return _later(problem(503, DATABASE_AWAY))
+        case OperationalError() | NotSupportedError():
+            log.exception("the database did not answer")
+            return _later(problem(503, _database_words(exception)))
         case APIException():
             return _from_drf(exception)
         case _:
@@ -71,18 +76,30 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django calls it, and has logged it, while the error is being handled."""
-    if isinstance(sys.exc_info()[1], OperationalError):
-        return _later(_database_away(request))
+    exception = sys.exc_info()[1]
+    if isinstance(exception, (OperationalError, NotSupportedError)):
+        return _later(_not_just_now(request, _database_words(exception)))
     if _wants_json(request):
         return problem(500, "Something went wrong on our side; it has been logged.")
     return defaults.server_error(request)
 
 
-def _database_away(request: HttpRequest) -> HttpResponse:
+def _not_just_now(request: HttpRequest, words: str) -> HttpResponse:
     if _wants_json(request):
-        return problem(503, DATABASE_AWAY)
+        return problem(503, words)
     # Without the request, as context processors may ask the database.
-    return HttpResponse(render_to_string("503.html"), status=503)
+    return HttpResponse(render_to_string("503.html", {"words": words}), status=503)
+
+
+def _database_words(error: OperationalError | NotSupportedError) -> str:
+    """Why the database did not answer. It refuses a plan that it kept (NotSupportedError) once,
+    after a migration has changed the type of a column."""
+    cause = error.__cause__
+    if isinstance(cause, QueryCanceled):
+        return TOO_LONG
+    code = getattr(cause, "sqlstate", None)
+    is_away = isinstance(error, OperationalError) and (not code or code.startswith(AWAY_CLASSES))
+    return AWAY if is_away else NOT_NOW
 
 
 def _encode(body: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RadioFilter
+from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
@@ -160,19 +161,11 @@ class CredentialInline(ScopedInline):
     @display(description="", empty_value="")
     def replace(self, credential: Credential) -> str:
         """Links to rotate and to revoke it, as far as either can be done still."""
-        ways = (
-            ("rotate", "Rotate…", credential.revoked_at is None),
-            ("revoke", "Revoke…", credential.is_in_force(ts=timezone.now())),
-        )
-        return format_html_join(
-            " ",
-            '<a class="rc-link" href="{}">{}</a>',
-            [
-                (reverse(f"admin:devices_credential_{name}", args=(credential.pk,)), words)
-                for name, words, is_able in ways
-                if is_able
-            ],
-        )
+        links = [
+            (reverse(f"admin:devices_credential_{way}", args=(credential.pk,)), way.capitalize())
+            for way in _ways(credential)
+        ]
+        return format_html_join(" ", '<a class="rc-link" href="{}">{}…</a>', links)
 
 
 class GatewayFilter(RadioFilter):
@@ -227,13 +220,22 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         """A key is revoked, so that it stays known that there was one."""
         return False
 
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        """Those that the person may do, as far as there is something to do."""
+        credential = self.get_object(request, object_id)
+        if credential is None or not self.has_change_permission(request, credential):
+            return []
+        ways = _ways(credential)
+        base = self._get_base_actions_detail()
+        return [one for one in base if one.action_name.rpartition("_")[2] in ways]
+
     def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         if object_id is None:
             return self.has_change_permission(request)
         credential = self.get_object(request, object_id)
         return (
             credential is not None
-            and credential.is_in_force(ts=timezone.now())
+            and "revoke" in _ways(credential)
             and self.has_change_permission(request, credential)
         )
 
@@ -241,7 +243,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         credential = self.get_object(request, object_id) if object_id else None
         return (
             credential is not None
-            and credential.revoked_at is None
+            and "rotate" in _ways(credential)
             and self.has_change_permission(request, credential)
         )
 
@@ -305,6 +307,13 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
             is_danger=True,
         )
         return self.ask(request, question)
+
+
+def _ways(credential: Credential) -> list[str]:
+    """What can be done still to end the key: one that is rotated has its time."""
+    if credential.revoked_at is None:
+        return ["rotate", "revoke"]
+    return ["revoke"] if credential.is_in_force(ts=timezone.now()) else []
 
 
 def _speaker_url(credential: Credential) -> str:

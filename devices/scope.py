@@ -25,7 +25,9 @@ SELECT set_config('role', %s, true), set_config('search_path', %s, true),
        set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true),
        set_config('pghistory.context_metadata', %s, true)
 """
-BEGIN = f"BEGIN; {ENTER}".encode()
+# Whoever asks for more than the database can do in a minute keeps no connection from others.
+STATEMENT_S = 60
+BEGIN = f"BEGIN; SET LOCAL statement_timeout = '{STATEMENT_S}s'; {ENTER}".encode()
 AROUND = """
 SELECT current_setting('role'), current_setting('search_path'),
        coalesce(current_setting('app.tenant_ids', true), ''),

@@ -1,6 +1,5 @@
 """The admin of what happened at the door: rejected messages, limits, and the ledger's page."""
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import msgspec
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.forms.widgets import Script
@@ -30,7 +28,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from devices.scoped_admin import Question, ScopedAdmin, access_in
+from devices.scoped_admin import Question, ScopedAdmin, access_in, changes_log
 from ingest.breaches import breach_words
 from ingest.ledger_page import ledger_context
 from ingest.models import LimitBreach, RejectedMessage
@@ -39,6 +37,7 @@ from ingest.rejected import name_in, payload_check, rejected_edit
 from ingest.replay import replay_request
 
 PER_PAGE = 50
+LOGGED_AT_ONCE = 1000
 ABOUT_REPLAY = (
     "Within seconds it is put to the database once more. If it is stored, the ledger counts it as "
     "stored and not as rejected; if not, it stays here with the new reason."
@@ -131,6 +130,9 @@ class RejectedMessageAdmin(ScopedAdmin):
         "error_then",
         "last_replay",
     )
+
+    # A correction that is not saved would be lost with the press of Replay.
+    warn_unsaved_form = True
 
     class Media:
         js = (Script("monitoring/live.js", type="module"),)
@@ -254,12 +256,15 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     def _replay(self, request: HttpRequest, ids: Sequence[int]) -> None:
         wanted = replay_request(ids=ids, by=request.user.get_username())
+        for start in range(0, len(wanted.asked), LOGGED_AT_ONCE):
+            part = wanted.asked[start : start + LOGGED_AT_ONCE]
+            rows = RejectedMessage.objects.filter(pk__in=part).defer("payload")
+            changes_log(request, list(rows), "Had it replayed.")
         if wanted.asked:
-            _log(request, wanted.asked)
             messages.success(request, f"Messages that are being replayed: {len(wanted.asked)}.")
-        for by, count in Counter(one.replay_requested_by for one in wanted.under_way).items():
+        for by, count in wanted.under_way.items():
             messages.warning(request, f"Being replayed already, as {by} has asked: {count}.")
-        for by, count in Counter(one.replayed_by for one in wanted.replayed).items():
+        for by, count in wanted.replayed.items():
             messages.warning(request, f"Replayed before, by {by}: {count}.")
 
     def get_urls(self) -> list[URLPattern]:
@@ -388,14 +393,3 @@ def _waiting(message: RejectedMessage) -> str:
     if failed_at := message.replay_failed_at:
         return f"failed {localize(failed_at)}"
     return "waiting"
-
-
-def _log(request: HttpRequest, asked: Sequence[RejectedMessage]) -> None:
-    """Who had what replayed stands in the history of each message."""
-    if request.user.pk:
-        LogEntry.objects.log_actions(
-            user_id=request.user.pk,
-            queryset=asked,
-            action_flag=CHANGE,
-            change_message="Had it replayed.",
-        )

@@ -5,13 +5,14 @@ People ask for a replay in their tenant's scope, where nobody writes history; th
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Count, QuerySet
 
 from devices.registration import pending_among
 from ingest.ledger import Tally, tally_write
@@ -64,12 +65,12 @@ class ReplayOutcome(NamedTuple):
 
 
 class ReplayRequest(NamedTuple):
-    """Messages that somebody wants replayed: `asked` for now, `under_way` since somebody asked
-    for them before, or `replayed` before."""
+    """Messages that somebody wants replayed: `asked` are those that are now, by their ids. How many
+    were before, by who wanted it: `under_way` are to be replayed still."""
 
-    asked: list[RejectedMessage]
-    under_way: list[RejectedMessage]
-    replayed: list[RejectedMessage]
+    asked: list[int]
+    under_way: Mapping[str, int]
+    replayed: Mapping[str, int]
 
 
 @transaction.atomic
@@ -78,18 +79,21 @@ def replay_request(*, ids: Sequence[int], by: str) -> ReplayRequest:
 
     Those that were replayed, or wait for it already, are left as they are.
     """
-    messages = RejectedMessage.objects.select_for_update(no_key=True).filter(id__in=ids)
-    request = ReplayRequest([], [], [])
-    for message in messages.order_by("id").defer("payload"):
-        if message.replayed_at:
-            request.replayed.append(message)
-        elif message.replay_requested_by:
-            request.under_way.append(message)
-        else:
-            request.asked.append(message)
-    asked = RejectedMessage.objects.filter(id__in=[one.pk for one in request.asked])
-    asked.update(replay_requested_by=by)
+    wanted = RejectedMessage.objects.filter(id__in=ids)
+    unstored = wanted.filter(replayed_at=None)
+    waiting = unstored.filter(replay_requested_by="").select_for_update(no_key=True)
+    request = ReplayRequest(
+        asked=list(waiting.values_list("id", flat=True)),
+        under_way=_counts(unstored.exclude(replay_requested_by=""), "replay_requested_by"),
+        replayed=_counts(wanted.exclude(replayed_at=None), "replayed_by"),
+    )
+    RejectedMessage.objects.filter(id__in=request.asked).update(replay_requested_by=by)
     return request
+
+
+def _counts(messages: QuerySet[RejectedMessage], field: str) -> dict[str, int]:
+    rows = messages.order_by().values(field).annotate(count=Count("id"))
+    return dict(rows.values_list(field, "count"))
 
 
 def requested_replay(*, ts: datetime) -> ReplayOutcome:

@@ -44,6 +44,7 @@ from devices.scoped_admin import (
     ScopedAdmin,
     access_in,
     action_fields,
+    changes_log,
 )
 from monitoring.dashboard import fleet_context
 from monitoring.fleet import Seen, changes_since, counts_by_state, seen_in, urgency
@@ -227,8 +228,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
     def approve_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
         own = access_in(request).narrow(queryset, self.least_role).filter(is_pending=True)
         chosen = list(own.order_by("pk"))
-        for device in chosen:
-            self.log_change(request, device, "Approved.")
+        changes_log(request, chosen, "Approved.")
         count = devices_approve(ids=[device.pk for device in chosen])
         messages.success(request, f"Devices approved: {count}.")
 

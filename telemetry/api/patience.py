@@ -9,20 +9,23 @@ from psycopg.errors import QueryCanceled
 from rest_framework.exceptions import ValidationError
 
 PATIENCE_S = 15
+ENTER = "SET LOCAL statement_timeout = '{}s'; SET LOCAL plan_cache_mode = force_custom_plan"
 
 
 @contextmanager
-def patience() -> Iterator[None]:
-    """From here to the end of the scope a statement may take PATIENCE_S.
+def patience(field: str = "start") -> Iterator[None]:
+    """For questions about a period: from here to the end of the scope a statement may take
+    PATIENCE_S, and is planned for the period, since a plan that is kept looks into every chunk.
 
-    Raises ValidationError if one takes longer: the period is too long for what is in it.
+    Raises ValidationError, which names the field, if one takes longer: the period is too long for
+    what is in it.
     """
     engine: Any = connection  # telemetry.engine's
-    engine.send_ahead(f"SET LOCAL statement_timeout = '{PATIENCE_S}s'".encode())
+    engine.send_ahead(ENTER.format(PATIENCE_S).encode())
     try:
         yield
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             words = f"This takes longer than {PATIENCE_S} s; ask for a shorter period."
-            raise ValidationError({"start": words}) from None
+            raise ValidationError({field: words}) from None
         raise

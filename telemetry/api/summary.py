@@ -26,6 +26,7 @@ from devices.scoped_api import ScopedView
 from telemetry.api.asking import DEFAULT_HOURS, MAX_HOURS
 from telemetry.api.formats import number
 from telemetry.api.pages import json_response
+from telemetry.api.patience import patience
 from telemetry.models import DeviceStatus, PresenceState
 from telemetry.sql import fleet_metrics
 from telemetry.sql.fleet_metrics import FleetWindow
@@ -92,6 +93,7 @@ class SummaryView(ScopedView):
         parameters=[SummaryQuery],
         responses=Summary,
     )
+    @patience("hours")
     def get(self, request: Request) -> HttpResponse:
         """How many devices there are and in which state, how many messages came, and each
         metric's average, lowest and highest over the last `hours`."""

@@ -72,12 +72,10 @@ class StoredHeartbeat(NamedTuple):
     vitals: str | None
 
 
-# Of a window with two ends PostgreSQL expects few rows before it knows the times, and so may plan
-# once and not each time.
 RECENT = """
 SELECT time, received_at, battery_pct, rssi_dbm, version, host(address)
 FROM telemetry_heartbeat
-WHERE device_id = %(device_id)s AND bucket >= %(since)s AND bucket < %(until)s::timestamptz
+WHERE device_id = %(device_id)s AND bucket >= %(since)s
 ORDER BY bucket DESC LIMIT %(limit)s
 """
 
@@ -102,7 +100,7 @@ def recent(
     address), newest first. `until` is when it was heard last, `interval_s` how often it should."""
 
     def read(since: datetime) -> list[tuple[object, ...]]:
-        values = {"device_id": device_id, "since": since, "until": "infinity", "limit": limit}
+        values = {"device_id": device_id, "since": since, "limit": limit}
         return fetch_binary(cursor, RECENT, values)
 
     every = max(timedelta(seconds=interval_s), BUCKET)

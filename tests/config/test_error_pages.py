@@ -2,12 +2,19 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.test import Client, RequestFactory
 
 from config.problems import bad_request, server_error
+from devices import scope
+from devices.models import Device
 from devices.tenancy import Role
+from monitoring.admin import DeviceAdmin
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet
+from tests.devices.api_callers import assert_problem, caller, send
 
 LEADS_ON = 'href="/admin/">To the fleet</a>'
 
@@ -45,3 +52,44 @@ def test_errors_of_ours_need_nothing_that_may_be_broken(rf: RequestFactory) -> N
     assert (broken.status_code, odd.status_code) == (500, 400)
     assert LEADS_ON.encode() in broken.content  # type: ignore[attr-defined]
     assert LEADS_ON.encode() in odd.content  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_takes_the_database_too_long_is_given_up_in_words(
+    viewer: User, acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(self: DeviceAdmin, request: HttpRequest) -> QuerySet[Device]:
+        return Device.objects.extra(select={"slept": "pg_sleep(60)"})
+
+    assert b"60s" in scope.BEGIN
+    monkeypatch.setattr(scope, "BEGIN", scope.BEGIN.replace(b"60s", b"200ms"))
+    client = client_of(viewer)
+    client.raise_request_exception = False
+    with monkeypatch.context() as patched:
+        patched.setattr(DeviceAdmin, "get_queryset", slow)
+        answer = client.get(page("devices_device_changelist"))
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "This takes the database too long" in answer.content.decode()
+    assert client.get(page("devices_device_changelist")).status_code == 200
+
+
+def change_burst(kind: str) -> None:
+    """On another connection, as a migration does."""
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE devices_device ALTER burst TYPE {kind}")
+    other.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_column_of_another_type_is_met_once_and_in_words(viewer: User, acme: Fleet) -> None:
+    api = caller(viewer)
+    for _ in range(8):
+        assert send(api, "get", "devices/acme-phone").status_code == 200
+    change_burst("bigint")
+    try:
+        problem = assert_problem(send(api, "get", "devices/acme-phone"), 503)
+        assert "could not do this just now" in problem["detail"]
+        assert send(api, "get", "devices/acme-phone").status_code == 200
+    finally:
+        change_burst("integer")
