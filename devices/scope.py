@@ -46,11 +46,14 @@ class ScopeError(RuntimeError):
 
 
 @contextmanager
-def tenant_scope(*, tenant_ids: Collection[int], user_id: int | None = None) -> Iterator[None]:
+def tenant_scope(
+    *, tenant_ids: Collection[int], user_id: int | None = None, begin: str = ""
+) -> Iterator[None]:
     """A transaction that sees and changes rows of these tenants only; of none if there are none.
 
-    `user_id` is the person for whom it is opened. Inside another scope only a narrower one can be
-    opened: else ScopeError. What is done inside is rolled back if it raises.
+    `user_id` is the person for whom it is opened, `begin` are statements to begin with. Inside
+    another scope only a narrower one can be opened: else ScopeError. What is done inside is rolled
+    back if it raises.
     """
     wanted = frozenset(tenant_ids)
     around = _open.get()
@@ -59,18 +62,18 @@ def tenant_scope(*, tenant_ids: Collection[int], user_id: int | None = None) -> 
     ids = "{" + ",".join(map(str, sorted(wanted))) + "}"
     token = _open.set(wanted)
     try:
-        with _entered(_Settings(TENANT, SCOPED_PATH, ids, _text(user_id), origin_text())):
+        with _entered(_Settings(TENANT, SCOPED_PATH, ids, _text(user_id), origin_text()), begin):
             yield
     finally:
         _open.reset(token)
 
 
 @contextmanager
-def operator_scope(*, user_id: int) -> Iterator[None]:
+def operator_scope(*, user_id: int, begin: str = "") -> Iterator[None]:
     """A transaction that sees and changes the rows of all tenants, for an operator."""
     if _open.get() is not None:
         raise ScopeError("a scope cannot be widened from inside")
-    with _entered(_Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id), origin_text())):
+    with _entered(_Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id), origin_text()), begin):
         yield
 
 
@@ -80,13 +83,14 @@ def open_tenant_ids() -> frozenset[int] | None:
 
 
 @contextmanager
-def access_scope(access: Access) -> Iterator[None]:
+def access_scope(access: Access, *, begin: str = "") -> Iterator[None]:
     """The scope that belongs to what a person may see."""
     if access.is_operator and access.user_id is not None:
-        with operator_scope(user_id=access.user_id):
+        with operator_scope(user_id=access.user_id, begin=begin):
             yield
     else:
-        with tenant_scope(tenant_ids=access.roles.keys(), user_id=access.user_id):
+        tenant_ids = access.roles.keys()
+        with tenant_scope(tenant_ids=tenant_ids, user_id=access.user_id, begin=begin):
             yield
 
 
@@ -99,15 +103,17 @@ class _Settings(NamedTuple):
 
 
 @contextmanager
-def _entered(wanted: _Settings) -> Iterator[None]:
+def _entered(wanted: _Settings, begin: str) -> Iterator[None]:
     if not connection.in_atomic_block:
         with transaction.atomic():
-            _begin(wanted)
+            _begin(wanted, begin)
             yield
         return
     with transaction.atomic(), connection.cursor() as cursor:
         around = _around(cursor)
         cursor.execute(ENTER, wanted)
+        if begin:
+            cursor.execute(begin)
         yield
         # A commit takes the settings away, and so does a rollback, be it to a savepoint; a
         # savepoint that is released leaves them.
@@ -115,14 +121,14 @@ def _entered(wanted: _Settings) -> Iterator[None]:
             cursor.execute(ENTER, around)
 
 
-def _begin(wanted: _Settings) -> None:
+def _begin(wanted: _Settings, begin: str) -> None:
     """Begins the transaction of the atomic block that was just entered, with the settings: at once
     and without waiting, where the driver would begin it in a round trip of its own before the
     first statement."""
     pgconn = connection.connection.pgconn
     quoted = tuple(map(Escaping(pgconn).escape_literal, map(str.encode, wanted)))
     engine: Any = connection  # telemetry.engine's
-    engine.send_ahead(BEGIN % quoted)
+    engine.send_ahead(BEGIN % quoted + f"; {begin}".encode())
 
 
 def _around(cursor: CursorWrapper) -> _Settings:

@@ -53,7 +53,11 @@ class ScopedView(APIView):
         access = access_in(request._request)
         if access.is_operator:
             operator_access_record(request._request)
-        return access_scope(access)
+        return access_scope(access, begin=self.scope_begin())
+
+    def scope_begin(self) -> str:
+        """Statements that the scope begins with."""
+        return ""
 
     @property
     def access(self) -> Access:

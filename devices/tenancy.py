@@ -17,9 +17,9 @@ RANKS = (Role.VIEWER, Role.MANAGER, Role.OWNER)
 
 # A function of the database's, for this has to be known before there is a scope to read it in.
 ROLES_OF = "SELECT tenant_id, role FROM devices_roles_of(%s)"
-COLUMNS = ", ".join(f"person.{field.column}" for field in User._meta.concrete_fields)
+FIELDS = User._meta.concrete_fields
 PERSON = f"""
-SELECT {COLUMNS}, (
+SELECT {", ".join(f"person.{field.column}" for field in FIELDS)}, (
     SELECT coalesce(json_object_agg(tenant_id, role), '{{}}') FROM devices_roles_of(person.id)
 ) AS roles
 FROM auth_user person WHERE person.id = %s
@@ -63,7 +63,15 @@ class Access:
 
 def person_read(user_id: int) -> User | None:
     """The person, with what access_of needs to know: read in one query."""
-    return next(iter(User.objects.raw(PERSON, [user_id])), None)
+    with connection.cursor() as cursor:
+        cursor.execute(PERSON, [user_id])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    *values, roles = row
+    user = User.from_db(connection.alias, [field.attname for field in FIELDS], values)
+    user.roles = roles  # type: ignore[attr-defined]
+    return user
 
 
 def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:

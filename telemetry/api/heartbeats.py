@@ -11,10 +11,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from devices.api.lookup import name_in_path
-from devices.scoped_api import ScopedView
 from telemetry.api.asking import PageQuery
 from telemetry.api.pages import page_response, past_open, past_seal
-from telemetry.api.patience import patience
+from telemetry.api.patience import PeriodView
 from telemetry.sql import heartbeat
 from telemetry.sql.heartbeat import StoredHeartbeat
 
@@ -39,7 +38,7 @@ class HeartbeatsPage(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True)
 
 
-class HeartbeatsView(ScopedView):
+class HeartbeatsView(PeriodView):
     problems = (409,)
 
     @extend_schema(
@@ -49,7 +48,6 @@ class HeartbeatsView(ScopedView):
         parameters=[PageQuery],
         responses=HeartbeatsPage,
     )
-    @patience()
     def get(self, request: Request, device_id: str) -> HttpResponse:
         """The heartbeats of a period by the device's clock, to 10 s, newest first."""
         given = PageQuery.asked(request)

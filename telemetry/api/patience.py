@@ -1,31 +1,31 @@
 """Questions that take too long are given up, in words."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from django.db import OperationalError, connection
 from psycopg.errors import QueryCanceled
 from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
+
+from devices.scoped_api import ScopedView
 
 PATIENCE_S = 15
-ENTER = "SET LOCAL statement_timeout = '{}s'; SET LOCAL plan_cache_mode = force_custom_plan"
 
 
-@contextmanager
-def patience(field: str = "start") -> Iterator[None]:
-    """For questions about a period: from here to the end of the scope a statement may take
-    PATIENCE_S, and is planned for the period, since a plan that is kept looks into every chunk.
+class PeriodView(ScopedView):
+    """Asks about a period. A statement may take PATIENCE_S, and is planned for the period, since a
+    plan that is kept opens every chunk there is.
 
-    Raises ValidationError, which names the field, if one takes longer: the period is too long for
-    what is in it.
+    If one takes longer, the period is too long for what is in it, and `period_field` is named.
     """
-    engine: Any = connection  # telemetry.engine's
-    engine.send_ahead(ENTER.format(PATIENCE_S).encode())
-    try:
-        yield
-    except OperationalError as error:
-        if isinstance(error.__cause__, QueryCanceled):
+
+    period_field = "start"
+
+    def scope_begin(self) -> str:
+        return (
+            f"SET LOCAL statement_timeout = '{PATIENCE_S}s'; "
+            "SET LOCAL plan_cache_mode = force_custom_plan"
+        )
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc.__cause__, QueryCanceled):
             words = f"This takes longer than {PATIENCE_S} s; ask for a shorter period."
-            raise ValidationError({field: words}) from None
-        raise
+            exc = ValidationError({self.period_field: words})
+        return super().handle_exception(exc)

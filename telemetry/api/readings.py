@@ -19,7 +19,6 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
 from devices.api.lookup import DeviceName, name_in_path
-from devices.scoped_api import ScopedView
 from telemetry.api.asking import MAX_VALUES, ReadingsQuery, Span, too_many_values
 from telemetry.api.exports import export_response
 from telemetry.api.formats import (
@@ -32,7 +31,7 @@ from telemetry.api.formats import (
     reading_cells,
 )
 from telemetry.api.pages import json_response, page_response, past_open, past_seal
-from telemetry.api.patience import patience
+from telemetry.api.patience import PeriodView
 from telemetry.sql import reading_history
 from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
 
@@ -116,7 +115,7 @@ ANSWERS = {
 }
 
 
-class ReadingsView(ScopedView):
+class ReadingsView(PeriodView):
     renderer_classes = (JSONRenderer, CsvFile, NdjsonFile)
     content_negotiation_class = FormatOrAccept
     problems = (409,)
@@ -128,7 +127,6 @@ class ReadingsView(ScopedView):
         parameters=[ReadingsQuery],
         responses=ANSWERS,
     )
-    @patience()
     def get(self, request: Request, device_id: str) -> HttpResponseBase:
         """What the device measured: pages newest first, figures of buckets, or a file.
 

@@ -22,11 +22,10 @@ from rest_framework.request import Request
 
 from devices.api.queries import Query
 from devices.models import Tenant
-from devices.scoped_api import ScopedView
 from telemetry.api.asking import DEFAULT_HOURS, MAX_HOURS
 from telemetry.api.formats import number
 from telemetry.api.pages import json_response
-from telemetry.api.patience import patience
+from telemetry.api.patience import PeriodView
 from telemetry.models import DeviceStatus, PresenceState
 from telemetry.sql import fleet_metrics
 from telemetry.sql.fleet_metrics import FleetWindow
@@ -79,10 +78,11 @@ class Summary(serializers.Serializer[Any]):
     metrics = serializers.DictField(child=MetricFigures())
 
 
-class SummaryView(ScopedView):
+class SummaryView(PeriodView):
     """`messages_stored` is given by the URL table: counting messages is not for this room."""
 
     problems = (404,)
+    period_field = "hours"
 
     messages_stored: MessagesStored | None = None
 
@@ -93,7 +93,6 @@ class SummaryView(ScopedView):
         parameters=[SummaryQuery],
         responses=Summary,
     )
-    @patience("hours")
     def get(self, request: Request) -> HttpResponse:
         """How many devices there are and in which state, how many messages came, and each
         metric's average, lowest and highest over the last `hours`."""
