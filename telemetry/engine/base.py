@@ -19,7 +19,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from timescale.db.backends.postgresql import base, schema
 from timescale.db.models.fields import TimescaleDateTimeField
 
-MOST_BOUND = 1000
+LONG = 1000
 
 
 class SchemaEditor(schema.TimescaleSchemaEditor):
@@ -29,13 +29,18 @@ class SchemaEditor(schema.TimescaleSchemaEditor):
 
 
 class Cursor(psycopg.Cursor[Any]):
-    """Binds parameters on the server, which can then keep a plan, unless there are very many: it
-    takes 65,535 at most, and of so long a list no plan would be asked for again."""
+    """Binds parameters on the server, which can then keep a plan.
+
+    Not of long lists: whether a few rows are wanted or thousands, makes another plan. Of parameters
+    the server takes 65,535 at most; very many are bound here.
+    """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
-        if params is not None and len(params) > MOST_BOUND:
+        if params and len(params) > LONG:
             with ClientCursor(self.connection) as client:
                 query, params = client.mogrify(query, params), None
+            options["prepare"] = False
+        elif params and _has_long(params):
             options["prepare"] = False
         return super().execute(query, params, **options)
 
@@ -99,6 +104,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.pool.putconn(connection)  # which gets another one in its place
             connection = super().get_new_connection(conn_params)
         return connection
+
+
+def _has_long(params: Any) -> bool:
+    """True if one is a long list, or one written as text."""
+    values = params.values() if isinstance(params, dict) else params
+    return any(isinstance(one, str | list) and len(one) > LONG for one in values)
 
 
 def _results_take(pgconn: PGconn) -> None:
