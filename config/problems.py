@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 API_PREFIXES = ("/api/",)
 RETRY_AFTER_S = 5
-AWAY = "The database cannot be reached just now."
+AWAY = "The database cannot be reached just now; try again."
 TOO_LONG = "This takes the database too long; ask for less at once."
-NOT_NOW = "The database could not do this just now."
+NOT_NOW = "The database could not do this just now; try again."
 # PostgreSQL's classes of what has to do with the connection, or with the server's going and coming.
 AWAY_CLASSES = ("08", "57")
 
