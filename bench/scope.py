@@ -28,7 +28,7 @@ def main() -> None:
         heartbeats_of(found.status)
 
     def scoped() -> None:
-        with tenant_scope(tenant_ids=[device.tenant_id]):
+        with tenant_scope(tenant_ids=[device.tenant_id], reads=True):
             page()
 
     times: dict[str, list[float]] = {"without_ms": [], "with_ms": []}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from csp.constants import HEADER, NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest, HttpResponseBase
 
@@ -34,6 +34,8 @@ RELAXED: dict[str, Policy] = {
     # Its form, which has one button, leads on to the provider of single sign-on.
     "/accounts/oidc/": {**STRICT, "form-action": [SELF, "https:"]},
 }
+# Of what is no page: should a browser show it as one, nothing in it is run or fetched.
+DATA = "default-src 'none'; frame-ancestors 'none'"
 PERMISSIONS = ", ".join(
     f"{feature}=()"
     for feature in (
@@ -44,7 +46,15 @@ PERMISSIONS = ", ".join(
 
 
 class ContentPolicyMiddleware(CSPMiddleware):
-    """STRICT, or what RELAXED has for the path."""
+    """STRICT, or what RELAXED has for the path; DATA for what is no page."""
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        if not response.get("Content-Type", "text/html").startswith("text/html"):
+            response.headers.setdefault(HEADER, DATA)
+            return response
+        return super().process_response(request, response)
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
+from rest_framework.permissions import SAFE_METHODS
 
 from devices.api.refusals import Conflict
 from devices.operators import operator_access_record
@@ -44,7 +45,7 @@ class ScopeMiddleware:
             operator_access_record(request)
         response: Any = None
         try:
-            with access_scope(access):
+            with access_scope(access, reads=request.method in SAFE_METHODS):
                 response = view(request, *args, **kwargs)
                 if callable(getattr(response, "render", None)):
                     response = response.render()

@@ -27,7 +27,7 @@ SELECT set_config('role', %s, true), set_config('search_path', %s, true),
 """
 # Whoever asks for more than the database can do in a minute keeps no connection from others.
 STATEMENT_S = 60
-BEGIN = f"BEGIN; SET LOCAL statement_timeout = '{STATEMENT_S}s'; {ENTER}".encode()
+BEGIN = f"SET LOCAL statement_timeout = '{STATEMENT_S}s'; {ENTER}".encode()
 AROUND = """
 SELECT current_setting('role'), current_setting('search_path'),
        coalesce(current_setting('app.tenant_ids', true), ''),
@@ -47,33 +47,40 @@ class ScopeError(RuntimeError):
 
 @contextmanager
 def tenant_scope(
-    *, tenant_ids: Collection[int], user_id: int | None = None, begin: str = ""
+    *,
+    tenant_ids: Collection[int],
+    user_id: int | None = None,
+    begin: str = "",
+    reads: bool = False,
 ) -> Iterator[None]:
     """A transaction that sees and changes rows of these tenants only; of none if there are none.
 
-    `user_id` is the person for whom it is opened, `begin` are statements to begin with. Inside
-    another scope only a narrower one can be opened: else ScopeError. What is done inside is rolled
-    back if it raises.
+    `user_id` is the person for whom it is opened, `begin` are statements to begin with. With
+    `reads` a transaction that is begun for it refuses to change anything, and its end is not
+    waited for. Inside another scope only a narrower one can be opened: else ScopeError. What is
+    done inside is rolled back if it raises.
     """
     wanted = frozenset(tenant_ids)
     around = _open.get()
     if around is not None and not wanted <= around:
         raise ScopeError("a scope cannot be widened from inside")
     ids = "{" + ",".join(map(str, sorted(wanted))) + "}"
+    settings = _Settings(TENANT, SCOPED_PATH, ids, _text(user_id), origin_text())
     token = _open.set(wanted)
     try:
-        with _entered(_Settings(TENANT, SCOPED_PATH, ids, _text(user_id), origin_text()), begin):
+        with _entered(settings, begin, reads):
             yield
     finally:
         _open.reset(token)
 
 
 @contextmanager
-def operator_scope(*, user_id: int, begin: str = "") -> Iterator[None]:
+def operator_scope(*, user_id: int, begin: str = "", reads: bool = False) -> Iterator[None]:
     """A transaction that sees and changes the rows of all tenants, for an operator."""
     if _open.get() is not None:
         raise ScopeError("a scope cannot be widened from inside")
-    with _entered(_Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id), origin_text()), begin):
+    settings = _Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id), origin_text())
+    with _entered(settings, begin, reads):
         yield
 
 
@@ -83,14 +90,14 @@ def open_tenant_ids() -> frozenset[int] | None:
 
 
 @contextmanager
-def access_scope(access: Access, *, begin: str = "") -> Iterator[None]:
+def access_scope(access: Access, *, begin: str = "", reads: bool = False) -> Iterator[None]:
     """The scope that belongs to what a person may see."""
     if access.is_operator and access.user_id is not None:
-        with operator_scope(user_id=access.user_id, begin=begin):
+        with operator_scope(user_id=access.user_id, begin=begin, reads=reads):
             yield
     else:
-        tenant_ids = access.roles.keys()
-        with tenant_scope(tenant_ids=tenant_ids, user_id=access.user_id, begin=begin):
+        tenant_ids, user_id = access.roles.keys(), access.user_id
+        with tenant_scope(tenant_ids=tenant_ids, user_id=user_id, begin=begin, reads=reads):
             yield
 
 
@@ -103,10 +110,10 @@ class _Settings(NamedTuple):
 
 
 @contextmanager
-def _entered(wanted: _Settings, begin: str) -> Iterator[None]:
+def _entered(wanted: _Settings, begin: str, reads: bool) -> Iterator[None]:
     if not connection.in_atomic_block:
         with transaction.atomic():
-            _begin(wanted, begin)
+            _begin(wanted, begin, reads)
             yield
         return
     with transaction.atomic(), connection.cursor() as cursor:
@@ -121,14 +128,12 @@ def _entered(wanted: _Settings, begin: str) -> Iterator[None]:
             cursor.execute(ENTER, around)
 
 
-def _begin(wanted: _Settings, begin: str) -> None:
-    """Begins the transaction of the atomic block that was just entered, with the settings: at once
-    and without waiting, where the driver would begin it in a round trip of its own before the
-    first statement."""
+def _begin(wanted: _Settings, begin: str, reads: bool) -> None:
+    """Begins the transaction of the atomic block that was just entered, with the settings."""
     pgconn = connection.connection.pgconn
     quoted = tuple(map(Escaping(pgconn).escape_literal, map(str.encode, wanted)))
     engine: Any = connection  # telemetry.engine's
-    engine.send_ahead(BEGIN % quoted + f"; {begin}".encode())
+    engine.begin_ahead(BEGIN % quoted + f"; {begin}".encode(), reads=reads)
 
 
 def _around(cursor: CursorWrapper) -> _Settings:

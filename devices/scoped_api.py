@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponseBase
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -53,7 +54,8 @@ class ScopedView(APIView):
         access = access_in(request._request)
         if access.is_operator:
             operator_access_record(request._request)
-        return access_scope(access, begin=self.scope_begin())
+        reads = request.method in SAFE_METHODS
+        return access_scope(access, begin=self.scope_begin(), reads=reads)
 
     def scope_begin(self) -> str:
         """Statements that the scope begins with."""

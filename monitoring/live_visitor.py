@@ -55,14 +55,14 @@ class Visitor:
     @database_sync_to_async
     def latest(self, ids: frozenset[int]) -> list[dict[str, Any]]:
         """Those of these devices that the person may see."""
-        with access_scope(self._access()):
+        with access_scope(self._access(), reads=True):
             statuses = DeviceStatus.objects.filter(device_id__in=ids)
             return [change_as_json(status_as_change(status)) for status in statuses]
 
     @database_sync_to_async
     def devices_after(self, device_id: int, limit: int) -> Sequence[dict[str, Any]]:
         """The next devices that the person may see, in the order of our ids."""
-        with access_scope(self._access()):
+        with access_scope(self._access(), reads=True):
             statuses = DeviceStatus.objects.filter(device_id__gt=device_id)
             page = statuses.order_by("device_id")[:limit]
             return [change_as_json(status_as_change(status)) for status in page]

@@ -8,9 +8,11 @@ for upserts and `get(pk=…)`.
 """
 
 import select
+from contextlib import suppress
 from typing import Any
 
 import psycopg
+from django.db import Error as DatabaseError
 from django.db.models import Model
 from psycopg import ClientCursor, Connection, Error, OperationalError
 from psycopg.errors import error_from_result
@@ -49,9 +51,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = SchemaEditor
 
     _is_ahead = False
+    _only_reads = False
+    # What the driver's is to be, which it sets on an idle connection only.
+    _autocommit_then: bool | None = None
 
     def get_connection_params(self) -> dict[str, Any]:
         return {**super().get_connection_params(), "cursor_factory": Cursor}
+
+    def begin_ahead(self, statements: bytes, *, reads: bool = False) -> None:
+        """Begins the transaction of the atomic block that was just entered with these statements,
+        without waiting; the driver would begin it in a round trip of its own.
+
+        With `reads` it refuses to write. So nothing is lost with it, and its end is not waited for.
+        """
+        self.send_ahead((b"BEGIN READ ONLY; " if reads else b"BEGIN; ") + statements)
+        self._only_reads = reads
 
     def send_ahead(self, statements: bytes) -> None:
         """Sends statements and does not wait: the server is at them while the next is prepared.
@@ -70,27 +84,50 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _commit(self) -> None:
         self._settle()
-        super()._commit()
+        if self._only_reads:
+            self._only_reads = False
+            self.send_ahead(b"COMMIT")
+        else:
+            super()._commit()
 
     def _rollback(self) -> None:
+        self._only_reads = False
         self._settle()
         super()._rollback()
 
+    def _set_autocommit(self, autocommit: bool) -> None:
+        if self._is_ahead:
+            self._autocommit_then = autocommit
+        else:
+            super()._set_autocommit(autocommit)
+
     def _close(self) -> None:
-        self._is_ahead = False
+        # Whom an error would be for has gone; what became of the connection, the pool sees.
+        with suppress(DatabaseError):
+            self._settle()
+        self._only_reads = False
         super()._close()
 
     def _settle(self) -> None:
         """Takes the results of what was sent ahead. Raises Django's database errors."""
-        if self._is_ahead:
-            self._is_ahead = False
-            try:
-                with self.wrap_database_errors, self.connection.lock:
-                    _results_take(self.connection.pgconn)
-            except Exception:
-                # What was to be done after them must not be done without them.
-                self.needs_rollback = self.in_atomic_block
-                raise
+        if not self._is_ahead:
+            return
+        self._is_ahead = False
+        try:
+            with self.wrap_database_errors, self.connection.lock:
+                _results_take(self.connection.pgconn)
+        except Exception:
+            # What was to be done after them must not be done without them.
+            self.needs_rollback = self.in_atomic_block
+            with suppress(DatabaseError):  # the driver's, if the connection is gone
+                self._autocommit_settle()
+            raise
+        self._autocommit_settle()
+
+    def _autocommit_settle(self) -> None:
+        autocommit, self._autocommit_then = self._autocommit_then, None
+        if autocommit is not None:
+            super()._set_autocommit(autocommit)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> "Connection[Any]":
         """One that the server has not closed meanwhile.

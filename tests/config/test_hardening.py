@@ -62,6 +62,11 @@ class TestHeaders:
             assert "frame-ancestors 'none'" in policy
             assert "unsafe" not in policy, path
 
+    def test_of_what_is_no_page_nothing_is_run_or_fetched(self, client: Client, db: None) -> None:
+        for path in ("/health", "/api/v1/nothing", "/api/schema/"):
+            policy = client.get(path).headers["Content-Security-Policy"]
+            assert policy == "default-src 'none'; frame-ancestors 'none'", path
+
     def test_the_admin_may_evaluate_and_still_runs_no_script_inside_a_page(
         self, acme: Fleet
     ) -> None:

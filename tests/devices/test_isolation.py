@@ -10,14 +10,16 @@ import psycopg
 import pytest
 from django.db import (
     IntegrityError,
+    InternalError,
     OperationalError,
     ProgrammingError,
     connection,
     transaction,
 )
 
-from devices.models import Tenant
-from devices.scope import ScopeError, operator_scope, tenant_scope
+from devices.models import Membership, Tenant
+from devices.scope import ScopeError, access_scope, operator_scope, tenant_scope
+from devices.tenancy import Access
 from tests.conftest import Fleet, Told
 from tests.services import endpoints
 from tests.tenant_tables import (
@@ -214,6 +216,18 @@ def test_a_scope_ends_where_it_ends(acme: Fleet, rival: Fleet) -> None:
         assert count("devices_device", acme) == 1
     assert count("devices_device", rival) == 1
     row_insert("devices_site", {**row_for("devices_site", acme), "name": "elsewhere"})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("of_operator", [False, True])
+def test_a_scope_to_read_in_refuses_to_write(acme: Fleet, of_operator: bool) -> None:
+    access = Access(of_operator, {acme.tenant.pk: Membership.Role.OWNER}, acme.manager.pk)
+    with access_scope(access, reads=True):
+        assert Tenant.objects.filter(pk=acme.tenant.pk).exists()
+    with pytest.raises(InternalError, match="read-only"), access_scope(access, reads=True):
+        Tenant.objects.filter(pk=acme.tenant.pk).update(name="written")
+    with access_scope(access):
+        assert Tenant.objects.filter(pk=acme.tenant.pk).update(name="written") == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,11 +1,20 @@
 """Statements that are sent ahead of those that need them."""
 
 import os
+import select
 import signal
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, ProgrammingError, connection, transaction
+from django.db import (
+    DataError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
+from psycopg.pq import TransactionStatus
 
 from scripts.waiting import await_condition
 
@@ -69,6 +78,73 @@ def test_a_transaction_that_was_begun_ahead_is_one() -> None:
         engine.send_ahead(b"BEGIN; CREATE TABLE sent_ahead (id integer)")
         one("SELECT 1/0")
     assert one("SELECT to_regclass('sent_ahead')") is None
+
+
+def is_told() -> bool:
+    """True if the server has said something that was not read yet."""
+    return bool(select.select([engine.connection], [], [], 0)[0])
+
+
+def status() -> TransactionStatus:
+    return TransactionStatus(engine.connection.pgconn.transaction_status)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_end_of_what_only_reads_is_not_waited_for() -> None:
+    engine.ensure_connection()
+    with transaction.atomic():
+        engine.begin_ahead(b"SELECT set_config('app.user_id', '8', true)", reads=True)
+        assert one("SELECT current_setting('app.user_id')") == "8"
+    assert status() is TransactionStatus.ACTIVE
+    # What follows is in no transaction, be it of its own or of the driver's.
+    assert one("SELECT current_setting('app.user_id')") != "8"
+    assert status() is TransactionStatus.IDLE
+    assert engine.connection.autocommit
+    with transaction.atomic():
+        engine.begin_ahead(b"SELECT 1", reads=True)
+    with transaction.atomic():
+        assert one("SELECT current_setting('transaction_read_only')") == "off"
+    assert status() is TransactionStatus.IDLE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_only_reads_is_refused_to_write() -> None:
+    engine.ensure_connection()
+    with pytest.raises(InternalError, match="read-only"), transaction.atomic():
+        engine.begin_ahead(b"SELECT 1", reads=True)
+        one("CREATE TABLE written (id integer)")
+    with transaction.atomic():
+        engine.begin_ahead(b"CREATE TABLE written (id integer); DROP TABLE written")
+    assert status() is TransactionStatus.IDLE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_whose_end_was_not_waited_for_serves_the_next() -> None:
+    pid = one("SELECT pg_backend_pid()")
+    with transaction.atomic():
+        engine.begin_ahead(b"SELECT pg_sleep(0.2)", reads=True)
+        assert one("SELECT 1") == 1
+    engine.close()
+    assert one("SELECT pg_backend_pid()") == pid
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_server_that_goes_at_the_end_of_what_only_reads_is_away(is_closed: bool) -> None:
+    pid = one("SELECT pg_backend_pid()")
+    with transaction.atomic():
+        engine.begin_ahead(b"SELECT 1", reads=True)
+        assert one("SELECT 2") == 2
+        os.kill(pid, signal.SIGTERM)
+        await_condition(is_told, 10, "its end")
+    if is_closed:
+        engine.close()
+    else:
+        with pytest.raises(OperationalError):
+            one("SELECT 3")
+        engine.close_if_unusable_or_obsolete()
+    assert one("SELECT 4") == 4
+    assert engine.connection.autocommit
 
 
 @pytest.mark.django_db(transaction=True)
