@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import NotSupportedError, OperationalError
+from django.db import DatabaseError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.views import defaults
-from psycopg.errors import QueryCanceled
+from psycopg.errors import FeatureNotSupported, QueryCanceled
 from rest_framework.exceptions import APIException, ValidationError
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
             return problem(403, "You may not do this.")
         case RequestDataTooBig():
             return problem(413, "The body is larger than this address takes.")
-        case OperationalError() | NotSupportedError():
+        case DatabaseError() if _is_passing(exception):
             log.exception("the database did not answer")
             return _later(problem(503, _database_words(exception)))
         case APIException():
@@ -77,7 +77,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django calls it, and has logged it, while the error is being handled."""
     exception = sys.exc_info()[1]
-    if isinstance(exception, (OperationalError, NotSupportedError)):
+    if isinstance(exception, DatabaseError) and _is_passing(exception):
         return _later(_not_just_now(request, _database_words(exception)))
     if _wants_json(request):
         return problem(500, "Something went wrong on our side; it has been logged.")
@@ -91,9 +91,16 @@ def _not_just_now(request: HttpRequest, words: str) -> HttpResponse:
     return HttpResponse(render_to_string("503.html", {"words": words}), status=503)
 
 
-def _database_words(error: OperationalError | NotSupportedError) -> str:
-    """Why the database did not answer. It refuses a plan that it kept (NotSupportedError) once,
-    after a migration has changed the type of a column."""
+def _is_passing(error: DatabaseError) -> bool:
+    """True if the same may go well when it is tried again. PostgreSQL refuses a plan that it kept
+    once, after a migration has changed the type of a column."""
+    if isinstance(cause := error.__cause__, FeatureNotSupported):
+        return cause.diag.source_function == "RevalidateCachedQuery"
+    return isinstance(error, OperationalError)
+
+
+def _database_words(error: DatabaseError) -> str:
+    """Why the database did not answer."""
     cause = error.__cause__
     if isinstance(cause, QueryCanceled):
         return TOO_LONG

@@ -93,3 +93,16 @@ def test_a_column_of_another_type_is_met_once_and_in_words(viewer: User, acme: F
         assert send(api, "get", "devices/acme-phone").status_code == 200
     finally:
         change_burst("integer")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_database_never_does_is_our_error(
+    viewer: User, acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: DeviceAdmin, request: HttpRequest) -> QuerySet[Device]:
+        return Device.objects.extra(where=["generate_series(1, 2) = 1"])
+
+    monkeypatch.setattr(DeviceAdmin, "get_queryset", wrong)
+    client = client_of(viewer)
+    client.raise_request_exception = False
+    assert client.get(page("devices_device_changelist")).status_code == 500
