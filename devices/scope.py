@@ -25,6 +25,8 @@ SELECT set_config('role', %s, true), set_config('search_path', %s, true),
        set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true),
        set_config('pghistory.context_metadata', %s, true)
 """
+# Inside another transaction; what refuses to write there ends with the savepoint.
+ENTER_TO_READ = f"{ENTER}, set_config('transaction_read_only', 'on', true)"
 # Whoever asks for more than the database can do in a minute keeps no connection from others.
 STATEMENT_S = 60
 BEGIN = f"SET LOCAL statement_timeout = '{STATEMENT_S}s'; {ENTER}".encode()
@@ -56,7 +58,7 @@ def tenant_scope(
     """A transaction that sees and changes rows of these tenants only; of none if there are none.
 
     `user_id` is the person for whom it is opened, `begin` are statements to begin with. With
-    `reads` a transaction that is begun for it refuses to change anything, and its end is not
+    `reads` it refuses to change anything, and the end of a transaction that is begun for it is not
     waited for. Inside another scope only a narrower one can be opened: else ScopeError. What is
     done inside is rolled back if it raises.
     """
@@ -118,7 +120,7 @@ def _entered(wanted: _Settings, begin: str, reads: bool) -> Iterator[None]:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         around = _around(cursor)
-        cursor.execute(ENTER, wanted)
+        cursor.execute(ENTER_TO_READ if reads else ENTER, wanted)
         if begin:
             cursor.execute(begin)
         yield

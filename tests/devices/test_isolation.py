@@ -230,6 +230,19 @@ def test_a_scope_to_read_in_refuses_to_write(acme: Fleet, of_operator: bool) -> 
         assert Tenant.objects.filter(pk=acme.tenant.pk).update(name="written") == 1
 
 
+def test_a_scope_to_read_in_refuses_to_write_inside_a_transaction_too(acme: Fleet) -> None:
+    own = [acme.tenant.pk]
+    with tenant_scope(tenant_ids=own):
+        with (
+            pytest.raises(InternalError, match="read-only"),
+            tenant_scope(tenant_ids=own, reads=True),
+        ):
+            Tenant.objects.update(name="written")
+        with tenant_scope(tenant_ids=own, reads=True):
+            assert Tenant.objects.exists()
+        assert Tenant.objects.update(name="written") == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_scope_says_so_when_the_server_is_gone_without_a_word() -> None:
     connection.ensure_connection()
