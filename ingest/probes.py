@@ -56,7 +56,7 @@ class NodesView(ScopedView):
 
     def scope(self, request: Request) -> AbstractContextManager[None]:
         if isinstance(request.user, Speaker):
-            return tenant_scope(tenant_ids=[request.user.tenant_id])
+            return tenant_scope(tenant_ids=[request.user.tenant_id], reads=True)
         return super().scope(request)
 
     def get(self, request: Request) -> Response:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from devices.credentials import credential_issue, gateway_credential_issue
 from devices.models import Device, OperatorAccess
@@ -83,6 +85,13 @@ def test_a_probe_gets_its_own_only(client: Client, acme: Fleet) -> None:
     key = credential_issue(device=add_probe(acme, "two")).key
 
     assert names(get(client, key)) == ["two"]
+
+
+def test_a_key_is_answered_from_a_scope_to_read_in(client: Client, gateway: str) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert names(get(client, gateway)) == []
+
+    assert any("'transaction_read_only', 'on'" in one["sql"] for one in asked)
 
 
 def test_a_person_gets_those_of_the_persons_tenants(
