@@ -5,7 +5,7 @@ People ask for a replay in their tenant's scope, where nobody writes history; th
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -113,7 +113,9 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
 
     The others stay, with the reason why not; those that an error kept from being stored are tried
     again with the next run. Those replayed before count for nothing. What is older than its device
-    may be silent is stored and touches no status.
+    may be silent is stored and touches no status, unless it only waited for an approval: then the
+    status is what it would be had the message been stored when it came, and the next sweep judges
+    the silence since.
     """
     outcome = ReplayOutcome()
     in_order = sorted(ids)
@@ -152,7 +154,11 @@ def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
         own = {pk: rows[pk] for _, pk in keys}
         tallies[shard], rejections = _insert(list(own.values()))
         refused |= _by_message(own, rejections)
-    _statuses_move([row for pk, row in rows.items() if pk not in refused], ts)
+    held = {one.pk for one in messages if one.reason == Reason.PENDING_DEVICE}
+    accepted = {pk: row for pk, row in rows.items() if pk not in refused}
+    fresh = _fresh_among(accepted, ts)
+    heartbeats, readings = _kinds(row for pk, row in accepted.items() if pk in held | fresh)
+    statuses_move(heartbeats=heartbeats, readings=readings)
     # Behind the statuses and shard by shard, as the drains lock the rows of the ledger.
     for shard, tally in tallies.items():
         tally_write(shard=shard, tally=_moved(tally))
@@ -188,20 +194,20 @@ def _insert(rows: Sequence[Row]) -> tuple[Tally, list[Rejection]]:
     return tally, rejections + rows_insert(readings, readings_insert, tally)
 
 
-def _statuses_move(rows: Sequence[Row], ts: datetime) -> None:
-    """What is older than its device may be silent tells nothing of now."""
-    statuses = DeviceStatus.objects.filter(device_id__in={row.device_id for row in rows})
+def _fresh_among(rows: Mapping[int, Row], ts: datetime) -> Set[int]:
+    """Which messages are no older than their devices may be silent; others tell nothing of now."""
+    statuses = DeviceStatus.objects.filter(device_id__in={row.device_id for row in rows.values()})
     allowed = {
         device_id: timedelta(seconds=interval_s + grace_s)
         for device_id, interval_s, grace_s in statuses.values_list(
             "device_id", "interval_s", "grace_s"
         )
     }
-    fresh = [
-        row for row in rows if ts - row.received_at <= allowed.get(row.device_id, timedelta(0))
-    ]
-    heartbeats, readings = _kinds(fresh)
-    statuses_move(heartbeats=heartbeats, readings=readings)
+    return {
+        pk
+        for pk, row in rows.items()
+        if ts - row.received_at <= allowed.get(row.device_id, timedelta(0))
+    }
 
 
 def _kinds(rows: Iterable[Row]) -> tuple[list[IncomingHeartbeat], list[IncomingReading]]:

@@ -23,6 +23,7 @@ from ingest.replay import (
 )
 from ingest.tasks import replay_approved
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
+from telemetry.presence import presence_sweep
 from tests.conftest import Fleet
 from tests.ingest.way import (
     REFUSED,
@@ -242,6 +243,30 @@ def test_what_was_held_is_stored_once_its_device_is_approved(acme: Fleet, rival:
     assert ledger(acme) == {"accepted": 3, "stored": 3, "replayed": 3}
     assert ledger(rival) == {"accepted": 1, "rejected": 1}
     assert balance_read().residual == 0
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+def test_an_approved_device_was_heard_when_its_old_messages_came(
+    acme: Fleet, monkeypatch: pytest.MonkeyPatch, by_person: bool
+) -> None:
+    """However many transactions replay them; and it is no more here than they say."""
+    monkeypatch.setattr("ingest.replay.AT_ONCE", 1)
+    messages = held(acme, 7200, 3600)
+    devices_approve(ids=[acme.device.pk])
+
+    if by_person:
+        replay(*messages)
+    else:
+        approved_replay(ts=timezone.now())
+    ts = timezone.now()
+    presence_sweep(ts=ts, heard_until=ts)
+
+    status = DeviceStatus.objects.get(device=acme.device)
+    assert status.last_seen == messages[-1].received_at
+    assert status.state == "offline"
+    assert status.reason.startswith("no heartbeat for 1 h")
+    states = PresenceEvent.objects.filter(device=acme.device).order_by("time")
+    assert list(states.values_list("state", flat=True)) == ["online", "offline"]
 
 
 def test_nobody_replays_past_the_approval(acme: Fleet) -> None:
