@@ -128,23 +128,31 @@ class InvitationAdmin(ScopedAdmin):
         hidden = lookup.startswith("token_sha256")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
-    def change_view(
+    def changeform_view(
         self,
         request: HttpRequest,
-        object_id: str,
+        object_id: str | None = None,
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """There is nothing to save: an invitation is sent again or revoked."""
-        shown = {"show_save": False, "show_save_and_continue": False}
-        shown |= {"show_save_and_add_another": False}
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
+        """Of one that is sent there is nothing to save: it is sent again or revoked."""
+        is_new = object_id is None
+        shown = {"show_save": is_new, "show_save_and_add_another": is_new}
+        shown |= {"show_save_and_continue": False}
+        context = {**(extra_context or {}), **shown}
+        return super().changeform_view(request, object_id, form_url, context)
 
     def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
         if change:
             return
         obj.invited_by_id = request.user.pk
         self._send_on_commit(request, obj, invitation_issue(invitation=obj, ts=timezone.now()))
+
+    def response_add(
+        self, request: HttpRequest, obj: Invitation, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Without a notice: there is one once the link is sent, or is not."""
+        return HttpResponseRedirect(request.path if "_addanother" in request.POST else _list_url())
 
     @action(description="Revoke selected invitations", permissions=["answer"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Invitation]) -> None:

@@ -79,8 +79,13 @@ def invitations_revoke(*, ids: Sequence[int], ts: datetime) -> int:
 
 def invitation_letter(*, invitation: Invitation, url: str) -> EmailMessage:
     """The e-mail with the link, to the invited address; asks nothing of the database any more, so
-    that it may be sent when the scope in which it was written has ended."""
-    context = {"invitation": invitation, "url": url}
+    that it may be sent when the scope in which it was written has ended.
+
+    Of who invited it tells the name if it is a member's, as the page behind the link does.
+    """
+    by, members = invitation.invited_by, invitation.tenant.memberships
+    by_member = by is not None and members.filter(user=by).exists()
+    context = {"invitation": invitation, "url": url, "by_member": by_member}
     return EmailMessage(
         subject=f"Rollcall: you are invited to {' '.join(invitation.tenant.name.split())}",
         body=render_to_string("account/email/invitation_message.txt", context),

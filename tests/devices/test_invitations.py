@@ -8,6 +8,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.conf import LazySettings
 from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
@@ -20,6 +21,7 @@ from devices.invitations import (
     invitation_accept,
     invitation_find,
     invitation_issue,
+    invitation_letter,
     invitation_renew,
     invitations_accept_by_email,
     invitations_open_for,
@@ -68,7 +70,9 @@ def test_an_owner_invites_and_the_newcomer_is_let_in_by_the_link_alone(
 ) -> None:
     form = {"tenant": acme.tenant.pk, "email": "Nadia@Example.org", "role": "manager"}
     with django_capture_on_commit_callbacks(execute=True):
-        client_of(owner).post(page("devices_invitation_add"), form)
+        answer = client_of(owner).post(page("devices_invitation_add"), form)
+    notices = [str(one) for one in get_messages(answer.wsgi_request)]
+    assert notices == [f"The link was sent to {ADDRESS}."]
     (sent,) = mail.outbox
     assert sent.to == [ADDRESS]
     assert "acme-owner invites you to Acme" in str(sent.body)
@@ -267,6 +271,17 @@ def test_what_is_sent_again_needs_no_scope_and_is_the_word_of_who_sends_it(
     assert f"until {expires_at:%Y-%m-%d %H:%M} UTC" in str(sent.body)
 
 
+def test_the_letter_and_the_page_name_a_member_and_no_operator(acme: Fleet, owner: User) -> None:
+    for by, words in ((owner, "acme-owner invite"), (inviter(), "An operator invite")):
+        Invitation.objects.all().delete()
+        pk, token = invited(acme, by=by)
+
+        letter = invitation_letter(invitation=Invitation.objects.get(pk=pk), url=link(token))
+
+        assert words in str(letter.body)
+        assert words in Client().get(link(token)).content.decode()
+
+
 def test_what_ended_is_not_sent_again(acme: Fleet, owner: User) -> None:
     pk, _ = invited(acme)
     assert invitations_revoke(ids=[pk], ts=NOW) == 1
@@ -303,8 +318,10 @@ def test_when_no_mail_can_be_sent_the_page_says_so_and_the_invitation_is_kept(
     client = client_of(owner)
     form = {"tenant": acme.tenant.pk, "email": ADDRESS, "role": "viewer"}
     with django_capture_on_commit_callbacks(execute=True):
-        client.post(page("devices_invitation_add"), form)
+        answer = client.post(page("devices_invitation_add"), form)
 
+    (notice,) = get_messages(answer.wsgi_request)
+    assert f"no e-mail could be sent to {ADDRESS}" in str(notice)
     assert Invitation.objects.filter(email=ADDRESS, revoked_at=None).exists()
 
 
