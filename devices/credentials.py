@@ -96,7 +96,7 @@ def credential_rotate(
     until = ts + timedelta(seconds=overlap_s)
     lasting = Credential.objects.filter(pk=credential.pk, revoked_at=None)
     if not lasting.update(revoked_at=until):
-        raise NotInForce(f"The key rc_{credential.prefix}_… is revoked or rotated already.")
+        raise NotInForce(f"The key {credential} is revoked or rotated already.")
     issued = _issue(tenant_id=credential.tenant_id, device=credential.device, label=label)
     issued.credential.save()
     return issued

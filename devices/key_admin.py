@@ -90,8 +90,13 @@ class RotateForm(KeyForm):
     )
 
 
-def key_shown(shown_by: ScopedAdmin, request: HttpRequest, issued: IssuedKey) -> HttpResponse:
-    """The page that shows a new key, this once, and how to try it."""
+def key_shown(
+    shown_by: ScopedAdmin,
+    request: HttpRequest,
+    issued: IssuedKey,
+    replaced: Credential | None = None,
+) -> HttpResponse:
+    """The page that shows a new key, this once, how to try it, and what becomes of the old one."""
     credential = issued.credential
     speaker = credential.device or credential.tenant
     context = {
@@ -99,6 +104,7 @@ def key_shown(shown_by: ScopedAdmin, request: HttpRequest, issued: IssuedKey) ->
         "opts": speaker._meta,
         "original": speaker,
         "key": issued.key,
+        "about_replaced": _about_replaced(replaced) if replaced else "",
         "back": _speaker_url(credential),
         "media": shown_by.media,
     }
@@ -125,7 +131,7 @@ def key_state(credential: Credential) -> SafeString:
 
 @display(description="key")
 def key_prefix(credential: Credential) -> SafeString:
-    return format_html("<code>rc_{}_…</code>", credential.prefix)
+    return format_html("<code>{}</code>", credential)
 
 
 @display(description="device", ordering="device__device_id")
@@ -138,6 +144,7 @@ class CredentialInline(ScopedInline):
     """A device's keys on its page. New ones are issued there, each shown once."""
 
     model = Credential
+    template = "admin/devices/credential/keys_of_device.html"
     fields = ("key", "label", "created_at", "state", "replace")
     readonly_fields = fields
     verbose_name_plural = "keys"
@@ -272,10 +279,13 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
             except NotInForce as error:
                 messages.error(request, str(error))
                 return HttpResponseRedirect(_speaker_url(credential))
-            return key_shown(self, request, issued)
+            credential.refresh_from_db(fields=["revoked_at"])
+            return key_shown(self, request, issued, replaced=credential)
+        speaker = credential.device or f"gateways of {credential.tenant}"
         question = Question(
-            title=f"Rotate key rc_{credential.prefix}_…",
-            lead="A new key is issued, and this one is revoked when its time is over.",
+            title=f"Rotate key {credential}",
+            lead=f"A new key is issued for {speaker}, and this one is revoked when its time is "
+            "over.",
             submit="Rotate",
             back=_speaker_url(credential),
             about=credential,
@@ -294,11 +304,11 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         back = _speaker_url(credential)
         if request.method == "POST":
             credentials_revoke(ids=[credential.pk], ts=timezone.now())
-            messages.success(request, f"Key rc_{credential.prefix}_… is revoked.")
+            messages.success(request, f"Key {credential} is revoked.")
             return HttpResponseRedirect(back)
         speaker = credential.device or f"every gateway of {credential.tenant} that has it"
         question = Question(
-            title=f"Revoke key rc_{credential.prefix}_…",
+            title=f"Revoke key {credential}",
             lead=f"Some seconds after, {speaker} can no longer post with this key, and this "
             "cannot be undone. To have a new key first, rotate this one.",
             submit="Revoke",
@@ -314,6 +324,13 @@ def _ways(credential: Credential) -> list[str]:
     if credential.revoked_at is None:
         return ["rotate", "revoke"]
     return ["revoke"] if credential.is_in_force(ts=timezone.now()) else []
+
+
+def _about_replaced(credential: Credential) -> str:
+    """What becomes of a key that was rotated."""
+    lasts = credential.is_in_force(ts=timezone.now())
+    until = f"in force until {localize(credential.revoked_at)}" if lasts else "revoked"
+    return f"It replaces {credential}, which is {until}."
 
 
 def _speaker_url(credential: Credential) -> str:

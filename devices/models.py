@@ -352,7 +352,7 @@ class Credential(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.prefix}…"
+        return f"rc_{self.prefix}_…"
 
     def is_in_force(self, *, ts: datetime) -> bool:
         """True if one may speak with it at this moment."""
@@ -405,7 +405,7 @@ class EnrolmentToken(models.Model):
         ordering = ("-created_at",)
 
     def __str__(self) -> str:
-        return f"{self.prefix}…"
+        return f"rt_{self.prefix}_…"
 
     def clean(self) -> None:
         check(foreign_choice(self, "site"), foreign_choice(self, "group"))

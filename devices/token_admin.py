@@ -73,7 +73,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
 
     @display(description="token", ordering="prefix")
     def token(self, token: EnrolmentToken) -> SafeString:
-        return format_html("<code>rt_{}_…</code>", token.prefix)
+        return format_html("<code>{}</code>", token)
 
     @display(description="devices", ordering="uses_left")
     def uses(self, token: EnrolmentToken) -> str:
@@ -179,10 +179,10 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         if request.method == "POST":
             tokens_revoke(ids=[token.pk], ts=timezone.now())
             self.log_change(request, token, "Revoked.")
-            messages.success(request, f"Enrolment token rt_{token.prefix}_… is revoked.")
+            messages.success(request, f"Enrolment token {token} is revoked.")
             return HttpResponseRedirect(back)
         question = Question(
-            title=f"Revoke enrolment token rt_{token.prefix}_…",
+            title=f"Revoke enrolment token {token}",
             lead="No more devices enrol with it, and this cannot be undone. Devices that did keep "
             "their keys.",
             submit="Revoke",

@@ -17,6 +17,7 @@ def fleet_context(request: HttpRequest) -> dict[str, Any]:
     return {
         "state_counts": counts,
         "device_count": seen_in(counts).devices,
+        "count_in": {one.state: one.devices for one in counts},
         "silent_count": sum(one.devices for one in counts if one.state in SILENT),
         "silent": silent_now(limit=SHOWN),
         "has_tenants": access.is_operator or bool(access.roles),

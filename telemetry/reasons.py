@@ -3,18 +3,17 @@
 from datetime import datetime
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+UNITS = ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s"))
 
 
 def duration(seconds: float) -> str:
-    """`190 s`, `12 min`, `3 h 10 min`, `2 d 4 h`: two units at the most, seconds up to 10 min."""
+    """`90 s`, `3 min 10 s`, `3 h 10 min`, `2 d 4 h`: two units at the most, below 2 min seconds."""
     whole = max(0, round(seconds))
-    if whole < 10 * MINUTE:
+    if whole < 2 * MINUTE:
         return f"{whole} s"
-    for unit, name, part, part_name in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min")):
-        if whole >= unit:
-            rest = whole % unit // part
-            return f"{whole // unit} {name}" + (f" {rest} {part_name}" if rest else "")
-    return f"{whole // MINUTE} min"
+    unit, name, part, part_name = next(one for one in UNITS if whole >= one[0])
+    rest = whole % unit // part
+    return f"{whole // unit} {name}" + (f" {rest} {part_name}" if rest else "")
 
 
 def percent(value: float) -> str:

@@ -8,6 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from scripts.stack import Stack
 from scripts.waiting import healthy
+from telemetry.reasons import duration
 from tests.browser.conftest import SignIn, fill_in_login
 from tests.browser.heart import Heart
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant
@@ -111,6 +112,20 @@ def test_the_time_since_it_was_seen_counts_on_though_the_browsers_clock_is_wrong
     assert seconds_ago(last_seen) < 60
 
 
+def test_the_browser_writes_durations_as_the_server_does(
+    stack: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
+) -> None:
+    page = sign_in(add_staff(stack, tenant_id))
+    open_live(page, f"{DEVICES}{device.id}/change/")
+    since = field(page, device, "state_since").locator("time")
+
+    for seconds in (100, 505, 3599, 11_430, 187_200):
+        began = "(time, s) => { time.dateTime = new Date(Date.now() - s * 1000).toISOString(); }"
+        since.evaluate(began, seconds)
+        counted_on = "|".join(duration(seconds + passed) for passed in range(10))
+        expect(since).to_have_text(re.compile(f"^({counted_on})$"))
+
+
 def test_the_page_of_a_device_grows_its_timeline_without_a_reload(
     stack: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
 ) -> None:
@@ -136,7 +151,7 @@ def test_the_first_page_names_who_falls_silent(
 ) -> None:
     page = sign_in(add_staff(stack, tenant_id))
     open_live(page, "/admin/")
-    expect(page.get_by_text("Everybody is here")).to_be_visible()
+    expect(page.get_by_text("Nobody was heard of yet")).to_be_visible()
 
     with Heart(stack, device):
         expect(page.locator('.rc-count[data-state="online"] strong')).to_have_text(

@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 
 import pytest
@@ -54,6 +55,9 @@ def test_a_key_is_rotated_and_the_old_one_lasts_as_long_as_chosen(
 
     answer = client.post(url, {"label": "roof", "overlap_s": overlap_s})
 
+    state = r"in force until 20[-\d]+ [:\d]+ UTC" if overlap_s else "revoked"
+    replaced = rf"It replaces rc_{credential.prefix}_…, which is {state}\.</p>"
+    assert re.search(replaced, answer.content.decode())
     key = answer.context["key"]
     assert "no-store" in answer["Cache-Control"]
     speaker = speaker_for_key(key)
@@ -79,8 +83,11 @@ def test_a_gateway_key_is_rotated_by_managers_of_its_tenant(
         answer = client.post(url, {"overlap_s": wrong})
         assert answer.context["question"].form.errors.keys() == {"overlap_s"}
 
+    assert "issued for gateways of Acme, and" in client.get(url).content.decode()
+
     answer = client.post(url, {"overlap_s": 0})
 
+    assert f"It replaces rc_{old.credential.prefix}_…, which is revoked." in answer.content.decode()
     speaker = speaker_for_key(answer.context["key"])
     assert speaker is not None and (speaker.tenant_id, speaker.id) == (acme.tenant.pk, None)
     assert speaker_for_key(old.key) is None

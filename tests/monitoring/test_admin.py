@@ -103,8 +103,8 @@ def test_the_list_says_in_which_state_each_device_is_and_why(silent: Device, acm
     content = client_of(acme.manager).get(page(LIST)).content.decode()
 
     assert 'data-state="offline"' in content
-    assert "no heartbeat for 180 s, one expected every 60 s with 30 s grace" in content
-    assert re.search(r"2\d\d s ago", content)
+    assert "no heartbeat for 3 min, one expected every 60 s with 30 s grace" in content
+    assert re.search(r"3 min \d\d s ago", content)
     assert "12 %" in content
 
 
@@ -155,9 +155,51 @@ def test_the_first_page_counts_and_names_the_silent_of_ones_own(
 
     assert {one.state: one.devices for one in own.context["state_counts"]}["offline"] == 1
     assert b"acme-phone" in own.content
-    assert "no heartbeat for 180\N{NO-BREAK SPACE}s" in own.content.decode()
+    assert "no heartbeat for 3\N{NO-BREAK SPACE}min" in own.content.decode()
     assert {one.state: one.devices for one in foreign.context["state_counts"]}["offline"] == 0
     assert b"acme" not in foreign.content.lower()
+
+
+@pytest.mark.parametrize(
+    ("states", "words"),
+    [
+        (("new", "new"), "Nobody was heard of yet"),
+        (("new", "online"), "No device is late or offline; 1 was never heard of."),
+        (("new", "paused"), "No device is late or offline; 1 was never heard of."),
+        (("paused", "paused"), "Every device is paused"),
+        (("paused", "online"), "Everybody is here"),
+        (("online", "offline"), "no heartbeat for"),
+    ],
+)
+def test_the_first_page_says_that_everybody_is_here_only_if_they_are(
+    acme: Fleet, states: tuple[str, str], words: str
+) -> None:
+    Device.objects.create(tenant=acme.tenant, device_id="acme-probe")
+    for device, state in zip(Device.objects.order_by("pk"), states, strict=True):
+        reason = "no heartbeat for 3 min" if state == "offline" else ""
+        DeviceStatus.objects.filter(device=device).update(state=state, reason=reason)
+
+    content = client_of(acme.manager).get(page("index")).content.decode()
+
+    assert words in content
+    assert ("Everybody is here" in content) == (words == "Everybody is here")
+
+
+def test_a_devices_page_says_how_to_get_a_key_when_it_has_none(acme: Fleet, viewer: User) -> None:
+    url, issue = page("devices_device_change", acme.device.pk), "issue one</a>"
+    assert issue not in client_of(acme.manager).get(url).content.decode()
+    acme.device.credentials.all().delete()
+
+    shown = client_of(acme.manager).get(url).content.decode()
+    assert f'href="{page("devices_device_issue_key", acme.device.pk)}">{issue}' in shown
+    looked_at = client_of(viewer).get(url).content.decode()
+    assert "None yet.</p>" in looked_at
+    assert issue not in looked_at
+
+    form = {"device_id": "acme-phone", "name": "Roof", "kind": "phone"}
+    form |= {f"credentials-{count}": "0" for count in ("TOTAL_FORMS", "INITIAL_FORMS")}
+    assert client_of(acme.manager).post(url, form).status_code == 302
+    assert Device.objects.get(pk=acme.device.pk).name == "Roof"
 
 
 def test_a_devices_page_says_that_nothing_came_yet(acme: Fleet) -> None:
@@ -184,7 +226,7 @@ def test_a_devices_page_shows_its_past_and_trusts_no_text(silent: Device, acme: 
 
     words = content.replace("\N{NO-BREAK SPACE}", " ")
     assert "first heartbeat, from 10.0.0.7, battery 12 %" in words
-    assert "late after 90 s, offline after 180 s" in words
+    assert "late after 90 s, offline after 3 min" in words
     assert "&lt;b&gt;7&lt;/b&gt;" in content
     assert "<b>7</b>" not in content
 

@@ -17,6 +17,7 @@ const MAX_WATCHED = 500;
 const NOT_SIGNED_IN = 4401;
 const LOW_BATTERY_PCT = 20;
 const MINUTE = 60, HOUR = 3600, DAY = 86_400;
+const UNITS = [[DAY, "d", HOUR, "h"], [HOUR, "h", MINUTE, "min"], [MINUTE, "min", 1, "s"]];
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -28,13 +29,10 @@ const serverNow = () => Date.now() + serverAheadMs;
 
 function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  if (whole < 10 * MINUTE) return `${whole} s`;
-  for (const [unit, name, part, partName] of [[DAY, "d", HOUR, "h"], [HOUR, "h", MINUTE, "min"]]) {
-    if (whole < unit) continue;
-    const rest = Math.floor((whole % unit) / part);
-    return `${Math.floor(whole / unit)} ${name}` + (rest ? ` ${rest} ${partName}` : "");
-  }
-  return `${Math.floor(whole / MINUTE)} min`;
+  if (whole < 2 * MINUTE) return `${whole} s`;
+  const [unit, name, part, partName] = UNITS.find(([unit]) => whole >= unit);
+  const rest = Math.floor((whole % unit) / part);
+  return `${Math.floor(whole / unit)} ${name}` + (rest ? ` ${rest} ${partName}` : "");
 }
 
 function count(time) {
