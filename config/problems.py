@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import psycopg
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import DatabaseError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -53,7 +54,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
             return problem(403, "You may not do this.")
         case RequestDataTooBig():
             return problem(413, "The body is larger than this address takes.")
-        case DatabaseError() if _is_passing(exception):
+        case DatabaseError() | psycopg.Error() if _is_passing(exception):
             log.exception("the database did not answer")
             return _later(problem(503, _database_words(exception)))
         case APIException():
@@ -77,7 +78,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django calls it, and has logged it, while the error is being handled."""
     exception = sys.exc_info()[1]
-    if isinstance(exception, DatabaseError) and _is_passing(exception):
+    if isinstance(exception, DatabaseError | psycopg.Error) and _is_passing(exception):
         return _later(_not_just_now(request, _database_words(exception)))
     if _wants_json(request):
         return problem(500, "Something went wrong on our side; it has been logged.")
@@ -91,22 +92,27 @@ def _not_just_now(request: HttpRequest, words: str) -> HttpResponse:
     return HttpResponse(render_to_string("503.html", {"words": words}), status=503)
 
 
-def _is_passing(error: DatabaseError) -> bool:
+def _is_passing(error: Exception) -> bool:
     """True if the same may go well when it is tried again. PostgreSQL refuses a plan that it kept
     once, after a migration has changed the type of a column."""
-    if isinstance(cause := error.__cause__, FeatureNotSupported):
+    cause = _of_driver(error)
+    if isinstance(cause, FeatureNotSupported):
         return cause.diag.source_function == "RevalidateCachedQuery"
-    return isinstance(error, OperationalError)
+    return isinstance(error, OperationalError | psycopg.OperationalError)
 
 
-def _database_words(error: DatabaseError) -> str:
+def _of_driver(error: Exception) -> BaseException | None:
+    """The driver's own error: as it is, where Django does not wrap it (on closing a cursor)."""
+    return error if isinstance(error, psycopg.Error) else error.__cause__
+
+
+def _database_words(error: Exception) -> str:
     """Why the database did not answer."""
-    cause = error.__cause__
+    cause = _of_driver(error)
     if isinstance(cause, QueryCanceled):
         return TOO_LONG
     code = getattr(cause, "sqlstate", None)
-    is_away = isinstance(error, OperationalError) and (not code or code.startswith(AWAY_CLASSES))
-    return AWAY if is_away else NOT_NOW
+    return AWAY if not code or code.startswith(AWAY_CLASSES) else NOT_NOW
 
 
 def _encode(body: dict[str, Any]) -> bytes:

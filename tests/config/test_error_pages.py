@@ -6,6 +6,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
+from psycopg.errors import AdminShutdown
 
 from config.problems import bad_request, server_error
 from devices import scope
@@ -106,3 +107,18 @@ def test_what_the_database_never_does_is_our_error(
     client = client_of(viewer)
     client.raise_request_exception = False
     assert client.get(page("devices_device_changelist")).status_code == 500
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_that_django_does_not_wrap_is_told_alike(
+    viewer: User, acme: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def going(self: DeviceAdmin, request: HttpRequest) -> QuerySet[Device]:
+        raise AdminShutdown("terminating connection due to administrator command")
+
+    monkeypatch.setattr(DeviceAdmin, "get_queryset", going)
+    client = client_of(viewer)
+    client.raise_request_exception = False
+    answer = client.get(page("devices_device_changelist"))
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "The database cannot be reached just now" in answer.content.decode()
