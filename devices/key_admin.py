@@ -236,38 +236,29 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         base = self._get_base_actions_detail()
         return [one for one in base if one.action_name.rpartition("_")[2] in ways]
 
-    def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+    def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """That a key is ended already is told, and no matter of permission."""
         if object_id is None:
             return self.has_change_permission(request)
         credential = self.get_object(request, object_id)
-        return (
-            credential is not None
-            and "revoke" in _ways(credential)
-            and self.has_change_permission(request, credential)
-        )
-
-    def has_rotate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        credential = self.get_object(request, object_id) if object_id else None
-        return (
-            credential is not None
-            and "rotate" in _ways(credential)
-            and self.has_change_permission(request, credential)
-        )
+        return credential is not None and self.has_change_permission(request, credential)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Nobody finds a key by guessing at its hash."""
         hidden = lookup.startswith(("secret_sha256", "mqtt_password_hash"))
         return not hidden and super().lookup_allowed(lookup, value, request)
 
-    @action(description="Revoke selected keys", permissions=["revoke"])
+    @action(description="Revoke selected keys", permissions=["end"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
         own = access_in(request).narrow(queryset, self.least_role)
         count = credentials_revoke(ids=list(own.values_list("pk", flat=True)), ts=timezone.now())
         messages.success(request, f"Keys revoked: {count}.")
 
-    @action(description="Rotate", permissions=["rotate"], icon="autorenew")
+    @action(description="Rotate", permissions=["end"], icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = get_object_or_404(self.get_queryset(request), pk=object_id)
+        if "rotate" not in _ways(credential):
+            return _ended(request, credential, "is revoked or rotated already")
         form = RotateForm(
             request.POST if request.method == "POST" else None, initial={"label": credential.label}
         )
@@ -276,9 +267,8 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
                 issued = credential_rotate(
                     credential=credential, ts=timezone.now(), **form.cleaned_data
                 )
-            except NotInForce as error:
-                messages.error(request, str(error))
-                return HttpResponseRedirect(_speaker_url(credential))
+            except NotInForce:
+                return _ended(request, credential, "is revoked or rotated already")
             credential.refresh_from_db(fields=["revoked_at"])
             return key_shown(self, request, issued, replaced=credential)
         speaker = credential.device or f"gateways of {credential.tenant}"
@@ -295,12 +285,14 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
 
     @action(
         description="Revoke",
-        permissions=["revoke"],
+        permissions=["end"],
         icon="key_off",
         variant=ActionVariant.DANGER,
     )
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = get_object_or_404(self.get_queryset(request), pk=object_id)
+        if "revoke" not in _ways(credential):
+            return _ended(request, credential, "is revoked already")
         back = _speaker_url(credential)
         if request.method == "POST":
             credentials_revoke(ids=[credential.pk], ts=timezone.now())
@@ -324,6 +316,11 @@ def _ways(credential: Credential) -> list[str]:
     if credential.revoked_at is None:
         return ["rotate", "revoke"]
     return ["revoke"] if credential.is_in_force(ts=timezone.now()) else []
+
+
+def _ended(request: HttpRequest, credential: Credential, how: str) -> HttpResponse:
+    messages.error(request, f"The key {credential} {how}.")
+    return HttpResponseRedirect(_speaker_url(credential))
 
 
 def _about_replaced(credential: Credential) -> str:
