@@ -352,7 +352,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
                 request,
                 Question(
                     title=f"Resume {device}",
-                    lead="From now on it is called late again if no heartbeat comes in time.",
+                    lead="From now on it is called late again if no message comes in time.",
                     submit="Resume",
                     back=_url_of(device),
                     about=device,

@@ -97,7 +97,6 @@ class DeviceStatus(models.Model):
     late_at = models.DateTimeField(null=True)
     offline_at = models.DateTimeField(null=True)
     last_seen = models.DateTimeField(null=True)
-    last_time = models.DateTimeField(null=True)
     clock_skew_s = models.FloatField(null=True)
     skew_candidate_s = models.FloatField(null=True)
     skew_candidate_at = models.DateTimeField(null=True)

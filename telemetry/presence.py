@@ -189,6 +189,7 @@ def _silence(due: Due, ts: datetime) -> PresenceTransition:
         excused_s=due.excused_s,
         address=due.address,
         battery_pct=due.battery_pct,
+        revoked_at=due.revoked_at,
     )
     offline = _overdue(due, ts) >= _allowed(due)
     state = PresenceState.OFFLINE if offline else PresenceState.LATE

@@ -29,17 +29,22 @@ def silent(
     excused_s: float,
     address: str | None,
     battery_pct: float | None,
+    revoked_at: datetime | None = None,
 ) -> str:
     """Why a device is late or offline.
 
-    `excused_s` is how much of its silence it was paused or the portal itself was not listening.
+    `excused_s` is how much of its silence it was paused or the portal itself was not listening,
+    `revoked_at` when the last of its keys was revoked, if none of them is in force.
     """
-    words = f"no heartbeat for {duration((ts - last_seen).total_seconds())}"
+    words = f"no message for {duration((ts - last_seen).total_seconds())}"
     if excused_s >= 1:
         words += f" (for {duration(excused_s)} of it paused, or this portal was not listening)"
     words += f", one expected every {duration(interval_s)} with {duration(grace_s)} grace"
     last = last_words(address, battery_pct)
-    return f"{words}; last {last}" if last else words
+    words = f"{words}; last {last}" if last else words
+    if revoked_at is not None:
+        words += f"; its key was revoked {duration((ts - revoked_at).total_seconds())} before"
+    return words
 
 
 def heard(
@@ -73,11 +78,11 @@ def resumed(
 ) -> str:
     """Why a device is in the state that it was resumed to."""
     if last_seen is None:
-        return f"resumed by {by}; never heard of"
+        return f"resumed by {by}; never heard from"
     silence_s = (ts - last_seen).total_seconds()
     if silence_s < interval_s + grace_s:
         return f"resumed by {by}; heard {duration(silence_s)} before"
-    return f"resumed by {by}; waiting for a heartbeat, due within {duration(interval_s + grace_s)}"
+    return f"resumed by {by}; waiting for a message, due within {duration(interval_s + grace_s)}"
 
 
 def last_words(address: str | None, battery_pct: float | None) -> str:

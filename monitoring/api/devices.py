@@ -162,7 +162,7 @@ class DeviceViewSet(TenantViewSet):
         return self.answered(self.reread(device))
 
     def resume(self, request: Request, **names: Any) -> Response:
-        """From now on it is called late again if no heartbeat comes in time."""
+        """From now on it is called late again if no message comes in time."""
         device: Device = self.found()
         presence_resume(device_ids=[device.pk], by=request.user.get_username(), ts=timezone.now())
         return self.answered(self.reread(device))

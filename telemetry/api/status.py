@@ -19,9 +19,6 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
         source="state_since", read_only=True, help_text="Since when it is in its state."
     )
     reason = serializers.CharField(read_only=True, help_text="Why it is, in words.")
-    last_time = serializers.DateTimeField(
-        read_only=True, allow_null=True, help_text="The device's clock when it was seen last."
-    )
     clock_skew_s = serializers.FloatField(
         read_only=True, allow_null=True, help_text="The device's clock minus ours."
     )
@@ -41,7 +38,6 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
             "interval_s",
             "grace_s",
             "last_seen",
-            "last_time",
             "clock_skew_s",
             "battery_pct",
             "rssi_dbm",

@@ -107,8 +107,12 @@ WHERE s.device_id = i.device_id
 # Deadlines are computed here: late_at only says when to look.
 LOCK_DUE = """
 SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s, excused_s, host(address),
-       battery_pct
-FROM telemetry_devicestatus
+       battery_pct, (
+           SELECT CASE WHEN bool_and(coalesce(k.revoked_at <= %(ts)s, false))
+                       THEN max(k.revoked_at) END
+           FROM devices_credential k WHERE k.device_id = s.device_id
+       )
+FROM telemetry_devicestatus s
 WHERE (state = 'online' AND late_at <= %(ts)s) OR (state = 'late' AND offline_at <= %(ts)s)
 ORDER BY device_id
 LIMIT %(limit)s
@@ -223,6 +227,7 @@ class Due(NamedTuple):
     excused_s: float
     address: str | None
     battery_pct: float | None
+    revoked_at: datetime | None
 
 
 class Chosen(NamedTuple):

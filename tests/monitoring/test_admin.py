@@ -103,7 +103,7 @@ def test_the_list_says_in_which_state_each_device_is_and_why(silent: Device, acm
     content = client_of(acme.manager).get(page(LIST)).content.decode()
 
     assert 'data-state="offline"' in content
-    assert "no heartbeat for 3 min, one expected every 60 s with 30 s grace" in content
+    assert "no message for 3 min, one expected every 60 s with 30 s grace" in content
     assert re.search(r"3 min \d\d s ago", content)
     assert "12 %" in content
 
@@ -155,7 +155,7 @@ def test_the_first_page_counts_and_names_the_silent_of_ones_own(
 
     assert {one.state: one.devices for one in own.context["state_counts"]}["offline"] == 1
     assert b"acme-phone" in own.content
-    assert "no heartbeat for 3\N{NO-BREAK SPACE}min" in own.content.decode()
+    assert "no message for 3\N{NO-BREAK SPACE}min" in own.content.decode()
     assert {one.state: one.devices for one in foreign.context["state_counts"]}["offline"] == 0
     assert b"acme" not in foreign.content.lower()
 
@@ -163,12 +163,12 @@ def test_the_first_page_counts_and_names_the_silent_of_ones_own(
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        (("new", "new"), "Nobody was heard of yet"),
-        (("new", "online"), "No device is late or offline; 1 was never heard of."),
-        (("new", "paused"), "No device is late or offline; 1 was never heard of."),
+        (("new", "new"), "Nobody was heard from yet"),
+        (("new", "online"), "No device is late or offline; 1 was never heard from."),
+        (("new", "paused"), "No device is late or offline; 1 was never heard from."),
         (("paused", "paused"), "Every device is paused"),
         (("paused", "online"), "Everybody is here"),
-        (("online", "offline"), "no heartbeat for"),
+        (("online", "offline"), "no message for"),
     ],
 )
 def test_the_first_page_says_that_everybody_is_here_only_if_they_are(
@@ -176,7 +176,7 @@ def test_the_first_page_says_that_everybody_is_here_only_if_they_are(
 ) -> None:
     Device.objects.create(tenant=acme.tenant, device_id="acme-probe")
     for device, state in zip(Device.objects.order_by("pk"), states, strict=True):
-        reason = "no heartbeat for 3 min" if state == "offline" else ""
+        reason = "no message for 3 min" if state == "offline" else ""
         DeviceStatus.objects.filter(device=device).update(state=state, reason=reason)
 
     content = client_of(acme.manager).get(page("index")).content.decode()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections, transaction
 
+from devices.credentials import credential_issue, credentials_revoke
 from devices.models import Device
 from telemetry.batches import statuses_move
 from telemetry.heartbeats import heartbeats_insert
@@ -65,10 +66,25 @@ def test_a_silent_device_turns_late_then_offline_with_the_reason(heard: Device) 
 
     assert status(heard).state == "offline"
     assert status(heard).reason == (
-        "no heartbeat for 3 min, one expected every 60 s with 30 s grace; "
+        "no message for 3 min, one expected every 60 s with 30 s grace; "
         "last from 10.0.0.7, battery 12 %"
     )
     assert transitions(heard) == [("new", "online"), ("online", "late"), ("late", "offline")]
+
+
+def test_a_device_without_a_key_in_force_is_silent_for_that_reason(heard: Device) -> None:
+    (key,) = heard.credentials.all()
+    other = credential_issue(device=heard, label="other").credential
+    credentials_revoke(ids=[key.pk], ts=after(20))
+    sweep(90)
+    assert status(heard).state == "late"
+    assert "key" not in status(heard).reason
+
+    credentials_revoke(ids=[other.pk], ts=after(120))
+    for moment in range(100, 200, 10):
+        sweep(moment)
+    assert status(heard).state == "offline"
+    assert status(heard).reason.endswith("battery 12 %; its key was revoked 60 s before")
 
 
 def test_a_heartbeat_brings_it_back_with_how_long_it_was_silent(heard: Device) -> None:
@@ -190,7 +206,7 @@ def test_a_paused_device_is_not_judged_until_it_is_resumed(heard: Device) -> Non
 
     presence_resume(device_ids=[heard.pk], by="bob", ts=after(500))
     assert status(heard).state == "late"
-    assert status(heard).reason.startswith("resumed by bob; waiting for a heartbeat")
+    assert status(heard).reason.startswith("resumed by bob; waiting for a message")
     for moment in range(510, 681, 10):
         sweep(moment)
 

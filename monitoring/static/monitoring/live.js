@@ -312,6 +312,9 @@ async function copy(button) {
 
 /* ---- the page ---- */
 
+// A page that is shown once came of a form: loaded again, it would send that once more.
+all("[data-once]").forEach(({ dataset }) => history.replaceState(null, "", dataset.once));
+
 all("[data-copy]").forEach((button) => button.addEventListener("click", () => copy(button)));
 
 if (document.querySelector("[data-live]")) {
