@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler
 
 
@@ -10,6 +11,12 @@ class Scheduler(DatabaseScheduler):
     """Ends with an error if an entry cannot be written, so that whoever keeps beat running starts
     it again. The library's goes on without the entry: with the database away for a moment as beat
     starts on an empty one, nothing was drained until somebody looked."""
+
+    def setup_schedule(self) -> None:
+        """Also forgets the drains of shards that INGEST_SHARDS does not have any more."""
+        drains = PeriodicTask.objects.filter(task="ingest.drain")
+        drains.exclude(name__in=self.app.conf.beat_schedule).delete()
+        super().setup_schedule()
 
     def update_from_dict(self, mapping: Mapping[str, Mapping[str, Any]]) -> None:
         entries = {

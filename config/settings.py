@@ -64,7 +64,8 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Rollcall <ro
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8, low=0, high=200)
 
 # Ingest
-INGEST_SHARDS = env.integer("INGEST_SHARDS", 2, low=1, high=64)
+INGEST_MOST_SHARDS = 64
+INGEST_SHARDS = env.integer("INGEST_SHARDS", 2, low=1, high=INGEST_MOST_SHARDS)
 INGEST_SHARD_MAX_BYTES = env.integer(
     "INGEST_SHARD_MAX_BYTES", 256 * 1024 * 1024, low=1024 * 1024, high=64 * 1024**3
 )
@@ -436,6 +437,11 @@ CELERY_BEAT_SCHEDULE = {
             "options": {"expires": 2},
         }
         for shard in range(INGEST_SHARDS)
+    },
+    "ingest.drain_beyond": {
+        "task": "ingest.drain_beyond",
+        "schedule": 10.0,
+        "options": {"expires": 10},
     },
     "ingest.replay_approved": {
         "task": "ingest.replay_approved",

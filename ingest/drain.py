@@ -21,7 +21,7 @@ from django.db import transaction
 from devices.registration import pending_among
 from ingest import stream
 from ingest.entries import Entry, HeartbeatEntry, decode
-from ingest.ledger import Tally, accepted_collect, position_read, position_write, tally_write
+from ingest.ledger import Tally, accepted_collect, position_ensure, position_write, tally_write
 from ingest.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
 from ingest.storing import minute_key, rows_insert, stored_once_more, without
 from ingest.stream import Finished, Waiting
@@ -58,9 +58,10 @@ class _Read(NamedTuple):
 def drain_run(*, shard: int, run_s: float, turn: str | None = None) -> str | None:
     """Stores what waits in a shard for `run_s` seconds; returns the turn of its successor.
 
-    None if another run has the shard, or took this one's turn. A shard belongs to whoever holds
-    its lock, which dies with the database connection. So what an earlier holder left unfinished
-    is read again at once: it cannot be in the middle of storing it any more.
+    None if another run has the shard, or took this one's turn, or if the shard is beyond
+    INGEST_SHARDS and empty. A shard belongs to whoever holds its lock, which dies with the
+    database connection. So what an earlier holder left unfinished is read again at once: it cannot
+    be in the middle of storing it any more.
     """
     with session_lock(AdvisoryLock.DRAIN + shard) as held:
         next_turn = stream.turn_take(shard, turn) if held else None
@@ -73,6 +74,8 @@ def drain_run(*, shard: int, run_s: float, turn: str | None = None) -> str | Non
             batch = stream.read_new(shard, count=drain.entries_at_once, block_ms=BLOCK_MS)
             drain.store(batch)
             drain.collect()
+            if not batch and shard >= settings.INGEST_SHARDS:
+                return None
             if 0 < len(batch) < GATHER_BELOW:
                 sleep(GATHER_S)
         return next_turn
@@ -94,7 +97,7 @@ class _Drain:
         A stream that has not come so far is not the one that was stored, but an older state of
         it: it gets an identity of its own, and what it holds is stored, once more if need be.
         """
-        position = _entry_order(position_read(shard=self.shard, identity=self.identity))
+        position = _entry_order(position_ensure(shard=self.shard, identity=self.identity))
         if position <= _entry_order(stream.last_id(self.shard)):
             return position
         log.error("shard %d has fallen back behind what is stored of it", self.shard)

@@ -11,6 +11,7 @@ All keys of a shard have one hash tag, so that shards live on any node of a Valk
 """
 
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from random import randrange, sample
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import Max
 from redis.exceptions import (
     AskError,
     BusyLoadingError,
@@ -31,7 +33,10 @@ from redis.exceptions import (
 from ingest import nodes
 from ingest.entries import Entry, encode
 from ingest.group_commit import GroupCommit
+from ingest.models import DrainPosition
 from ingest.nodes import connection as connection
+
+log = logging.getLogger(__name__)
 
 GROUP = "drain"
 CONSUMER = "drain"
@@ -117,7 +122,31 @@ class Survey(NamedTuple):
 
 
 def shards() -> range:
-    return range(settings.INGEST_SHARDS)
+    """Those of INGEST_SHARDS, and those beyond that a drain has seen: whatever may hold messages
+    or counts that the ledger knows nothing of yet."""
+    last = DrainPosition.objects.aggregate(last=Max("shard", default=0))["last"]
+    return range(max(settings.INGEST_SHARDS, last + 1))
+
+
+def held_beyond() -> list[int]:
+    """The shards beyond INGEST_SHARDS that hold messages or counts all the same: it was lowered, or
+    a door has another. Those whose node is away are left out."""
+    beyond = range(settings.INGEST_SHARDS, settings.INGEST_MOST_SHARDS)
+    return [n for n in beyond if not nodes.is_away(stream_key(n)) and _is_held(n)]
+
+
+def _is_held(shard: int) -> bool:
+    client: Any = connection()
+    try:
+        node = nodes.node_of(stream_key(shard))
+        try:
+            return bool(client.xlen(stream_key(shard)) or client.hlen(accepted_key(shard)))
+        except RedisError:
+            nodes.node_missed(node)
+            raise
+    except RedisError as error:
+        log.warning("shard %d cannot be asked what it holds: %s", shard, error)
+        return False
 
 
 def stream_key(shard: int) -> str:
@@ -171,7 +200,8 @@ def _shards_to_ask() -> Iterator[int]:
 
 def _by_chance(first: int) -> Iterator[int]:
     yield first
-    yield from (n for n in sample(shards(), settings.INGEST_SHARDS) if n != first)
+    others = sample(range(settings.INGEST_SHARDS), settings.INGEST_SHARDS)
+    yield from (n for n in others if n != first)
 
 
 @cache

@@ -20,6 +20,13 @@ def drain(shard: int = 0, turn: str | None = None) -> None:
         drain.delay(shard=shard, turn=next_turn)
 
 
+@shared_task(name="ingest.drain_beyond")
+def drain_beyond() -> None:
+    """Beat starts drains of the shards that INGEST_SHARDS has; this starts those of the others."""
+    for shard in stream.held_beyond():
+        drain.apply_async(kwargs={"shard": shard}, expires=10)
+
+
 @shared_task(name="ingest.replay_approved")
 def replay_approved() -> None:
     """Approval is only a field of the device, so that it holds whoever sets it and however."""

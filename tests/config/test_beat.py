@@ -20,6 +20,16 @@ def test_what_the_settings_say_is_written_and_due() -> None:
     assert PeriodicTask.objects.get(name="ingest.drain.7").kwargs == '{"shard": 7}'
 
 
+def test_the_drain_of_a_shard_that_is_no_more_is_forgotten() -> None:
+    Scheduler(app=app, lazy=True).update_from_dict({"ingest.drain.7": ENTRY})
+
+    scheduler = Scheduler(app=app)
+
+    assert "ingest.drain.7" not in scheduler.schedule
+    drains = PeriodicTask.objects.filter(task="ingest.drain").order_by("name")
+    assert [one.name for one in drains] == ["ingest.drain.0", "ingest.drain.1"]
+
+
 def test_an_entry_that_cannot_be_written_ends_beat() -> None:
     scheduler = Scheduler(app=app, lazy=True)
 

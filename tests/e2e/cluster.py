@@ -100,6 +100,11 @@ class Cluster:
         for node in self.nodes:
             await_condition(partial(node.knows_all), TIMEOUT_S, f"{node.name} to join")
 
+    def waiting(self, shard: int) -> int:
+        """How many entries the shard's stream holds."""
+        (node,) = (one for one in self.nodes if shard in one.shards(shard + 1))
+        return int(node.client.xlen(f"ingest:{{{shard}}}"))
+
     def erase(self) -> None:
         """The nodes killed, and their data removed."""
         for node in self.nodes:

@@ -192,6 +192,32 @@ def test_the_ledger_is_verified_on_the_cluster(clustered: Stack) -> None:
     assert "accounted for" in clustered.manage("ledger", "--verify")
 
 
+def test_what_waits_in_shards_that_are_no_more_is_stored(
+    clustered: Stack,
+    cluster: Cluster,
+    tenant_id: int,
+    devices: list[StackDevice],
+    gateway: str,
+) -> None:
+    batches = 40
+    clustered.stop("beat")
+    for name in WORKERS:
+        clustered.stop(name)
+    assert set(asyncio.run(send(clustered, gateway, names_of(devices), batches))) == {202}
+    assert all(cluster.waiting(shard) for shard in range(SHARDS))
+
+    fewer = {"INGEST_SHARDS": "1"}
+    for name in ("portal", "ingest"):
+        clustered.stop(name)
+    for name in ("portal", "ingest", "worker", "beat"):
+        clustered.start(name, overrides=fewer)
+    clustered.await_servers()
+
+    await_stored(clustered, tenant_id, batches * DEVICES)
+    assert not any(cluster.waiting(shard) for shard in range(SHARDS))
+    assert "accounted for" in clustered.manage("ledger", "--verify")
+
+
 def health(stack: Stack) -> tuple[str, str]:
     """The status, and what it says of the stream."""
     with urllib.request.urlopen(f"{stack.ingest_url}/health", timeout=20) as answer:

@@ -241,6 +241,24 @@ def test_a_shard_has_one_line_of_drains(acme: Fleet) -> None:
     assert drain(turn=started_by_beat) is not None
 
 
+def test_what_shards_beyond_hold_is_counted_and_stored(acme: Fleet, settings: LazySettings) -> None:
+    settings.INGEST_SHARDS = 3
+    for shard in stream.shards():
+        drain_run(shard=shard, run_s=0.05)
+    for n in range(40):
+        append(acme, reading(acme.device, n))
+    settings.INGEST_SHARDS = 1
+    drain()
+
+    assert stream.held_beyond() == [1, 2]
+    assert balance_read().in_flight == 40 - ledger(acme)["stored"] > 0
+    assert stream.oldest_waiting_at() is not None
+    assert [drain_run(shard=shard, run_s=60) for shard in stream.held_beyond()] == [None, None]
+    assert Reading.objects.filter(device=acme.device).count() == 40
+    assert ledger(acme)["accepted"] == ledger(acme)["stored"] == 40
+    assert balance_read().residual == balance_read().in_flight == 0
+
+
 def test_messages_of_thousands_of_days_are_stored_in_several_transactions(acme: Fleet) -> None:
     day = 86_400
     append(acme, *(reading(acme.device, -day * n) for n in range(300)))

@@ -53,6 +53,13 @@ def test_an_address_of_a_cluster_that_is_none_is_told_in_words(settings: LazySet
         nodes.connection()
 
 
+def test_shards_whose_node_is_away_are_not_waited_for(settings: LazySettings) -> None:
+    settings.INGEST_STREAM_URL = f"redis://127.0.0.1:{port_choose()}"
+
+    assert stream.held_beyond() == []
+    assert nodes.is_away(stream.stream_key(7))
+
+
 @pytest.mark.usefixtures("valkey")
 def test_an_entry_goes_to_another_shard_when_one_is_at_its_mark(
     acme: Fleet, settings: LazySettings
