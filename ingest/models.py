@@ -35,7 +35,8 @@ class LedgerMinute(models.Model):
 class DrainPosition(models.Model):
     """Up to which entry a shard's stream is stored, written together with what was stored.
 
-    `identity` names the stream that `entry_id` belongs to: in another one ids begin again.
+    `identity` names the stream that `entry_id` belongs to: in another one ids begin again. There is
+    one of every shard that was ever drained, whether or not INGEST_SHARDS still has it.
     """
 
     shard = models.PositiveSmallIntegerField(primary_key=True)
@@ -53,7 +54,9 @@ class RejectedMessage(models.Model):
     """A message that was accepted and could not be stored, kept with the reason in words.
 
     `reason` is why it is not stored as it stands now; one that was corrected waits for its replay.
-    The payload is kept as text, for what jsonb cannot hold may be why it was rejected.
+    The payload is kept as text, for what jsonb cannot hold may be why it was rejected. The device
+    may be one that was deleted, which leaves its messages alone: a replay has them locked while it
+    waits for the device's status.
     """
 
     class Reason(models.TextChoices):
@@ -68,7 +71,7 @@ class RejectedMessage(models.Model):
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
     device = models.ForeignKey(
-        Device, models.SET_NULL, null=True, related_name="+", db_constraint=False
+        Device, models.DO_NOTHING, null=True, related_name="+", db_constraint=False
     )
     kind = models.CharField(max_length=9, choices=Kind)
     reason = models.CharField(max_length=16, choices=Reason)

@@ -90,7 +90,8 @@ def payload_check(message: RejectedMessage, payload: str) -> int | None:
     """
     name, _ = _decode(message, payload)
     if name is None:
-        return message.device_id
+        existing = Device.objects.filter(pk=message.device_id or 0)
+        return existing.values_list("pk", flat=True).first()
     known = devices_find(tenant_id=message.tenant_id, device_ids=(name,))
     if name not in known:
         raise InvalidMessage("$.device_id", f"this tenant has no device {name!r}")

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, OperationalError, transaction
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation
 
 from ingest import stream
 from ingest.ledger import Tally
@@ -26,12 +26,13 @@ Result = TypeVar("Result")
 
 def stored_once_more(work: Callable[[], Result]) -> Result:
     """What `work` returns, a transaction that stores a batch: done again if PostgreSQL rolled it
-    back, as another transaction waited for it and it for that one."""
+    back, as another transaction waited for it and it for that one, or as a tenant was deleted
+    before it was committed."""
     while True:
         try:
             return work()
-        except OperationalError as error:
-            if not isinstance(error.__cause__, DeadlockDetected):
+        except (IntegrityError, OperationalError) as error:
+            if not isinstance(error.__cause__, (DeadlockDetected, ForeignKeyViolation)):
                 raise
             log.warning("a batch is stored once more: %s", error)
 

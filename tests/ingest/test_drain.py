@@ -6,20 +6,23 @@ import psycopg
 import pytest
 from django.conf import LazySettings
 from django.db import connection
+from django.utils import timezone
 
 from devices.models import Device
+from devices.registration import devices_approve
 from ingest import stream
 from ingest.drain import drain_run
 from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
 from ingest.ledger import balance_read
 from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
 from ingest.rejected import name_in
+from ingest.replay import rejected_replay
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
 from tests.services import endpoints
 from tests.telemetry.storing import device_lock
-from tests.two_at_once import against
+from tests.two_at_once import after_waiting_for, against, at_once
 
 pytestmark = pytest.mark.usefixtures("valkey")
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -222,6 +225,47 @@ def test_a_batch_that_was_rolled_back_for_another_transaction_is_stored_once_mor
     assert Heartbeat.objects.count() == 1
     assert balance_read().residual == 0
     assert ledger(acme)["stored"] == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_is_stored_once_more_when_a_tenant_was_deleted_meanwhile(
+    acme: Fleet, rival: Fleet
+) -> None:
+    append(acme, reading(acme.device))
+    append(rival, reading(rival.device))
+    acme.device.delete()
+
+    assert after_waiting_for(acme.tenant.delete, drain) is not None
+
+    assert Reading.objects.filter(device=rival.device).count() == 1
+    assert not RejectedMessage.objects.exists()
+    assert not LedgerMinute.objects.exclude(tenant=rival.tenant).exists()
+    assert stream.oldest_waiting_at() is None
+    assert balance_read().residual == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_devices_are_deleted_while_their_messages_are_stored_and_replayed(acme: Fleet) -> None:
+    kept: list[int] = []
+    for n in range(10):
+        devices = [
+            Device.objects.create(tenant=acme.tenant, device_id=f"d{n}-{m}", is_pending=m % 2 == 1)
+            for m in range(8)
+        ]
+        append(acme, *map(reading, devices), is_pending=True)
+        drain()
+        append(acme, *(reading(device, 1) for device in devices), is_pending=True)
+        held = RejectedMessage.objects.filter(replayed_at=None).values_list("id", flat=True)
+        devices_approve(ids=[device.pk for device in devices])
+        replay = partial(rejected_replay, ids=list(held), by="tester", ts=timezone.now())
+        at_once(drain, replay, *(device.delete for device in devices[:4]))
+        kept += (device.pk for device in devices[4:])
+
+    assert Reading.objects.filter(device_id__in=kept).count() == 2 * len(kept)
+    assert not DeviceStatus.objects.exclude(device_id__in=(*kept, acme.device.pk)).exists()
+    assert stream.oldest_waiting_at() is None
+    assert ledger(acme)["accepted"] == 160
+    assert balance_read().residual == balance_read().in_flight == 0
 
 
 def test_one_drain_holds_a_shard_at_a_time(acme: Fleet) -> None:

@@ -6,14 +6,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from devices.models import Device
 from devices.registration import devices_approve
 from ingest.ledger import balance_read
 from ingest.models import RejectedMessage
-from ingest.rejected import rejected_edit
+from ingest.rejected import DELETED, Reason, rejected_edit
 from ingest.replay import (
     ReplayOutcome,
     approved_replay,
@@ -36,7 +36,7 @@ from tests.ingest.way import (
     seconds_ago,
 )
 from tests.telemetry.storing import device_lock
-from tests.two_at_once import against
+from tests.two_at_once import against, elsewhere
 
 pytestmark = pytest.mark.usefixtures("valkey")
 
@@ -286,7 +286,6 @@ def test_what_a_deleted_pending_device_sent_stays_rejected(acme: Fleet) -> None:
     assert approved_replay(ts=timezone.now()) == ReplayOutcome()
 
     message.refresh_from_db()
-    assert message.device_id is None
     assert '"device_id":"acme-phone"' in message.payload
     assert balance_read().residual == 0
 
@@ -337,3 +336,25 @@ def test_two_who_replay_the_same_at_once_store_it_once(
     assert sorted(outcome.stored for outcome in outcomes) == [0, 0, 0, 30]
     assert ledger(acme) == {"accepted": 30, "stored": 30, "replayed": 30}
     assert Reading.objects.count() == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_is_deleted_without_waiting_for_the_replay_of_its_messages(acme: Fleet) -> None:
+    message = mended(acme)
+
+    @transaction.atomic
+    def delete() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+        Device.objects.filter(pk=acme.device.pk).delete()
+
+    with transaction.atomic():
+        RejectedMessage.objects.select_for_update().get(pk=message.pk)
+        elsewhere(delete)
+
+    assert replay(message).rejected == 1
+
+    message.refresh_from_db()
+    assert (message.reason, message.error) == (Reason.UNKNOWN_DEVICE, DELETED)
+    assert not DeviceStatus.objects.filter(device=acme.device).exists()
+    assert balance_read().residual == 0
