@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # A message is late if it is older than this when it comes.
 LATE_AFTER = timedelta(minutes=5)
+# So often a batch is stored before its drain gives up.
+TRIES = 10
 
 Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
 Result = TypeVar("Result")
@@ -27,14 +29,15 @@ Result = TypeVar("Result")
 def stored_once_more(work: Callable[[], Result]) -> Result:
     """What `work` returns, a transaction that stores a batch: done again if PostgreSQL rolled it
     back, as another transaction waited for it and it for that one, or as a tenant was deleted
-    before it was committed."""
-    while True:
+    before it was committed. Raises what it raised if that does not help."""
+    for _ in range(TRIES - 1):
         try:
             return work()
         except (IntegrityError, OperationalError) as error:
             if not isinstance(error.__cause__, (DeadlockDetected, ForeignKeyViolation)):
                 raise
             log.warning("a batch is stored once more: %s", error)
+    return work()
 
 
 def minute_key(row: Any) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def test_a_key_is_rotated_and_the_old_one_lasts_as_long_as_chosen(
     lines = client.get(page("devices_device_history", acme.device.pk)).context["lines"]
     assert [str(lines).count(one) for one in (f"rc_{key.split('_')[1]}", key)] == [1, 0]
     for method in (client.get, client.post):
-        told = method(url, {"label": "", "overlap_s": 0}, follow=True)
+        told = method(url, {"label": "", "overlap_s": "0"}, follow=True)
         assert "is revoked or rotated already." in told.content.decode()
     assert acme.device.credentials.count() == 2
 
