@@ -84,21 +84,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _commit(self) -> None:
         self._settle()
-        if not self._end_ahead(b"COMMIT"):
+        if self._only_reads:
+            self._only_reads = False
+            self.send_ahead(b"COMMIT")
+        else:
             super()._commit()
 
     def _rollback(self) -> None:
+        self._only_reads = False
         self._settle()
-        # The driver would forget what it has prepared: something may have changed meanwhile.
-        if not self._end_ahead(b"ROLLBACK"):
-            super()._rollback()
-
-    def _end_ahead(self, end: bytes) -> bool:
-        """Ends a transaction that only reads. False for another one."""
-        is_ended, self._only_reads = self._only_reads, False
-        if is_ended:
-            self.send_ahead(end)
-        return is_ended
+        super()._rollback()
 
     def _set_autocommit(self, autocommit: bool) -> None:
         if self._is_ahead:

@@ -108,20 +108,6 @@ def test_the_end_of_what_only_reads_is_not_waited_for() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_only_reads_leaves_what_is_prepared() -> None:
-    kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%' || %s || '%%'"
-    with connection.cursor() as cursor:
-        for _ in range(8):
-            cursor.execute(kept, ["pg_prepared"])
-    with pytest.raises(DataError), transaction.atomic():
-        engine.begin_ahead(b"SELECT 1", reads=True)
-        one("SELECT 1/0")
-    with connection.cursor() as cursor:
-        cursor.execute(kept, ["pg_prepared"])
-        assert cursor.fetchone() == (1,)
-
-
-@pytest.mark.django_db(transaction=True)
 def test_what_only_reads_is_refused_to_write() -> None:
     engine.ensure_connection()
     with pytest.raises(InternalError, match="read-only"), transaction.atomic():
