@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from devices.credentials import credential_issue, credentials_revoke
+from devices.credentials import credential_issue, credentials_issue, credentials_revoke
 from devices.models import Device
 from telemetry.batches import statuses_move
 from telemetry.heartbeats import heartbeats_insert
@@ -244,10 +244,11 @@ def test_a_resumed_device_that_was_never_heard_is_new_again(acme: Fleet) -> None
 
 
 def test_finding_the_silent_reads_no_history_and_no_whole_table(acme: Fleet) -> None:
-    Device.objects.bulk_create(Device(tenant=acme.tenant, device_id=f"d{n}") for n in range(3000))
+    devices = [Device(tenant=acme.tenant, device_id=f"d{n}") for n in range(3000)]
+    credentials_issue(devices=Device.objects.bulk_create(devices))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE telemetry_devicestatus SET state = 'online', late_at = now()")
-        cursor.execute("ANALYZE telemetry_devicestatus")
+        cursor.execute("ANALYZE telemetry_devicestatus, devices_credential")
         cursor.execute(
             "EXPLAIN " + devicestatus.LOCK_DUE,
             {"ts": datetime(2020, 1, 1, tzinfo=UTC), "limit": 10},
