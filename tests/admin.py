@@ -1,4 +1,7 @@
-"""People who use the admin, and its addresses."""
+"""People who use the admin, its addresses, and what its pages tell."""
+
+import re
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.test import Client
@@ -20,6 +23,20 @@ def person(name: str, *memberships: tuple[Tenant, Role]) -> User:
     for tenant, role in memberships:
         Membership.objects.create(tenant=tenant, user=user, role=role)
     return user
+
+
+# By chance it has any four letters once in some thousand pages.
+FORM_TOKEN = re.compile(rb'name="csrfmiddlewaretoken" value="\w+"')
+
+
+def body_of(answer: Any) -> bytes:
+    streamed = getattr(answer, "streaming_content", None)
+    return b"".join(streamed) if streamed else answer.content
+
+
+def told_by(answer: Any) -> bytes:
+    """The page or file in lower case, without the random token of its forms."""
+    return FORM_TOKEN.sub(b"", body_of(answer)).lower()
 
 
 def page(name: str, *args: object) -> str:

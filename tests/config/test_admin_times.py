@@ -10,8 +10,8 @@ from django.utils.html import strip_tags
 
 from devices.models import Credential
 from ingest.models import RejectedMessage
-from tests.admin import client_of
-from tests.config.test_admin_isolation import ADDRESSES, TABLES, body_of, url_of
+from tests.admin import body_of, client_of
+from tests.config.test_admin_isolation import ADDRESSES, TABLES, url_of
 from tests.conftest import Fleet, Told
 from tests.ingest.way import REFUSED, append, drain, now, reading
 from tests.tenant_tables import row_ensure
