@@ -21,7 +21,14 @@ from django.db import transaction
 from devices.registration import pending_among
 from ingest import stream
 from ingest.entries import Entry, HeartbeatEntry, decode
-from ingest.ledger import Tally, accepted_collect, position_ensure, position_write, tally_write
+from ingest.ledger import (
+    Tally,
+    accepted_collect,
+    position_ensure,
+    position_read,
+    position_write,
+    tally_write,
+)
 from ingest.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
 from ingest.storing import minute_key, rows_insert, stored_once_more, without
 from ingest.stream import Finished, Waiting
@@ -87,6 +94,7 @@ class _Drain:
     def __init__(self, shard: int) -> None:
         self.shard = shard
         self.identity = stream.identity_ensure(shard)
+        position_ensure(shard=shard, identity=self.identity)
         self.position = self._position()
         self.entries_at_once = FIRST_ENTRIES
         self._collected_at = 0.0
@@ -97,7 +105,7 @@ class _Drain:
         A stream that has not come so far is not the one that was stored, but an older state of
         it: it gets an identity of its own, and what it holds is stored, once more if need be.
         """
-        position = _entry_order(position_ensure(shard=self.shard, identity=self.identity))
+        position = _entry_order(position_read(shard=self.shard, identity=self.identity))
         if position <= _entry_order(stream.last_id(self.shard)):
             return position
         log.error("shard %d has fallen back behind what is stored of it", self.shard)

@@ -258,12 +258,11 @@ def position_read(*, shard: int, identity: str) -> str:
     return position.entry_id if position else "0-0"
 
 
-def position_ensure(*, shard: int, identity: str) -> str:
-    """As position_read; from now on the shard is known as one that was drained."""
-    position, _ = DrainPosition.objects.get_or_create(
+def position_ensure(*, shard: int, identity: str) -> None:
+    """From now on the shard is known as one that was drained."""
+    DrainPosition.objects.get_or_create(
         pk=shard, defaults={"identity": identity, "entry_id": "0-0"}
     )
-    return position.entry_id if position.identity == identity else "0-0"
 
 
 def position_write(*, shard: int, identity: str, entry_id: str) -> None:
