@@ -33,7 +33,10 @@ IN_FORCE = "SELECT * FROM devices_keys_in_force(%s)"
 
 
 class NotInForce(ValueError):
-    """The key is not in force, or not for long; the text says which."""
+    """The key is not in force, or not for long."""
+
+    def __init__(self, credential: Credential) -> None:
+        super().__init__(f"The key {credential} is revoked or rotated already.")
 
 
 class IssuedKey(NamedTuple):
@@ -96,7 +99,7 @@ def credential_rotate(
     until = ts + timedelta(seconds=overlap_s)
     lasting = Credential.objects.filter(pk=credential.pk, revoked_at=None)
     if not lasting.update(revoked_at=until):
-        raise NotInForce(f"The key {credential} is revoked or rotated already.")
+        raise NotInForce(credential)
     issued = _issue(tenant_id=credential.tenant_id, device=credential.device, label=label)
     issued.credential.save()
     return issued

@@ -258,7 +258,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = get_object_or_404(self.get_queryset(request), pk=object_id)
         if "rotate" not in _ways(credential):
-            return _ended(request, credential, "is revoked or rotated already")
+            return _ended(request, credential, str(NotInForce(credential)))
         form = RotateForm(
             request.POST if request.method == "POST" else None, initial={"label": credential.label}
         )
@@ -267,8 +267,8 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
                 issued = credential_rotate(
                     credential=credential, ts=timezone.now(), **form.cleaned_data
                 )
-            except NotInForce:
-                return _ended(request, credential, "is revoked or rotated already")
+            except NotInForce as error:
+                return _ended(request, credential, str(error))
             credential.refresh_from_db(fields=["revoked_at"])
             return key_shown(self, request, issued, replaced=credential)
         speaker = credential.device or f"gateways of {credential.tenant}"
@@ -292,7 +292,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = get_object_or_404(self.get_queryset(request), pk=object_id)
         if "revoke" not in _ways(credential):
-            return _ended(request, credential, "is revoked already")
+            return _ended(request, credential, f"The key {credential} is revoked already.")
         back = _speaker_url(credential)
         if request.method == "POST":
             credentials_revoke(ids=[credential.pk], ts=timezone.now())
@@ -318,8 +318,8 @@ def _ways(credential: Credential) -> list[str]:
     return ["revoke"] if credential.is_in_force(ts=timezone.now()) else []
 
 
-def _ended(request: HttpRequest, credential: Credential, how: str) -> HttpResponse:
-    messages.error(request, f"The key {credential} {how}.")
+def _ended(request: HttpRequest, credential: Credential, words: str) -> HttpResponse:
+    messages.error(request, words)
     return HttpResponseRedirect(_speaker_url(credential))
 
 
