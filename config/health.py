@@ -6,7 +6,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from ingest import stream
-from ingest.ledger import last_check
+from ingest.ledger import last_check, shards_known
 from monitoring.health import Check, Finding, Findings
 
 # The worker looks every half minute; one that does not is reported as silent.
@@ -17,7 +17,7 @@ def stream_findings() -> Findings:
     """Which shards of the stream are away, since others take what comes meanwhile unless all are,
     and for how many seconds the oldest accepted message of the others has waited to be stored."""
     try:
-        survey = stream.survey()
+        survey = stream.survey(shards_known())
     except RedisError:
         return {"stream": Finding("away", is_ok=False, can_serve=False)}
     names = ", ".join(map(str, survey.away))

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import Max, Sum
 from django.utils import timezone
 
 from ingest import stream
@@ -156,8 +157,8 @@ def accepted_collect(*, shard: int) -> None:
 
 def balance_read() -> Balance:
     """The balance of all tenants, exact only while no drain runs: see ingest.verification."""
-    shards = [counts_read(shard) for shard in stream.shards()]
-    return balance_sum(balances(shards=shards))
+    counts = [counts_read(shard) for shard in shards_known()]
+    return balance_sum(balances(counts=counts))
 
 
 def balance_sum(by_tenant: Mapping[int, Balance]) -> Balance:
@@ -169,31 +170,31 @@ def balance_sum(by_tenant: Mapping[int, Balance]) -> Balance:
 
 def balances(
     *,
-    shards: Sequence[ShardCounts],
+    counts: Sequence[ShardCounts],
     since: datetime | None = None,
     until: datetime | None = None,
     tenant_ids: Sequence[int] | None = None,
 ) -> dict[int, Balance]:
     """Balances by tenant, of the minutes from `since` on and before `until`.
 
-    `shards` is what the streams counted; of it comes what the table has not yet of the accepted,
+    `counts` is what the streams counted; of it comes what the table has not yet of the accepted,
     and what is in flight, of whichever minute. Tenants that were deleted are left out, for their
     ledger went with them.
     """
-    values = _counted(shards) | {"since": since, "until": until, "only": _listed(tenant_ids)}
+    values = _counted(counts) | {"since": since, "until": until, "only": _listed(tenant_ids)}
     with connection.cursor() as cursor:
         cursor.execute(BALANCES, values)  # type: ignore[arg-type]
         rows = cursor.fetchall()
     return {
         tenant_id: Balance._make(
-            [*sums, sum(counts.in_flight.get(tenant_id, 0) for counts in shards)]
+            [*sums, sum(shard.in_flight.get(tenant_id, 0) for shard in counts)]
         )
         for tenant_id, *sums in rows
     }
 
 
 def minutes_counted(
-    *, since: datetime, tenant_ids: Sequence[int] | None
+    *, shards: Sequence[int], since: datetime, tenant_ids: Sequence[int] | None
 ) -> dict[datetime, Balance]:
     """Balances by minute from `since` on, the youngest first; nothing is told as in flight.
 
@@ -205,7 +206,7 @@ def minutes_counted(
         rows = rows.filter(tenant__in=tenant_ids)
     sums = rows.values_list("minute").annotate(*(Sum(name) for name in COUNTED))
     became = {minute: counts for minute, *counts in sums}
-    values = _counted([counts_read(shard) for shard in stream.shards()])
+    values = _counted([counts_read(shard) for shard in shards])
     with connection.cursor() as cursor:
         cursor.execute(
             ACCEPTED_BY_MINUTE,
@@ -220,13 +221,17 @@ def minutes_counted(
 
 
 def residuals_settled(
-    *, ts: datetime, over: timedelta, tenant_ids: Sequence[int] | None = None
+    *,
+    shards: Sequence[int],
+    ts: datetime,
+    over: timedelta,
+    tenant_ids: Sequence[int] | None = None,
 ) -> dict[int, int]:
     """Messages that cannot be accounted for, by tenant, of minutes in which nothing is in flight
     any more. Exact while drains run; without regard to the last minutes."""
-    until = settled_until(ts=ts, oldest_waiting_at=stream.oldest_waiting_at())
-    shards = [counts_read(shard)._replace(in_flight={}) for shard in stream.shards()]
-    settled = balances(shards=shards, since=ts - over, until=until, tenant_ids=tenant_ids)
+    until = settled_until(ts=ts, oldest_waiting_at=stream.oldest_waiting_at(shards))
+    counts = [counts_read(shard)._replace(in_flight={}) for shard in shards]
+    settled = balances(counts=counts, since=ts - over, until=until, tenant_ids=tenant_ids)
     return {tenant_id: balance.residual for tenant_id, balance in settled.items()}
 
 
@@ -241,7 +246,7 @@ def ledger_check(*, ts: datetime) -> int:
     See residuals_settled, over the last day. What is missing in one tenant is not made up for by
     another.
     """
-    settled = residuals_settled(ts=ts, over=timedelta(days=1))
+    settled = residuals_settled(shards=shards_known(), ts=ts, over=timedelta(days=1))
     residual = sum(map(abs, settled.values()))
     LedgerCheck.objects.update_or_create(pk=1, defaults={"checked_at": ts, "residual": residual})
     return residual
@@ -250,6 +255,13 @@ def ledger_check(*, ts: datetime) -> int:
 def last_check() -> LedgerCheck | None:
     """What the last look at the ledger found; None if there was none yet."""
     return LedgerCheck.objects.filter(pk=1).first()
+
+
+def shards_known() -> range:
+    """Those of INGEST_SHARDS, and those beyond that a drain has seen: whatever may hold messages
+    or counts that the ledger knows nothing of yet."""
+    last = DrainPosition.objects.aggregate(last=Max("shard", default=0))["last"]
+    return range(max(settings.INGEST_SHARDS, last + 1))
 
 
 def position_read(*, shard: int, identity: str) -> str:
@@ -272,14 +284,14 @@ def position_write(*, shard: int, identity: str, entry_id: str) -> None:
     )
 
 
-def _counted(shards: Sequence[ShardCounts]) -> dict[str, object]:
+def _counted(counts: Sequence[ShardCounts]) -> dict[str, object]:
     """What the streams counted, as columns for COUNTS."""
-    keys = [(shard, *key) for shard, counts in enumerate(shards) for key in counts.accepted]
+    keys = [(shard, *key) for shard, counted in enumerate(counts) for key in counted.accepted]
     return {
         "shards": [shard for shard, _, _ in keys],
         "tenants": [tenant for _, tenant, _ in keys],
         "minutes": [minute for _, _, minute in keys],
-        "accepted": [shards[shard].accepted[tenant, minute] for shard, tenant, minute in keys],
+        "accepted": [counts[shard].accepted[tenant, minute] for shard, tenant, minute in keys],
     }
 
 

@@ -18,6 +18,7 @@ from ingest.ledger import (
     minutes_counted,
     residuals_settled,
     settled_until,
+    shards_known,
 )
 from telemetry.reasons import duration
 
@@ -49,16 +50,17 @@ def ledger_context(request: HttpRequest) -> dict[str, Any]:
     access = access_in(request)
     tenants = dict(Tenant.objects.values_list("id", "name"))
     own = None if access.is_operator else list(tenants)
-    oldest = stream.oldest_waiting_at()
-    shards = [counts_read(shard) for shard in stream.shards()]
-    by_tenant = balances(shards=shards, since=ts - DAY, tenant_ids=own)
-    residuals = residuals_settled(ts=ts, over=DAY, tenant_ids=own)
+    shards = shards_known()
+    oldest = stream.oldest_waiting_at(shards)
+    counts = [counts_read(shard) for shard in shards]
+    by_tenant = balances(counts=counts, since=ts - DAY, tenant_ids=own)
+    residuals = residuals_settled(shards=shards, ts=ts, over=DAY, tenant_ids=own)
     return {
-        "hour": _since(ts - HOUR, shards, own),
+        "hour": _since(ts - HOUR, counts, own),
         "day": balance_sum(by_tenant),
         "residual": sum(map(abs, residuals.values())),
         "waiting_for": duration((ts - oldest).total_seconds()) if oldest else None,
-        "minutes": _minutes(ts, settled_until(ts=ts, oldest_waiting_at=oldest), own),
+        "minutes": _minutes(ts, shards, settled_until(ts=ts, oldest_waiting_at=oldest), own),
         "several_tenants": sees_several_tenants(request),
         "tenants": [
             TenantLine(tenants[tenant_id], balance, residuals.get(tenant_id, 0))
@@ -68,13 +70,15 @@ def ledger_context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _since(since: datetime, shards: Sequence[ShardCounts], own: list[int] | None) -> Balance:
-    return balance_sum(balances(shards=shards, since=since, tenant_ids=own))
+def _since(since: datetime, counts: Sequence[ShardCounts], own: list[int] | None) -> Balance:
+    return balance_sum(balances(counts=counts, since=since, tenant_ids=own))
 
 
-def _minutes(ts: datetime, settled: datetime, own: list[int] | None) -> list[Minute]:
+def _minutes(
+    ts: datetime, shards: Sequence[int], settled: datetime, own: list[int] | None
+) -> list[Minute]:
     """The minutes of the last hour in which anything was accepted, the youngest first."""
-    counted = minutes_counted(since=ts - HOUR, tenant_ids=own)
+    counted = minutes_counted(shards=shards, since=ts - HOUR, tenant_ids=own)
     return [
         Minute(minute, balance, minute + timedelta(minutes=1) <= settled)
         for minute, balance in counted.items()

@@ -20,7 +20,6 @@ from random import randrange, sample
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import Max
 from redis.exceptions import (
     AskError,
     BusyLoadingError,
@@ -33,7 +32,6 @@ from redis.exceptions import (
 from ingest import nodes
 from ingest.entries import Entry, encode
 from ingest.group_commit import GroupCommit
-from ingest.models import DrainPosition
 from ingest.nodes import connection as connection
 
 log = logging.getLogger(__name__)
@@ -119,13 +117,6 @@ class Survey(NamedTuple):
 
     oldest_waiting_at: datetime | None
     away: list[int]
-
-
-def shards() -> range:
-    """Those of INGEST_SHARDS, and those beyond that a drain has seen: whatever may hold messages
-    or counts that the ledger knows nothing of yet."""
-    last = DrainPosition.objects.aggregate(last=Max("shard", default=0))["last"]
-    return range(max(settings.INGEST_SHARDS, last + 1))
 
 
 def held_beyond() -> list[int]:
@@ -352,18 +343,16 @@ def turn_take(shard: int, turn: str | None) -> str | None:
     return taken
 
 
-def oldest_waiting_at() -> datetime | None:
-    """When the oldest entry that is not stored yet was accepted; None if none waits.
-
-    Of all shards: raises RedisError if one of them is away.
-    """
-    return _oldest_at(_first_id(shard) for shard in shards())
+def oldest_waiting_at(shards: Iterable[int]) -> datetime | None:
+    """When the oldest entry of these shards that is not stored yet was accepted; None if none
+    waits. Raises RedisError if one of them is away."""
+    return _oldest_at(_first_id(shard) for shard in shards)
 
 
-def survey() -> Survey:
+def survey(shards: Iterable[int]) -> Survey:
     """What the shards that answer hold, and which do not. Raises RedisError if none answers."""
     first_ids, away = [], []
-    for shard in shards():
+    for shard in shards:
         try:
             first_ids.append(_first_id(shard))
         except RedisError:

@@ -7,7 +7,7 @@ from django.utils import timezone
 from ingest import stream
 from ingest.breaches import breaches_collect, breaches_forget
 from ingest.drain import drain_run
-from ingest.ledger import ledger_check
+from ingest.ledger import ledger_check, shards_known
 from ingest.replay import approved_replay, requested_replay
 from telemetry.presence import presence_sweep
 
@@ -59,4 +59,5 @@ def sweep() -> None:
     """In this room because only the stream knows up to when everything heard is stored. What waits
     in a shard that is away is not waited for: its devices are heard through the others."""
     ts = timezone.now()
-    presence_sweep(ts=ts, heard_until=stream.survey().oldest_waiting_at or ts)
+    waiting = stream.survey(shards_known())
+    presence_sweep(ts=ts, heard_until=waiting.oldest_waiting_at or ts)

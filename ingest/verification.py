@@ -12,7 +12,7 @@ from django.db.models import Count, Min
 
 from ingest import stream
 from ingest.in_flight import ShardCounts, counts_read, stored_and_left
-from ingest.ledger import Balance, balances, position_read
+from ingest.ledger import Balance, balances, position_read, shards_known
 from ingest.models import LedgerMinute, RejectedMessage
 from telemetry.locks import AdvisoryLock, session_lock_awaited
 from telemetry.sql import heartbeat, reading
@@ -62,9 +62,9 @@ def ledger_verify(*, since: datetime | None = None) -> dict[int, Account]:
             lock = session_lock_awaited(AdvisoryLock.DRAIN + shard, timeout_s=WAIT_FOR_DRAIN_S)
             drains_wait.enter_context(lock)
         with _snapshot():
-            shards = [_shard_read(shard) for shard in stream.shards()]
+            counts = [_shard_read(shard) for shard in shards_known()]
             drains_wait.close()
-            return _accounts(shards, since)
+            return _accounts(counts, since)
 
 
 @contextmanager
@@ -84,13 +84,13 @@ def _shard_read(shard: int) -> ShardCounts:
     return counts._replace(in_flight=in_flight)
 
 
-def _accounts(shards: Sequence[ShardCounts], since: datetime | None) -> dict[int, Account]:
+def _accounts(counts: Sequence[ShardCounts], since: datetime | None) -> dict[int, Account]:
     # Rows from before there was a ledger are not in it.
     first = LedgerMinute.objects.aggregate(first=Min("minute"))["first"]
     recounted = max((one for one in (first, since) if one), default=None)
     found, kept = _found(recounted), _kept(recounted)
-    everything = balances(shards=shards)
-    window = balances(shards=shards, since=recounted)
+    everything = balances(counts=counts)
+    window = balances(counts=counts, since=recounted)
     return {
         tenant_id: Account(
             balance,

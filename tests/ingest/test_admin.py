@@ -74,8 +74,8 @@ def test_pages_keep_to_their_budget_of_queries(
         (LIST, (), 5),
         (CHANGE, (message.pk,), 6),
         (REPLAY, (message.pk,), 5),
-        ("ingest_ledger", (), 14),
-        ("ingest_ledger_figures", (), 14),
+        ("ingest_ledger", (), 10),
+        ("ingest_ledger_figures", (), 10),
     ):
         with django_assert_max_num_queries(budget + SCOPE_QUERIES):
             assert client.get(page(name, *args)).status_code == 200

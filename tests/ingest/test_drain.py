@@ -13,7 +13,7 @@ from devices.registration import devices_approve
 from ingest import stream
 from ingest.drain import drain_run
 from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
-from ingest.ledger import balance_read
+from ingest.ledger import balance_read, shards_known
 from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
 from ingest.rejected import name_in
 from ingest.replay import rejected_replay
@@ -64,7 +64,7 @@ def test_accepted_messages_are_stored_and_leave_the_stream(acme: Fleet, rival: F
     assert Heartbeat.objects.filter(tenant=acme.tenant).count() == 1
     assert DeviceStatus.objects.get(device=acme.device).metrics == {"temp_c": 21.5}
     assert all(count == 0 for count in stream.waiting_counts(0).values())
-    assert stream.oldest_waiting_at() is None
+    assert stream.oldest_waiting_at(shards_known()) is None
     assert balance_read().residual == 0
     assert ledger(acme) == {"accepted": 6, "stored": 6, "duplicate": 0, "late": 0, "rejected": 0}
 
@@ -156,7 +156,7 @@ def test_messages_of_a_deleted_tenant_go_with_it_and_stop_nobody(acme: Fleet, ri
     drain()
 
     assert Reading.objects.filter(tenant=rival.tenant).count() == 1
-    assert stream.oldest_waiting_at() is None
+    assert stream.oldest_waiting_at(shards_known()) is None
 
 
 def test_messages_of_a_pending_device_are_held_until_it_is_approved(acme: Fleet) -> None:
@@ -240,7 +240,7 @@ def test_a_batch_is_stored_once_more_when_a_tenant_was_deleted_meanwhile(
     assert Reading.objects.filter(device=rival.device).count() == 1
     assert not RejectedMessage.objects.exists()
     assert not LedgerMinute.objects.exclude(tenant=rival.tenant).exists()
-    assert stream.oldest_waiting_at() is None
+    assert stream.oldest_waiting_at(shards_known()) is None
     assert balance_read().residual == 0
 
 
@@ -263,7 +263,7 @@ def test_devices_are_deleted_while_their_messages_are_stored_and_replayed(acme: 
 
     assert Reading.objects.filter(device_id__in=kept).count() == 2 * len(kept)
     assert not DeviceStatus.objects.exclude(device_id__in=(*kept, acme.device.pk)).exists()
-    assert stream.oldest_waiting_at() is None
+    assert stream.oldest_waiting_at(shards_known()) is None
     assert ledger(acme)["accepted"] == 160
     assert balance_read().residual == balance_read().in_flight == 0
 
@@ -287,7 +287,7 @@ def test_a_shard_has_one_line_of_drains(acme: Fleet) -> None:
 
 def test_what_shards_beyond_hold_is_counted_and_stored(acme: Fleet, settings: LazySettings) -> None:
     settings.INGEST_SHARDS = 3
-    for shard in stream.shards():
+    for shard in shards_known():
         drain_run(shard=shard, run_s=0.05)
     for n in range(40):
         append(acme, reading(acme.device, n))
@@ -296,7 +296,7 @@ def test_what_shards_beyond_hold_is_counted_and_stored(acme: Fleet, settings: La
 
     assert stream.held_beyond() == [1, 2]
     assert balance_read().in_flight == 40 - ledger(acme)["stored"] > 0
-    assert stream.oldest_waiting_at() is not None
+    assert stream.oldest_waiting_at(shards_known()) is not None
     assert [drain_run(shard=shard, run_s=60) for shard in stream.held_beyond()] == [None, None]
     assert Reading.objects.filter(device=acme.device).count() == 40
     assert ledger(acme)["accepted"] == ledger(acme)["stored"] == 40

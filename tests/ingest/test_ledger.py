@@ -21,7 +21,7 @@ DAY = timedelta(days=1)
 
 
 def settled(fleet: Fleet) -> int:
-    return residuals_settled(ts=timezone.now(), over=DAY)[fleet.tenant.pk]
+    return residuals_settled(shards=[0], ts=timezone.now(), over=DAY)[fleet.tenant.pk]
 
 
 def lose(fleet: Fleet, count: int) -> None:
@@ -72,7 +72,7 @@ def test_what_is_in_flight_is_not_missing(acme: Fleet) -> None:
     append(acme, reading(acme.device, now()))
 
     assert ledger_check(ts=timezone.now()) == 0
-    (balance,) = balances(shards=[counts_read(0)]).values()
+    (balance,) = balances(counts=[counts_read(0)]).values()
     assert (balance.accepted, balance.in_flight, balance.residual) == (1, 1, 0)
     assert ledger(acme) == {}
 
@@ -88,13 +88,13 @@ def test_a_minute_is_settled_when_nothing_of_it_can_wait_any_more() -> None:
 def test_balances_are_of_the_minutes_asked_for(acme: Fleet, rival: Fleet) -> None:
     old(acme, 1, 2)
     append(acme, reading(acme.device, now()))
-    shards = [counts_read(0)]
+    counts = [counts_read(0)]
     minute_ago = timezone.now() - timedelta(minutes=2)
 
-    assert balances(shards=shards)[acme.tenant.pk].accepted == 3
-    assert balances(shards=shards, since=minute_ago)[acme.tenant.pk].accepted == 1
-    assert balances(shards=shards, until=minute_ago)[acme.tenant.pk].accepted == 2
-    assert list(balances(shards=shards, tenant_ids=[rival.tenant.pk])) == [rival.tenant.pk]
+    assert balances(counts=counts)[acme.tenant.pk].accepted == 3
+    assert balances(counts=counts, since=minute_ago)[acme.tenant.pk].accepted == 1
+    assert balances(counts=counts, until=minute_ago)[acme.tenant.pk].accepted == 2
+    assert list(balances(counts=counts, tenant_ids=[rival.tenant.pk])) == [rival.tenant.pk]
 
 
 def test_a_minute_has_accepted_what_it_has_stored_before_the_stream_was_asked(
@@ -110,7 +110,7 @@ def test_a_minute_has_accepted_what_it_has_stored_before_the_stream_was_asked(
 
     def counted(*tenant_ids: int) -> list[tuple[int, int]]:
         since = timezone.now() - timedelta(hours=1)
-        minutes = minutes_counted(since=since, tenant_ids=tenant_ids or None)
+        minutes = minutes_counted(shards=[0], since=since, tenant_ids=tenant_ids or None)
         assert list(minutes) == sorted(minutes, reverse=True)
         return [(one.accepted, one.stored) for one in minutes.values()]
 
@@ -124,7 +124,7 @@ def test_a_deleted_tenant_makes_no_false_alarm(acme: Fleet, rival: Fleet) -> Non
     append(acme, reading(acme.device, seconds_ago(601)), received_at=seconds_ago(601))
     acme.tenant.delete()
 
-    assert list(balances(shards=[counts_read(0)])) == [rival.tenant.pk]
+    assert list(balances(counts=[counts_read(0)])) == [rival.tenant.pk]
     assert ledger_check(ts=timezone.now()) == 0
     drain()
     assert ledger_check(ts=timezone.now()) == 0

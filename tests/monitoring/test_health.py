@@ -9,6 +9,7 @@ from django.utils import timezone
 from config.health import CHECKS
 from devices import valkey as valkey_client
 from ingest import nodes, stream
+from ingest.ledger import shards_known
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.tasks import check_ledger
 from monitoring.health import Findings, health_view
@@ -107,7 +108,7 @@ def test_it_tells_for_how_long_the_oldest_message_waits(
     client: Client, acme: Fleet, swept: None
 ) -> None:
     append(acme, reading(acme.device, seconds_ago(0)))
-    accepted_at = stream.oldest_waiting_at()
+    accepted_at = stream.oldest_waiting_at(shards_known())
     assert accepted_at is not None
 
     told = client.get("/health").json()["oldest_waiting_s"]

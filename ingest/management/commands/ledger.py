@@ -1,5 +1,6 @@
 """`manage.py ledger`: what became of every accepted message, and the proof of it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 from devices.models import Tenant
 from ingest import stream
 from ingest.in_flight import counts_read
-from ingest.ledger import Balance, balances, residuals_settled
+from ingest.ledger import Balance, balances, residuals_settled, shards_known
 from ingest.verification import ledger_verify
 
 COLUMNS = ("accepted", "stored", "duplicate", "late", "rejected", "replayed", "in flight")
@@ -55,14 +56,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         ts = timezone.now()
         since = _since(ts, options["minutes"])
+        shards = shards_known()
         problems: list[str] = []
         if options["verify"]:
             lines, problems = _verified(since)
         else:
-            lines = _as_it_seems(ts, since)
+            lines = _as_it_seems(shards, ts, since)
         total = _total(lines)
         if options["json"]:
-            self.stdout.write(_json(lines, total, problems, ts, verified=options["verify"]))
+            told = _json(shards, lines, total, problems, ts, verified=options["verify"])
+            self.stdout.write(told)
         else:
             self._print(lines, total)
         if problems:
@@ -91,15 +94,15 @@ class Command(BaseCommand):
             self.stdout.write("  ".join((first, *others)))
 
 
-def _as_it_seems(ts: datetime, since: datetime | None) -> list[Line]:
+def _as_it_seems(shards: Sequence[int], ts: datetime, since: datetime | None) -> list[Line]:
     """Without stopping drains: residuals are of the minutes that are over."""
     over = ts - since if since else ALL_TIME
-    residuals = residuals_settled(ts=ts, over=over)
-    shards = [counts_read(shard) for shard in stream.shards()]
+    residuals = residuals_settled(shards=shards, ts=ts, over=over)
+    counts = [counts_read(shard) for shard in shards]
     names = dict(Tenant.objects.values_list("id", "slug"))
     return [
         Line(names.get(tenant_id, str(tenant_id)), balance, residuals.get(tenant_id, 0))
-        for tenant_id, balance in balances(shards=shards, since=since).items()
+        for tenant_id, balance in balances(counts=counts, since=since).items()
     ]
 
 
@@ -140,9 +143,15 @@ def _since(ts: datetime, minutes: int | None) -> datetime | None:
 
 
 def _json(
-    lines: list[Line], total: Line, problems: list[str], ts: datetime, *, verified: bool
+    shards: Sequence[int],
+    lines: list[Line],
+    total: Line,
+    problems: list[str],
+    ts: datetime,
+    *,
+    verified: bool,
 ) -> str:
-    oldest = stream.oldest_waiting_at()
+    oldest = stream.oldest_waiting_at(shards)
     return msgspec.json.encode(
         {
             "verified": verified,
