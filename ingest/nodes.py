@@ -4,6 +4,8 @@ A cluster is told by its address, `redis+cluster://` (see docs/settings.md). Its
 by the hash tag in their keys; a shard whose node is away is away alone.
 """
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import cache
 from os import getpid
 from time import monotonic
@@ -130,6 +132,40 @@ def node_missed(node: Node) -> None:
             )
         except RedisClusterException as error:
             raise RedisError(str(error)) from error
+
+
+def run_on_all(script: str, keys: Mapping[int, Sequence[str]]) -> dict[int, Any]:
+    """What a script answers about each shard, run on its keys; all of a node are asked together. A
+    RedisError stands for the answer of a shard whose node is away, or does not have it any more.
+
+    Raises RedisError if no node of a cluster answers.
+    """
+    connection()
+    answers: dict[int, Any] = {}
+    by_node: dict[Node, list[int]] = defaultdict(list)
+    for shard, names in keys.items():
+        try:
+            by_node[node_of(names[0])].append(shard)
+        except RedisError as error:
+            answers[shard] = error
+    for node, shards in by_node.items():
+        answers |= zip(shards, _run_on(node, script, [keys[n] for n in shards]), strict=True)
+    return answers
+
+
+def _run_on(node: Node, script: str, keys: Sequence[Sequence[str]]) -> list[Any]:
+    """A node's answers. The library's own pipeline for a cluster has no answer at all if one node
+    refuses the connection, and asks a silent one again for every shard."""
+    pipeline: Any = redis.Redis(connection_pool=node.pool).pipeline(transaction=False)
+    for names in keys:
+        pipeline.eval(script, len(names), *names)
+    try:
+        answers: list[Any] = pipeline.execute(raise_on_error=False)
+    except RedisError as error:
+        answers = [error] * len(keys)
+    if any(isinstance(answer, RedisError) for answer in answers):
+        node_missed(node)
+    return answers
 
 
 def is_away(shard_key: str) -> bool:

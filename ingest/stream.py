@@ -76,6 +76,9 @@ redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
 """
 
+# How much stands in a shard: entries that wait, and counts.
+HELD = "return redis.call('XLEN', KEYS[1]) + redis.call('HLEN', KEYS[2])"
+
 APPEND_SHA = hashlib.sha1(APPEND.encode()).hexdigest()
 # How many shards are asked to take an entry. Each is sent all of it.
 MOST_SHARDS_ASKED = 3
@@ -121,23 +124,18 @@ class Survey(NamedTuple):
 
 def held_beyond() -> list[int]:
     """The shards beyond INGEST_SHARDS that hold messages or counts all the same: it was lowered, or
-    a door has another. Those whose node is away are left out."""
+    a door has another. Those whose node is away are left out.
+
+    Raises RedisError if no node of a cluster answers.
+    """
     beyond = range(settings.INGEST_SHARDS, settings.INGEST_MOST_SHARDS)
-    return [n for n in beyond if not nodes.is_away(stream_key(n)) and _is_held(n)]
-
-
-def _is_held(shard: int) -> bool:
-    client: Any = connection()
-    try:
-        node = nodes.node_of(stream_key(shard))
-        try:
-            return bool(client.xlen(stream_key(shard)) or client.hlen(accepted_key(shard)))
-        except RedisError:
-            nodes.node_missed(node)
-            raise
-    except RedisError as error:
-        log.warning("shard %d cannot be asked what it holds: %s", shard, error)
-        return False
+    keys = {shard: (stream_key(shard), accepted_key(shard)) for shard in beyond}
+    answers = nodes.run_on_all(HELD, keys)
+    away = {shard: told for shard, told in answers.items() if isinstance(told, RedisError)}
+    if away:
+        names, errors = ", ".join(map(str, sorted(away))), set(map(str, away.values()))
+        log.warning("shards %s cannot be asked what they hold: %s", names, "; ".join(errors))
+    return sorted(shard for shard, told in answers.items() if shard not in away and told)
 
 
 def stream_key(shard: int) -> str:

@@ -3,12 +3,17 @@ from time import monotonic
 
 import pytest
 from django.conf import LazySettings
+from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from ingest import nodes, stream
 from scripts.services.ports import port_choose
 from tests.conftest import Fleet
+from tests.e2e.cluster import Cluster
 from tests.ingest.way import append, now, reading
+from tests.services import STATE
+
+BEYOND = range(1, 64)
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +58,70 @@ def test_an_address_of_a_cluster_that_is_none_is_told_in_words(settings: LazySet
         nodes.connection()
 
 
-def test_shards_whose_node_is_away_are_not_waited_for(settings: LazySettings) -> None:
+def test_shards_whose_node_is_away_are_not_waited_for(
+    settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.INGEST_STREAM_URL = f"redis://127.0.0.1:{port_choose()}"
 
     assert stream.held_beyond() == []
+    assert f"shards {', '.join(map(str, BEYOND))} cannot be asked" in caplog.text
     assert nodes.is_away(stream.stream_key(7))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    running = Cluster(STATE)
+    running.up()
+    yield running
+    running.erase()
+
+
+@pytest.fixture
+def clustered(cluster: Cluster, settings: LazySettings) -> Iterator[Cluster]:
+    """The cluster as this process's stream."""
+    settings.INGEST_STREAM_URL = cluster.url.replace("valkey", "redis")
+    yield cluster
+    for shard in BEYOND:
+        nodes.connection().delete(stream.stream_key(shard), stream.accepted_key(shard))
+
+
+def test_the_shards_of_other_nodes_say_what_they_hold_while_a_node_is_away(
+    clustered: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    for shard in BEYOND[::2]:
+        nodes.connection().xadd(stream.stream_key(shard), {"d": b""})
+    for shard in BEYOND[1::4]:
+        nodes.connection().hset(stream.accepted_key(shard), "1:29000000", 1)
+    held = sorted({*BEYOND[::2], *BEYOND[1::4]})
+    assert stream.held_beyond() == held
+    lost = clustered.nodes[0]
+    away = [n for n in BEYOND if nodes.node_of(stream.stream_key(n)).name.endswith(f":{lost.port}")]
+
+    lost.kill()
+    try:
+        assert stream.held_beyond() == [shard for shard in held if shard not in away]
+    finally:
+        lost.start()
+        clustered.await_whole()
+
+    assert f"shards {', '.join(map(str, away))} cannot be asked" in caplog.text
+    assert stream.held_beyond() == held
+
+
+def test_a_shard_that_has_moved_is_found_with_the_next_look(
+    clustered: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard = BEYOND[0]
+    key = stream.stream_key(shard)
+    others = [n for n in clustered.nodes if not nodes.node_of(key).name.endswith(f":{n.port}")]
+    new = others[0].client.execute_command("CLUSTER MYID").decode()
+    for node in clustered.nodes:
+        node.client.execute_command("CLUSTER SETSLOT", key_slot(key.encode()), "NODE", new)
+    others[0].client.xadd(key, {"d": b""})
+
+    assert stream.held_beyond() == []
+    assert f"shards {shard} cannot be asked" in caplog.text
+    assert stream.held_beyond() == [shard]
 
 
 @pytest.mark.usefixtures("valkey")
