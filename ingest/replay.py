@@ -11,7 +11,7 @@ from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Count, QuerySet
 
 from devices.registration import pending_among
@@ -120,13 +120,22 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
     outcome = ReplayOutcome()
     in_order = sorted(ids)
     for start in range(0, len(in_order), AT_ONCE):
-        part = in_order[start : start + AT_ONCE]
-        try:
-            outcome = outcome.plus(stored_once_more(partial(_replay, part, by, ts)))
-        except Exception as error:
-            log.exception("a replay of %d messages went wrong; they are tried again", len(part))
-            _failure_note(part, error, ts)
+        outcome = outcome.plus(_replayed(in_order[start : start + AT_ONCE], by, ts))
     return outcome
+
+
+def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
+    """Replays messages in one transaction, or, if an error rolls it back, finds by halving which
+    of them are to blame. None is for the state of the database, as a full disk."""
+    try:
+        return stored_once_more(partial(_replay, ids, by, ts))
+    except Exception as error:
+        if len(ids) == 1 or isinstance(error, OperationalError):
+            log.exception("a replay of %d messages went wrong; they are tried again", len(ids))
+            _failure_note(ids, error, ts)
+            return ReplayOutcome()
+    middle = len(ids) // 2
+    return _replayed(ids[:middle], by, ts).plus(_replayed(ids[middle:], by, ts))
 
 
 def approved_replay(*, ts: datetime) -> ReplayOutcome:

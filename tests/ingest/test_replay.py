@@ -71,19 +71,19 @@ def held(fleet: Fleet, *seconds: float) -> list[RejectedMessage]:
 
 
 @contextmanager
-def full_disk(device: Device) -> Iterator[None]:
+def unstorable(device: Device, error: str) -> Iterator[None]:
     """Readings of the device cannot be stored, whatever they say."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            " RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$"
+            "CREATE FUNCTION unstorable() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            f" RAISE EXCEPTION 'no space left on device' USING ERRCODE = '{error}'; END $$"
         )
         cursor.execute(
-            "CREATE TRIGGER full_disk BEFORE INSERT ON telemetry_reading"
-            f" FOR EACH ROW WHEN (NEW.device_id = {device.pk:d}) EXECUTE FUNCTION full_disk()"
+            "CREATE TRIGGER unstorable BEFORE INSERT ON telemetry_reading"
+            f" FOR EACH ROW WHEN (NEW.device_id = {device.pk:d}) EXECUTE FUNCTION unstorable()"
         )
         yield
-        cursor.execute("DROP FUNCTION full_disk() CASCADE")
+        cursor.execute("DROP FUNCTION unstorable() CASCADE")
 
 
 def test_a_mended_message_is_stored_and_the_ledger_follows(acme: Fleet, rival: Fleet) -> None:
@@ -158,7 +158,7 @@ def test_a_replay_that_goes_wrong_says_so_keeps_no_other_and_is_tried_again(
     replay_request(ids=[message.pk], by="tester")
     replay_request(ids=[mended(rival).pk], by="rival")
 
-    with full_disk(acme.device):
+    with unstorable(acme.device, "disk_full"):
         at = timezone.now()
         assert requested_replay(ts=at) == ReplayOutcome(stored=1)
 
@@ -171,6 +171,25 @@ def test_a_replay_that_goes_wrong_says_so_keeps_no_other_and_is_tried_again(
     assert requested_replay(ts=timezone.now()) == ReplayOutcome(stored=1)
     kept = RejectedMessage.objects.get(pk=message.pk)
     assert (kept.replay_failed_at, kept.replay_error) == (None, "")
+
+
+def test_a_message_whose_replay_goes_wrong_holds_back_none_of_its_transaction(
+    acme: Fleet, rival: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = mended(acme)
+    good = [mended(rival, age_s) for age_s in range(0, 50, 10)]
+    at = timezone.now()
+
+    with unstorable(acme.device, "internal_error"):
+        outcome = rejected_replay(ids=[bad.pk, *(one.pk for one in good)], by="tester", ts=at)
+
+    assert outcome == ReplayOutcome(stored=5)
+    bad.refresh_from_db()
+    assert (bad.replayed_at, bad.replay_failed_at) == (None, at)
+    assert bad.replay_error == "it went wrong and is tried again: no space left on device"
+    assert not RejectedMessage.objects.filter(tenant=rival.tenant, replayed_at=None).exists()
+    assert caplog.text.count("a replay of 1 messages went wrong") == 1
+    assert balance_read().residual == 0
 
 
 def test_a_message_of_a_deleted_device_stays_until_it_names_another(
