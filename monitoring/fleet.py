@@ -71,7 +71,7 @@ def changes_since(seen: Seen, counts: Sequence[StateCount]) -> Changes:
 
 
 def silent_now(*, limit: int) -> Sequence[DeviceStatus]:
-    """Devices that are offline, then those that are late; those newly so first."""
+    """Devices that are late or offline, the one that spoke last first, so that news is on top."""
     silent = DeviceStatus.objects.filter(state__in=SILENT)
     silent = silent.select_related("device__site", "tenant")
-    return list(silent.order_by(urgency("state"), "-state_since", "pk")[:limit])
+    return list(silent.order_by("-last_seen", "pk")[:limit])

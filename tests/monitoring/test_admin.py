@@ -160,6 +160,23 @@ def test_the_first_page_counts_and_names_the_silent_of_ones_own(
     assert b"acme" not in told_by(foreign)
 
 
+def test_the_first_page_has_the_latest_silence_on_top(acme: Fleet) -> None:
+    now = timezone.now()
+    spoke_s_ago = {"offline": 600, "new-silence": 20, "long-offline": 9000, "offline-too": 600}
+    for name, age_s in spoke_s_ago.items():
+        device = Device.objects.create(tenant=acme.tenant, device_id=name)
+        DeviceStatus.objects.filter(device=device).update(
+            state="late" if age_s < 60 else "offline",
+            state_since=now - timedelta(seconds=age_s / 2),
+            last_seen=now - timedelta(seconds=age_s),
+        )
+
+    silent = client_of(acme.manager).get(page("index")).context["silent"]
+
+    shown = [one.device.device_id for one in silent]
+    assert shown == ["new-silence", "offline", "offline-too", "long-offline"]
+
+
 @pytest.mark.parametrize(
     ("states", "words"),
     [
