@@ -101,6 +101,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ("reason", ChoicesCheckboxFilter),
         ("kind", ChoicesCheckboxFilter),
         ("tenant", AutocompleteSelectFilter),
+        ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
     list_fullwidth = True

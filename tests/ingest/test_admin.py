@@ -1,6 +1,8 @@
 """Rejected messages and the ledger's page, as people see them."""
 
+import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from typing import Any
 
 import pytest
@@ -409,3 +411,19 @@ def test_approval_in_the_list_lets_held_messages_in(acme: Fleet) -> None:
     approved_replay(ts=timezone.now())
 
     assert Reading.objects.count() == 1
+
+
+def test_the_page_of_a_device_that_waits_for_approval_leads_to_its_messages(acme: Fleet) -> None:
+    device = Device.objects.create(tenant=acme.tenant, device_id="newcomer", is_pending=True)
+    rejected(acme)
+    client = client_of(acme.manager)
+    url = page("devices_device_presence", device.pk)
+    assert "until somebody approves it: none so far." in client.get(url).content.decode()
+
+    append(acme, *(reading(device, seconds_ago(n)) for n in range(2)), is_pending=True)
+    drain()
+
+    content = client.get(url).content.decode()
+    (link,) = re.findall(r'href="([^"]+)">2 messages wait</a>', content)
+    shown = client.get(unescape(link)).context["cl"].result_list
+    assert [one.device_id for one in shown] == [device.pk, device.pk]
