@@ -1,13 +1,25 @@
 """Template tags for states, times and vitals."""
 
+from typing import Any
+
 from django import template
+from django.template.context import RequestContext
 from django.utils.safestring import SafeString
 
+from devices.addresses import device_url
+from devices.models import Device
 from monitoring import presentation
 from telemetry.models import DeviceStatus
 from telemetry.reasons import duration
 
 register = template.Library()
+
+# Where a device of this kind posts its first message, and what; any other kind a heartbeat.
+FIRST_MESSAGES = {
+    Device.Kind.PROBE: ("seed-push", '{"latency": 21.5, "uptime": 99.9, "packet_loss": 0.5}'),
+    Device.Kind.SENSOR: ("readings", '{"metrics": {"temp_c": 21.5}}'),
+}
+HEARTBEAT = ("heartbeats", '{"battery_pct": 88}')
 
 register.filter(presentation.state_badge)
 register.filter(presentation.ago)
@@ -48,3 +60,10 @@ def live_battery(status: DeviceStatus) -> SafeString:
 def live_reason(status: DeviceStatus) -> SafeString:
     reason = presentation.unparted(status.reason)
     return presentation.live(status.device_id, "reason", reason)
+
+
+@register.inclusion_tag("admin/devices/device/first_message.html", takes_context=True)
+def first_message(context: RequestContext, device: Device, key: str = "rc_…") -> dict[str, Any]:
+    """A command to try the device's key with."""
+    name, body = FIRST_MESSAGES.get(Device.Kind(device.kind), HEARTBEAT)
+    return {"url": device_url(context["request"], name), "key": key, "body": body}

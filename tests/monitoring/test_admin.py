@@ -1,6 +1,8 @@
+import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -224,6 +226,45 @@ def test_a_devices_page_says_that_nothing_came_yet(acme: Fleet) -> None:
 
     assert b"None yet." in content
     assert b"the latest" not in content
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "field"),
+    [
+        ("phone", "/api/v1/heartbeats", "battery_pct"),
+        ("gateway", "/api/v1/heartbeats", "battery_pct"),
+        ("sensor", "/api/v1/readings", "metrics"),
+        ("probe", "/api/push", "packet_loss"),
+    ],
+)
+def test_a_device_is_told_to_send_what_its_kind_sends(
+    acme: Fleet, kind: str, path: str, field: str
+) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(kind=kind)
+    client = client_of(acme.manager)
+    for answer in (
+        client.get(page("devices_device_presence", acme.device.pk)),
+        client.post(page("devices_device_issue_key", acme.device.pk), {"label": ""}),
+    ):
+        command = unescape(answer.content.decode()).partition("curl -X POST ")[2]
+        command = command.partition("</pre>")[0]
+        assert f"{path} \\\n" in command
+        (body,) = re.findall("-d '(.*)'", command)
+        assert field in json.loads(body)
+
+
+def test_the_page_of_a_device_that_sends_readings_asks_for_no_key(acme: Fleet) -> None:
+    url = page("devices_device_presence", acme.device.pk)
+    DeviceStatus.objects.filter(device=acme.device).update(last_reading_at=timezone.now())
+    assert (
+        b"None yet: its readings show that it is alive." in client_of(acme.manager).get(url).content
+    )
+    Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
+    DeviceStatus.objects.filter(device=acme.device).update(last_reading_at=None)
+    assert (
+        b"None yet: they are stored once it is approved."
+        in client_of(acme.manager).get(url).content
+    )
 
 
 @pytest.mark.parametrize(

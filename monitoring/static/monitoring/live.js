@@ -315,7 +315,11 @@ async function copy(button) {
 // A page that is shown once came of a form: loaded again, it would send that once more.
 all("[data-once]").forEach(({ dataset }) => history.replaceState(null, "", dataset.once));
 
-all("[data-copy]").forEach((button) => button.addEventListener("click", () => copy(button)));
+// Some of them are in fragments, which come again.
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-copy]");
+  if (button) copy(button);
+});
 
 if (document.querySelector("[data-live]")) {
   all("[data-fragment]").forEach((fragment) => {
