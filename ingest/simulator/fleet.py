@@ -58,11 +58,10 @@ class Fleet:
         back_s = self._rotation.silent_until(index, at_s)
         if back_s is None:
             self._speak(phone, at_s)
-            nominal_s = at_s + habits.interval_s * phone.random.uniform(
-                1 - habits.jitter, 1 + habits.jitter
-            )
+            nominal_s = at_s + habits.interval_s
         else:
-            nominal_s = back_s + phone.random.uniform(0, habits.jitter * habits.interval_s)
+            nominal_s = back_s
+        nominal_s += phone.random.uniform(0, habits.jitter * habits.interval_s)
         # Turns missed while the machine slept are not made up for.
         self._set_turn(max(nominal_s, self._loop.time() - self._began), index)
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Habits:
-    """Shares are from 0 to 1; `jitter` is the share by which an interval may be longer or
-    shorter; `retries` is how often a message is sent again before it is given up."""
+    """Shares are from 0 to 1; `jitter` is the share by which an interval may be longer, and never
+    shorter, for two heartbeats of the same 10 s would count as duplicates; `retries` is how often
+    a message is sent again before it is given up."""
 
     interval_s: float = 10
     jitter: float = 0.2
     silent_share: float = 0.1
     silent_for_s: float = 60
-    duplicate_share: float = 0.05
+    duplicate_share: float = 0.01
     retries: int = 8
     seed: int = 0

@@ -63,11 +63,29 @@ class Door:
         return web.Response(status=status, headers=headers)
 
 
-async def live(url: str, habits: Habits, until: Callable[[Tally], bool], count: int = 1) -> Tally:
-    """Lets `count` phones live until the condition holds."""
+class Diarist(Phone):
+    """Notes when it was to speak, in seconds of the fleet's life."""
+
+    def __init__(self) -> None:
+        super().__init__(device_id="phone-1", token="key-1", seed=1)
+        self.spoke_s: list[float] = []
+
+    def heartbeat(self, *, at_s: float, time: datetime) -> bytes:
+        self.spoke_s.append(at_s)
+        return super().heartbeat(at_s=at_s, time=time)
+
+
+async def live(
+    url: str,
+    habits: Habits,
+    until: Callable[[Tally], bool],
+    count: int = 1,
+    own: Sequence[Phone] = (),
+) -> Tally:
+    """Lets `count` phones, or one's own, live until the condition holds."""
     tally, stop = Tally(), asyncio.Event()
     fleet = asyncio.create_task(
-        fleet_run(phones=phones(count), url=url, habits=habits, tally=tally, stop=stop)
+        fleet_run(phones=own or phones(count), url=url, habits=habits, tally=tally, stop=stop)
     )
     async with asyncio.timeout(LONGEST_S):
         await _until(lambda: until(tally))
@@ -92,6 +110,19 @@ def test_each_phone_posts_once_an_interval_when_the_door_is_open() -> None:
     assert max(keys.values()) - min(keys.values()) <= 2
     times = sorted(when for when, key, _ in posts if key == "Bearer key-1")
     assert (times[-1] - times[0]) / (len(times) - 1) == pytest.approx(0.2, abs=0.05)
+
+
+def test_a_phone_speaks_later_and_never_sooner_when_there_is_jitter() -> None:
+    async def scenario() -> list[float]:
+        phone = Diarist()
+        habits = Habits(interval_s=0.05, jitter=0.5, silent_share=0.2, silent_for_s=0.2)
+        async with Door() as door:
+            await live(door.url, habits, lambda _: len(phone.spoke_s) >= 30, own=[phone])
+        return phone.spoke_s
+
+    gaps = [after - before for before, after in pairwise(asyncio.run(scenario()))]
+    assert min(gaps) >= 0.05 - 1e-9
+    assert len({round(gap, 3) for gap in gaps}) > 5
 
 
 def test_phones_do_not_start_at_the_same_moment() -> None:

@@ -143,7 +143,7 @@ def _add_habits(parser: CommandParser) -> None:
         "--jitter",
         type=_share,
         default=DEFAULTS.jitter,
-        help="by which share an interval may be longer or shorter (default: %(default)s)",
+        help="by which share an interval may be longer (default: %(default)s)",
     )
     parser.add_argument(
         "--silent-share",
