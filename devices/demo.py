@@ -18,11 +18,12 @@ from devices.credentials import (
     speaker_for_key,
     speakers_for_keys,
 )
-from devices.models import Device, Membership, Site, Tenant
+from devices.models import Credential, Device, Membership, Site, Tenant
 
 TENANT = "demo"
 ADMIN = "admin"
 MEMBER = "demo"
+LABEL = "demo"
 # Quick enough to watch a phone turn late and offline.
 INTERVAL_S = 10
 GRACE_S = 5
@@ -81,7 +82,7 @@ def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -
     """The demo with `count` phones, after making what is missing of it.
 
     Passwords and keys in the clear are known from `remembered` alone: those that still work are
-    kept, the others replaced.
+    kept, the others replaced. A phone whose key somebody revoked stays without, and is left out.
     """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo"})
     password = _people(tenant, remembered.admin_password if remembered else "")
@@ -182,9 +183,18 @@ def _gateway_key(tenant: Tenant, known: str | None) -> str:
 def _with_keys(phones: Sequence[Device], known: Mapping[str, str]) -> list[DemoDevice]:
     in_force = speakers_for_keys([known.get(one.device_id, "") for one in phones])
     keys = {device.id: key for key, device in in_force.items()}
-    mute = [one for one in phones if one.id not in keys]
+    mute = _never_revoked([one for one in phones if one.id not in keys])
     keys |= {
         issued.credential.device_id: issued.key
-        for issued in credentials_issue(devices=mute, label="demo")
+        for issued in credentials_issue(devices=mute, label=LABEL)
     }
-    return [DemoDevice(one.device_id, keys[one.id]) for one in phones]
+    return [DemoDevice(one.device_id, keys[one.id]) for one in phones if one.id in keys]
+
+
+def _never_revoked(phones: Sequence[Device]) -> list[Device]:
+    """Those of the phones of which nobody has revoked a key of the demo's."""
+    if not phones:
+        return []
+    ended = Credential.objects.filter(device__in=phones, label=LABEL).exclude(revoked_at=None)
+    revoked = set(ended.values_list("device_id", flat=True))
+    return [one for one in phones if one.id not in revoked]

@@ -65,14 +65,20 @@ def test_only_new_phones_get_keys_when_there_are_more_of_them(demo: Demo) -> Non
     assert Credential.objects.exclude(device=None).count() == Device.objects.count() == 7
 
 
-def test_a_key_is_replaced_when_it_was_revoked(demo: Demo) -> None:
-    credentials_revoke(
-        ids=[Credential.objects.get(device__device_id="phone-002").id], ts=timezone.now()
-    )
+def test_a_phone_stays_without_a_key_when_its_key_was_revoked(demo: Demo) -> None:
+    revoked = Credential.objects.get(device__device_id="phone-002")
+    credentials_revoke(ids=[revoked.id], ts=timezone.now())
     again = prepare(remembered=demo)
-    changed = [new for new, old in zip(again.devices, demo.devices, strict=True) if new != old]
-    assert [one.device_id for one in changed] == ["phone-002"]
-    assert speaker_for_key(changed[0].token) is not None
+    assert again.devices == [one for one in demo.devices if one.device_id != "phone-002"]
+    assert prepare(remembered=again) == again
+    assert len(prepare(remembered=None).devices) == 4
+    assert Credential.objects.get(device__device_id="phone-002") == revoked
+
+
+def test_keys_are_replaced_when_the_file_is_lost(demo: Demo) -> None:
+    again = prepare(remembered=None)
+    assert [one.device_id for one in again.devices] == [one.device_id for one in demo.devices]
+    assert all(speaker_for_key(one.token) for one in (*again.devices, *demo.devices))
 
 
 def test_a_key_is_replaced_when_it_is_of_another_tenants_device(demo: Demo, rival: Fleet) -> None:

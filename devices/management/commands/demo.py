@@ -44,6 +44,8 @@ class Command(BaseCommand):
         demo_write(path, demo)
         if options["verbosity"]:
             self.stdout.write(f"{len(demo.devices)} phones of {demo.tenant}; see {path}")
+            if left_out := options["devices"] - len(demo.devices):
+                self.stdout.write(f"Left out, as their keys were revoked: {left_out}")
 
 
 def _count(text: str) -> int:
