@@ -1,4 +1,4 @@
-"""The admin of what happened at the door: rejected messages, limits, and the ledger's page."""
+"""The admin of what happened at the door: rejected messages, refusals, and the ledger's page."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -321,9 +321,9 @@ class SinceFilter(RadioFilter):
 
 @admin.register(LimitBreach)
 class LimitBreachAdmin(ScopedAdmin):
-    """Which limit refused whose messages; there is nothing to change."""
+    """Why whose messages were refused; there is nothing to change."""
 
-    list_display = ("limit_hit", "of_device", "tenant", "count", "when", "why")
+    list_display = ("refusal", "of_device", "tenant", "count", "when", "why")
     list_display_links = None
     list_filter = (
         ("kind", ChoicesCheckboxFilter),
@@ -338,16 +338,16 @@ class LimitBreachAdmin(ScopedAdmin):
     show_full_result_count = False
     search_fields = ("device__device_id", "device__name")
     search_help_text = "Device"
-    empty_help = "No limit was hit: nothing was refused for being too much."
+    empty_help = "Nothing was refused: no limit was hit, and no device spoke for another."
     actions = None
-    fields = (("limit_hit", "of_device", "tenant"), ("count", "when"), "why")
-    readonly_fields = ("limit_hit", "of_device", "count", "when", "why")
+    fields = (("refusal", "of_device", "tenant"), ("count", "when"), "why")
+    readonly_fields = ("refusal", "of_device", "count", "when", "why")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LimitBreach]:
         return super().get_queryset(request).select_related("device", "tenant")
 
-    @display(description="limit", ordering="kind")
-    def limit_hit(self, breach: LimitBreach) -> SafeString:
+    @display(description="reason", ordering="kind")
+    def refusal(self, breach: LimitBreach) -> SafeString:
         return format_html(
             '<span class="rc-state" data-state="{}"><span class="rc-state__word">{}</span></span>',
             breach.kind,

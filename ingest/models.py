@@ -112,19 +112,20 @@ class RejectedMessage(models.Model):
 
 
 class LimitBreach(models.Model):
-    """Messages that a limit refused within one minute: which limit, of whom, and how many."""
+    """Messages that the door refused within one minute: of whom, how many, and which limit was
+    hit, or that a device spoke for another."""
 
     class Kind(models.TextChoices):
         TENANT_RATE = "tenant_rate", "tenant's rate"
         DEVICE_RATE = "device_rate", "device's rate"
-        FOREIGN_DEVICE = "foreign_device", "foreign device"
         BACKLOG = "backlog", "backlog"
+        FOREIGN_DEVICE = "foreign_device", "spoke for another device"
 
     # An upsert takes a number even where it only updates.
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
     device = models.ForeignKey(Device, models.CASCADE, null=True, related_name="+")
-    kind = models.CharField("limit", max_length=14, choices=Kind)
+    kind = models.CharField("reason", max_length=14, choices=Kind)
     minute = models.DateTimeField()
     limit_words = models.CharField("limit in words", max_length=200)
     refused = models.BigIntegerField("messages refused")
@@ -133,8 +134,8 @@ class LimitBreach(models.Model):
 
     class Meta:
         db_table = "ingest_limitbreach"
-        verbose_name = "limit breach"
-        verbose_name_plural = "limit breaches"
+        verbose_name = "refusal at the door"
+        verbose_name_plural = "refusals at the door"
         ordering = ("-minute", "-id")
         constraints = (
             models.UniqueConstraint(

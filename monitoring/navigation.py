@@ -21,7 +21,7 @@ FLEET = (
 MESSAGES = (
     ("Ledger", "account_balance", "ingest_ledger"),
     ("Rejected", "report", "ingest_rejectedmessage_changelist"),
-    ("Limit breaches", "speed", "ingest_limitbreach_changelist"),
+    ("Refusals at the door", "speed", "ingest_limitbreach_changelist"),
 )
 PEOPLE = (("Invitations", "mail", "devices_invitation_changelist"),)
 INSTALLATION = (

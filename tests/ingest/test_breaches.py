@@ -238,6 +238,17 @@ def test_the_list_is_filtered(acme: Fleet, rival: Fleet, operator: User) -> None
     assert shown(q="acme-phone") == {of_device.pk}
 
 
+def test_the_list_names_reasons_of_which_not_all_are_limits(acme: Fleet) -> None:
+    add_breach(acme, Kind.FOREIGN_DEVICE, device=acme.device)
+
+    answer = client_of(acme.manager).get(page(LIST))
+
+    content = answer.content.decode()
+    assert "Refusals at the door" in content
+    assert "By reason" in content
+    assert content.count("spoke for another device") >= 2
+
+
 def test_nobody_changes_breaches(acme: Fleet, operator: User) -> None:
     breach = add_breach(acme, Kind.TENANT_RATE)
 
@@ -278,12 +289,12 @@ def test_pages_keep_to_their_budget_of_queries(
 def test_the_page_of_a_device_shows_what_its_limit_refused(acme: Fleet) -> None:
     client = client_of(acme.manager)
     url = page("devices_device_presence", acme.device.pk)
-    assert "Limits that it hit" not in client.get(url).content.decode()
+    assert "Refused at the door" not in client.get(url).content.decode()
     add_breach(acme, Kind.DEVICE_RATE, device=acme.device, refused=1234)
 
     content = client.get(url).content.decode()
 
-    assert "Limits that it hit" in content
+    assert "Refused at the door" in content
     assert "1,234 messages" in content
     assert "acme-phone sent more than 2 messages a second, 5 at once" in content
 
