@@ -39,10 +39,13 @@ class PeriodQuery(Query):
         required=False, min_value=1, max_value=MAX_HOURS, help_text="So many hours until now."
     )
     start = serializers.DateTimeField(
-        required=False, help_text=f"ISO 8601; at most {MAX_DAYS} days before the end."
+        required=False,
+        help_text=f"ISO 8601, in UTC if no zone is named; at most {MAX_DAYS} days before the end.",
     )
     end = serializers.DateTimeField(
-        required=False, help_text="ISO 8601, without the moment itself; now if it is left out."
+        required=False,
+        help_text="ISO 8601, in UTC if no zone is named, without the moment itself; now if it is "
+        "left out.",
     )
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
