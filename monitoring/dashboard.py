@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from devices.scoped_admin import access_in, sees_several_tenants
+from devices.tenancy import Role
 from monitoring.fleet import SILENT, counts_by_state, seen_in, silent_now
 from monitoring.health import worker_works
 
@@ -20,6 +21,7 @@ def fleet_context(request: HttpRequest) -> dict[str, Any]:
         "count_in": {one.state: one.devices for one in counts},
         "silent_count": sum(one.devices for one in counts if one.state in SILENT),
         "silent": silent_now(limit=SHOWN),
+        "may_add": access.allows(Role.MANAGER),
         "has_tenants": access.is_operator or bool(access.roles),
         "several_tenants": sees_several_tenants(request),
         "worker_works": worker_works(),

@@ -162,6 +162,17 @@ def test_the_first_page_counts_and_names_the_silent_of_ones_own(
     assert b"acme" not in told_by(foreign)
 
 
+def test_the_first_page_without_devices_leads_only_those_who_may_add_one(
+    acme: Fleet, viewer: User
+) -> None:
+    acme.device.delete()
+    add = f'href="{page("devices_device_add")}"'
+    assert add in client_of(acme.manager).get(page("index")).content.decode()
+    looked_at = client_of(viewer).get(page("index")).content.decode()
+    assert "No devices yet: a manager of the tenant adds them." in looked_at
+    assert add not in looked_at
+
+
 def test_the_first_page_has_the_latest_silence_on_top(acme: Fleet) -> None:
     now = timezone.now()
     spoke_s_ago = {"offline": 600, "new-silence": 20, "long-offline": 9000, "offline-too": 600}
