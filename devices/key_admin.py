@@ -110,7 +110,6 @@ def key_shown(
     }
     if credential.device:
         context["title"] = f"New key for {speaker}"
-        context["heartbeat_url"] = device_url(request, "heartbeats")
         return TemplateResponse(request, "admin/devices/device/key_issued.html", context)
     context["title"] = f"New gateway key for {speaker}"
     context["readings_url"] = device_url(request, "readings")
