@@ -19,7 +19,7 @@ manage: $(READY)
 
 test: $(READY_DEV)
 	@$(BIN)/python -m scripts.browser
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY_DEV)
 	$(BIN)/ruff check .

@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -63,14 +64,33 @@ class Said:
 
 
 SAID = pytest.StashKey[Said]()
+FIGURE = "figure"
+Tell = Callable[[str], None]
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Told:
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Writes a line below the results of the run, if the test passes."""
+    return partial(record_property, FIGURE)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    told = [
+        words
+        for report in terminalreporter.getreports("passed")
+        for name, words in report.user_properties
+        if name == FIGURE
+    ]
+    if told:
+        terminalreporter.section("what the tests did")
+        terminalreporter.write_line("\n".join(told))
+
+
+@pytest.fixture
+def told(tell: Tell) -> Told:
     def each(cases: Sequence[Case], what: str) -> Iterator[Case]:
         yield from cases
-        with capsys.disabled():
-            print(f"\n  {len(cases)} {what}", end=" ")
+        tell(f"{len(cases)} {what}")
 
     return each
 

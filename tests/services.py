@@ -1,12 +1,15 @@
 """Pytest plugin: the embedded PostgreSQL and Valkey of the tests, up before Django's settings
 are read. They live in var/test and stay up only while tests run.
 
-With ROLLCALL_TEST_DATABASE_URL, tests that need only a database use that one, as it is.
+With `-n` each worker of pytest-xdist has its own, in a folder of its own, and the process that
+leads them has none. With ROLLCALL_TEST_DATABASE_URL, tests that need only a database use that one,
+as it is.
 """
 
 import fcntl
 import logging
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
@@ -15,10 +18,17 @@ import pytest
 from scripts.processes import ROOT
 from scripts.services import Endpoints, Services
 
-STATE = Path(os.environ.get("ROLLCALL_TEST_STATE", ROOT / "var" / "test"))
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+STATE = Path(os.environ.get("ROLLCALL_TEST_STATE", ROOT / "var" / "test")) / WORKER
 
 STATE.mkdir(parents=True, exist_ok=True)
 EXTERNAL = os.environ.get("ROLLCALL_TEST_DATABASE_URL", "")
+services = Services(STATE)
+# Of what a process does not use.
+NOWHERE = "postgres://127.0.0.1:1/none"
+NO_VALKEY = "redis://127.0.0.1:1/0"
+endpoints = Endpoints(NOWHERE, NOWHERE, NOWHERE, NO_VALKEY)
+held: IO[str] | None = None
 
 
 def _lock() -> IO[str]:
@@ -35,22 +45,27 @@ def _lock() -> IO[str]:
     return file
 
 
-for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
-    os.environ.pop(variable, None)
-services = Services(STATE)
-if EXTERNAL:
-    endpoints = Endpoints(EXTERNAL, EXTERNAL, EXTERNAL, "redis://127.0.0.1:1/0")
-else:
-    _held = _lock()
-    endpoints = services.up()
-os.environ["DATABASE_URL"] = endpoints.database_url
-# The stack under test has Valkey's database 0, tests inside this process have 1.
-os.environ["VALKEY_URL"] = endpoints.valkey_url.removesuffix("/0") + "/1"
-os.environ["SECRET_KEY"] = "only for tests, long enough for every signer in the project"
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
+    """Before pytest-django's own, which reads the settings."""
+    global endpoints, held
+    for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
+        os.environ.pop(variable, None)
+    leads = early_config.known_args_namespace.numprocesses and not WORKER
+    if EXTERNAL:
+        endpoints = Endpoints(EXTERNAL, EXTERNAL, EXTERNAL, NO_VALKEY)
+    elif not leads:
+        held = _lock()
+        endpoints = services.up()
+    os.environ["DATABASE_URL"] = endpoints.database_url
+    # The stack under test has Valkey's database 0, tests inside this process have 1.
+    os.environ["VALKEY_URL"] = endpoints.valkey_url.removesuffix("/0") + "/1"
+    os.environ["SECRET_KEY"] = "only for tests, long enough for every signer in the project"
+    return (yield)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     # Pytest has closed what the handlers write to.
     logging.getLogger("scripts.services").setLevel(logging.WARNING)
-    if not EXTERNAL:
+    if held:
         services.down()

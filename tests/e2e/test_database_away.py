@@ -11,11 +11,11 @@ from itertools import count
 from typing import NamedTuple
 
 import aiohttp
-import pytest
 
 from bench.processes import memory_mb, tree
 from scripts.stack import Stack
 from scripts.waiting import await_condition
+from tests.conftest import Tell
 from tests.e2e.batches import assert_stored_once, batch, post_batch, settled
 from tests.e2e.events import access_token
 from tests.e2e.live import session_cookie
@@ -60,7 +60,7 @@ class Memory:
 
 
 def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
+    stack: Stack, tell: Tell
 ) -> None:
     tenant_id = add_tenant(stack)
     names = [f"d{n}" for n in range(DEVICES)]
@@ -87,13 +87,12 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
     caught_up_s = time.monotonic() - back_at
     assert_stored_once(stack, tenant_id, sent.acknowledged, DEVICES)
     assert "accounted for" in stack.manage("ledger", "--verify")
-    with capsys.disabled():
-        print(
-            f"\ndatabase away for {AWAY_S:.0f} s: {messages} readings accepted, all stored "
-            f"{caught_up_s:.1f} s after its return; statuses {dict(sent.statuses)}, slowest answer "
-            f"{sent.slowest_s:.2f} s; resident memory, at first and at most: "
-            + ", ".join(f"{n} {memory.first[n]:.0f} and {memory.most[n]:.0f} MB" for n in first)
-        )
+    tell(
+        f"database away for {AWAY_S:.0f} s: {messages} readings accepted, all stored "
+        f"{caught_up_s:.1f} s after its return; statuses {dict(sent.statuses)}, slowest answer "
+        f"{sent.slowest_s:.2f} s; resident memory, at first and at most: "
+        + ", ".join(f"{n} {memory.first[n]:.0f} and {memory.most[n]:.0f} MB" for n in first)
+    )
     problem = (503, "application/problem+json")
     assert told == {
         **dict.fromkeys(("devices", "stream", "stream of a session"), problem),

@@ -15,6 +15,7 @@ import pytest
 from scripts.processes import BIN
 from scripts.stack import Stack
 from scripts.waiting import await_condition, healthy
+from tests.conftest import Tell
 from tests.stack_data import (
     PASSWORD,
     add_devices,
@@ -51,17 +52,17 @@ COUNT = re.compile(r"(\d+) generated")
 
 
 @pytest.mark.parametrize("who", ["viewer", "manager", "owner", "operator", "anonymous"])
-def test_every_answer_is_documented(stack: Stack, who: str, tmp_path: Path) -> None:
+def test_every_answer_is_documented(stack: Stack, who: str, tmp_path: Path, tell: Tell) -> None:
     tenant_id = _full_tenant(stack)
     token = _token(stack, None if who == "operator" else tenant_id, who)
     which = [f"--exclude-path-regex={DOORS}", f"--phases={LINKED}"]
     cases = _generated(stack, token, which, tmp_path)
     assert cases > 100
-    print(f"\n{who}: {cases} cases, every answer as documented")
+    tell(f"{who}: {cases} cases, every answer as documented")
 
 
 def test_every_answer_to_a_device_is_documented(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
 ) -> None:
     tenant_id = add_tenant(stack)
     (device,) = add_devices(stack, tenant_id, ["d1"])
@@ -69,7 +70,7 @@ def test_every_answer_to_a_device_is_documented(
     which = [f"--include-path-regex={DOORS}|{ENROL}", f"--phases={PHASES}"]
     cases = _generated(stack, device.key, which, tmp_path)
     assert _devices(stack, tenant_id) > 1
-    print(f"\ndevice: {cases} cases, every answer as documented")
+    tell(f"device: {cases} cases, every answer as documented")
 
 
 def _full_tenant(stack: Stack) -> int:
