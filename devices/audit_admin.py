@@ -39,6 +39,22 @@ class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class PeriodFilter(RangeDateTimeFilter):
+    """From one moment to another, in the zone that the page names; of one that is no moment its
+    field says so."""
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        form = self.form_class(name=self.field_path, data=self.used_parameters)
+        form.is_valid()
+        bounds = {"gte": f"{self.field_path}_from", "lte": f"{self.field_path}_to"}
+        given = {
+            f"{self.field_path}__{lookup}": moment
+            for lookup, field in bounds.items()
+            if (moment := form.cleaned_data.get(field))
+        }
+        return queryset.filter(**given)
+
+
 class InWords(ChangeList):
     """A list of changes that puts all of a page into words at once."""
 
@@ -62,7 +78,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
         ("subject", ChoicesCheckboxFilter),
         ("change", ChoicesCheckboxFilter),
         ("who", FieldTextFilter),
-        ("at", RangeDateTimeFilter),
+        ("at", PeriodFilter),
         ("tenant", AutocompleteSelectFilter),
     )
     list_filter_submit = True
@@ -116,7 +132,7 @@ class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
     actions = None
     list_display = ("when", "username", "method", "path", "address")
     list_display_links = None
-    list_filter = (("username", FieldTextFilter), ("at", RangeDateTimeFilter))
+    list_filter = (("username", FieldTextFilter), ("at", PeriodFilter))
     list_filter_submit = True
     list_fullwidth = True
     list_per_page = 50
