@@ -19,7 +19,8 @@ GRANTS: dict[str, dict[str, str]] = {
     "mfa": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
     "socialaccount": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
     "axes": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
-    "sessions": {"rollcall_web": WRITE, "rollcall_worker": WRITE},
+    # An operator who changes a password, the own one too, ends sessions.
+    "sessions": {"rollcall_web": WRITE, "rollcall_worker": WRITE, "rollcall_operator": WRITE},
     "django_celery_beat": {"rollcall_worker": WRITE, "rollcall_operator": WRITE},
 }
 

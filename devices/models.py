@@ -414,7 +414,14 @@ class EnrolmentToken(models.Model):
 class OperatorAccess(models.Model):
     """A request of somebody who sees all tenants: who, when and what."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    # Nobody changes a record, so it outlives the account as it is.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+    )
     username = models.CharField(max_length=150)
     method = models.CharField(max_length=8)
     path = models.CharField(max_length=500)

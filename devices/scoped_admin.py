@@ -173,10 +173,18 @@ class ScopedAdmin(TenantScoped, ModelAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Whoever may delete a row deletes what belongs to it, such as keys and breaches of limits,
-        which nobody deletes alone."""
+        """Whoever may delete each of the rows deletes what belongs to them, such as keys and
+        breaches of limits, which nobody deletes alone."""
         objects, counts, _, protected = super().get_deleted_objects(objs, request)
-        return objects, counts, set(), protected
+        may = all(self.has_delete_permission(request, one) for one in objs)
+        return objects, counts, set() if may else {str(self.opts.verbose_name)}, protected
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """They are locked before what belongs to them, as by those who delete one or change it, so
+        that nobody waits for somebody who waits for him."""
+        rows = self.model._default_manager.filter(pk__in=queryset.values("pk")).order_by("pk")
+        list(rows.select_for_update(no_key=True))
+        super().delete_queryset(request, queryset)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -1,5 +1,6 @@
 """The admin of tenants, their members, and their gateways' keys."""
 
+from collections.abc import Set
 from typing import Any
 
 from django import forms
@@ -60,15 +61,15 @@ class MembershipFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
         try:
             owner_ensure_other(tenant_id=self.instance.pk, leaving=leaving)
         except LastOwner as error:
-            if not self._gains_owner():
+            if not self._gains_owner(leaving):
                 raise forms.ValidationError(str(error)) from None
 
     def _leaves(self, form: "forms.ModelForm[Membership]") -> bool:
         return self._is_deleted(form) or form.cleaned_data.get("role") != Role.OWNER
 
-    def _gains_owner(self) -> bool:
-        kept = [form for form in self.forms if not self._is_deleted(form)]
-        return any(form.cleaned_data.get("role") == Role.OWNER for form in kept)
+    def _gains_owner(self, leaving: Set[int | None]) -> bool:
+        """By a form of somebody else: one may be sent twice, to stay and to leave."""
+        return any(not self._leaves(form) for form in self.forms if form.instance.pk not in leaving)
 
     @staticmethod
     def _is_deleted(form: "forms.ModelForm[Membership]") -> bool:

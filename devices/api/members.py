@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from rest_framework import serializers
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -13,7 +14,7 @@ from devices.api.fields import TenantFilter, TenantSlug
 from devices.api.refusals import Conflict, NoSuchReference
 from devices.api.viewset import TenantViewSet
 from devices.members import LastOwner, owner_ensure_other
-from devices.models import Membership
+from devices.models import Membership, Tenant
 from devices.tenancy import Role
 
 WHY_NOBODY = (
@@ -58,6 +59,13 @@ class MemberViewSet(TenantViewSet):
 
     def get_queryset(self) -> QuerySet[Membership]:
         return Membership.objects.select_related("tenant", "user")
+
+    def found(self) -> Any:
+        """With the tenant locked before its member, as on the tenant's page in the admin."""
+        if self.request.method not in SAFE_METHODS:
+            member = self.named(self.get_queryset())
+            list(Tenant.objects.select_for_update(no_key=True).filter(pk=member.tenant_id))
+        return super().found()
 
     def create(self, request: Request) -> Response:
         given = self.body()

@@ -144,6 +144,19 @@ def test_no_route_tells_or_gives_an_outsider_anything(
 
 
 @pytest.mark.usefixtures("full")
+def test_no_route_lets_an_onlooker_change_anything(acme: Fleet, rival: Fleet, told: Told) -> None:
+    onlooker = person("onlooker", (rival.tenant, Role.OWNER), (acme.tenant, Role.VIEWER))
+    before = state(TABLES, acme)
+    client = caller(onlooker)
+    writing = [route for route in ROUTES if route.method != "get"]
+    for route in told(writing, "routes of the API that write, asked in 4 ways by an onlooker"):
+        for body in bodies(acme):
+            response = ask(client, route.method, path_of(route, acme), body)
+            assert response.status_code < 500, (route, body)
+        assert state(TABLES, acme) == before, route
+
+
+@pytest.mark.usefixtures("full")
 def test_every_route_wants_a_stranger_to_show_who_they_are(acme: Fleet, told: Told) -> None:
     before = state(TABLES, acme)
     for route in told(ROUTES, "routes of the API, asked by nobody"):

@@ -181,6 +181,23 @@ def test_an_owner_does_not_leave_a_tenant_without_one(acme: Fleet, owner: User) 
     assert acme.tenant.memberships.get(role=Role.OWNER).user == acme.manager
 
 
+def test_the_last_owner_stays_though_the_form_of_one_is_sent_twice(
+    acme: Fleet, owner: User
+) -> None:
+    form = members_form(acme.tenant)
+    index = next(i for i in range(2) if form[f"memberships-{i}-user"] == "acme-owner")
+    own = {name: form[f"memberships-{index}-{name}"] for name in ("id", "tenant", "user", "role")}
+    form |= {f"memberships-2-{name}": value for name, value in own.items()}
+    form |= {"memberships-INITIAL_FORMS": 3, "memberships-TOTAL_FORMS": 3}
+
+    answer = client_of(owner).post(
+        page("devices_tenant_change", acme.tenant.pk), form | {"memberships-2-DELETE": "on"}
+    )
+
+    assert b"keeps at least one owner" in answer.content
+    assert acme.tenant.memberships.get(user=owner).role == Role.OWNER
+
+
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.MANAGER])
 def test_nobody_raises_their_own_role(acme: Fleet, rival: Fleet, role: Role) -> None:
     member = person("climber", (acme.tenant, role), (rival.tenant, Role.OWNER))
