@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import OperationalError, connection
@@ -30,11 +30,26 @@ def test_the_drain_of_a_shard_that_is_no_more_is_forgotten() -> None:
     assert [one.name for one in drains] == ["ingest.drain.0", "ingest.drain.1"]
 
 
+def refuse(execute: object, sql: str, *others: object) -> None:
+    raise OperationalError(f"the server closed the connection: {sql}")
+
+
 def test_an_entry_that_cannot_be_written_ends_beat() -> None:
     scheduler = Scheduler(app=app, lazy=True)
 
-    def refuse(execute: object, sql: str, *others: object) -> None:
-        raise OperationalError(f"the server closed the connection: {sql}")
-
     with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
         scheduler.update_from_dict({"ingest.drain.7": ENTRY})
+
+
+def test_the_schedule_is_kept_while_the_database_is_away_and_read_again() -> None:
+    scheduler = Scheduler(app=app)
+    known = dict(scheduler.schedule)
+    long_ago = datetime.now() - timedelta(minutes=6)
+
+    scheduler._last_full_sync = long_ago  # as all of it is read now and then
+    with connection.execute_wrapper(refuse):
+        assert dict(scheduler.schedule) == known != {}
+
+    # Past the library, which notes that something changed.
+    PeriodicTask.objects.filter(name="ingest.drain.0").update(enabled=False)
+    assert known.keys() - scheduler.schedule.keys() == {"ingest.drain.0"}
