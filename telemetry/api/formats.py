@@ -12,6 +12,7 @@ from telemetry.sql.reading_history import Bucket, StoredReading
 from telemetry.times import utc_text
 
 READING_COLUMNS = ("time", "received_at", "msg_type", "seq", "site")
+METRICS = "metrics."
 BUCKET_COLUMNS = ("time", "metric", "count", "avg", "min", "max")
 # What spreadsheets take for the beginning of a formula, the wide ones in East Asian editions.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -39,6 +40,15 @@ def csv_parts(header: Sequence[str], parts: Iterable[Iterable[Sequence[Any]]]) -
     yield _csv([header])
     for rows in parts:
         yield _csv(rows)
+
+
+def metric_column(name: str) -> str:
+    """The header of the metric's column, which is no other column's.
+
+    `metrics.` stands before one of READING_COLUMNS, and before what begins so itself.
+    """
+    is_clear = name not in READING_COLUMNS and not name.startswith(METRICS)
+    return name if is_clear else METRICS + name
 
 
 def reading_cells(reading: StoredReading, names: Sequence[str]) -> list[Any]:

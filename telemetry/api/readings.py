@@ -27,6 +27,7 @@ from telemetry.api.formats import (
     bucket_cells,
     bucket_object,
     csv_parts,
+    metric_column,
     ndjson,
     reading_cells,
 )
@@ -131,7 +132,8 @@ class ReadingsView(PeriodView):
         """What the device measured: pages newest first, figures of buckets, or a file.
 
         A file holds all of the period, oldest first. In CSV, text that a spreadsheet would take
-        for a formula has a `'` before it.
+        for a formula has a `'` before it, and a metric that is named like another column, or
+        begins with `metrics.`, has `metrics.` before its name.
         """
         given = ReadingsQuery.asked(request)
         device = name_in_path(self)
@@ -228,7 +230,7 @@ def _bucket_parts(found: list[Bucket], kind: str) -> Generator[bytes, None, None
 def _columns(window: Window) -> Sequence[str]:
     """The metrics, each of which gets a column. Raises ValidationError if they are too many."""
     if window.names is not None:
-        return window.names
+        return list(dict.fromkeys(window.names))
     with connection.cursor() as cursor:
         names = reading_history.names(cursor, window, limit=MAX_COLUMNS + 1)
     if len(names) > MAX_COLUMNS:
@@ -246,7 +248,7 @@ def _whole(window: Window) -> Generator[list[StoredReading], None, None]:
 def _csv_parts(window: Window, names: Sequence[str]) -> Generator[bytes, None, None]:
     with closing(_whole(window)) as whole:
         cells = ([reading_cells(one, names) for one in rows] for rows in whole)
-        yield from csv_parts([*READING_COLUMNS, *names], cells)
+        yield from csv_parts([*READING_COLUMNS, *map(metric_column, names)], cells)
 
 
 def _ndjson_parts(window: Window) -> Generator[bytes, None, None]:

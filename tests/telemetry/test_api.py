@@ -380,6 +380,17 @@ class TestFiles:
         assert rows[1][2:] == ["telemetry", "", "hall", "'=1+1", "", "", "-1.5", "'+2"]
         assert rows[2][5:] == ["", "true", "'\tb", "", "'@a"]
 
+    def test_no_two_columns_of_csv_have_the_same_name(self, acme: Fleet) -> None:
+        store(acme.device, moment(), {"seq": 1, "metrics.seq": 2, "metrics.temp_c": 3, "temp_c": 4})
+        client = member(acme, Role.VIEWER)
+        for query in ("", "&metric=seq&metric=metrics.seq&metric=seq&metric=temp_c"):
+            path = f"devices/acme-phone/readings?format=csv{query}"
+            names, cells = csv.reader(io.StringIO(body(send(client, "get", path))))
+            row = dict(zip(names, cells, strict=True))
+            assert len(row) == len(names)
+            assert (row["seq"], row["metrics.seq"], row["metrics.metrics.seq"]) == ("", "1", "2")
+            assert row["temp_c"] == "4"
+
     @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "＝1", "＠a"])
     def test_text_that_spreadsheets_compute_is_marked(self, text: str) -> None:
         assert cell(text) == f"'{text}"
