@@ -22,6 +22,8 @@ MAX_BUCKETS = 5000
 MAX_VALUES = 50_000
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 BUCKET = re.compile(r"([1-9][0-9]{0,6})([smhd])", re.ASCII)
+# What is left of `…T12:00:00+01:00` in an address, where `+` stands for a space.
+PLUS_LOST = re.compile(r"(.+T.+) ([0-9]{2}:?[0-9]{2})$", re.ASCII)
 FORMATS = ("json", "csv", "ndjson")
 
 
@@ -32,17 +34,25 @@ class Span(NamedTuple):
     end: datetime
 
 
+class MomentField(serializers.DateTimeField):
+    """ISO 8601, be the `+` of its zone written `%2B` or not."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment: datetime = super().to_internal_value(PLUS_LOST.sub(r"\1+\2", value))
+        return moment
+
+
 class PeriodQuery(Query):
     """`hours` until now, or `start` and `end`; as a Span, `span`."""
 
     hours = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_HOURS, help_text="So many hours until now."
     )
-    start = serializers.DateTimeField(
+    start = MomentField(
         required=False,
         help_text=f"ISO 8601, in UTC if no zone is named; at most {MAX_DAYS} days before the end.",
     )
-    end = serializers.DateTimeField(
+    end = MomentField(
         required=False,
         help_text="ISO 8601, in UTC if no zone is named, without the moment itself; now if it is "
         "left out.",

@@ -298,6 +298,10 @@ def test_what_takes_too_long_is_given_up_in_words(
         ("start=1969-12-31T00:00:00Z&end=1970-01-05T00:00:00Z", "start"),
         ("start=yesterday", "start"),
         ("start=%00", "start"),
+        ("start=2026-06-01 12:00:00 01:00:00", "start"),
+        ("start=2026-06-01T12:00:00 01:00:00", "start"),
+        ("start=2026-06-01T12:00:00 25:00", "start"),
+        ("start=2026-06-01T12:00:00 ", "start"),
         ("end=2026-06-01T00:00:00Z", "start"),
         ("bucket=0", "bucket"),
         ("bucket=0s", "bucket"),
@@ -332,6 +336,25 @@ def test_what_cannot_be_asked_is_told_in_words(query: str, field: str, acme: Fle
     problem = assert_problem(answer, 400)
     assert problem["errors"][0]["field"].partition(".")[0] == field
     assert all(one["reason"] for one in problem["errors"])
+
+
+@pytest.mark.parametrize("path", ["readings", "heartbeats"])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("2026-06-01T12:00:00+01:00", "2026-06-01T11:00:00Z"),
+        ("2026-06-01T12:00+0130", "2026-06-01T10:30:00Z"),
+        ("2026-06-01T12:00:00%2B01:00", "2026-06-01T11:00:00Z"),
+        ("2026-06-01T12:00:00-01:00", "2026-06-01T13:00:00Z"),
+        ("2026-06-01 12:00", "2026-06-01T12:00:00Z"),
+    ],
+)
+def test_a_plus_in_a_time_is_taken_as_it_is_written(
+    path: str, written: str, meant: str, acme: Fleet
+) -> None:
+    asked = f"devices/acme-phone/{path}?start={written}&end=2026-06-02T12:00:00+00:00"
+    answer = send(member(acme, Role.VIEWER), "get", asked)
+    assert (answer.json()["start"], answer.json()["end"]) == (meant, "2026-06-02T12:00:00Z")
 
 
 @pytest.mark.parametrize("path", ["readings", "readings?bucket=31d&fill=1", "heartbeats"])
