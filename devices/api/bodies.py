@@ -10,7 +10,6 @@ from django.db import models
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.serializers import (
-    BaseSerializer,
     BooleanField,
     CharField,
     ChoiceField,
@@ -20,6 +19,8 @@ from rest_framework.serializers import (
     ModelSerializer,
     ValidationError,
 )
+
+from devices.api.fields import NamesChoices
 
 MAX_BYTES = 1024 * 1024
 WHY_UNKNOWN = "This is not a field that can be set here; these can: {}."
@@ -50,7 +51,7 @@ class JSONBody(JSONParser):
 # misspelt one would otherwise believe that it was set, and so is a value of another JSON type or
 # a longer text than the description says. (A docstring would become the description of every body
 # there.)
-class StrictBody(BaseSerializer[Any]):
+class StrictBody(NamesChoices):
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             fields: Mapping[str, Any] = self.fields  # type: ignore[attr-defined]

@@ -1,10 +1,11 @@
 """Fields and filters that the endpoints share."""
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
-from django_filters import CharFilter, Filter, FilterSet, TypedChoiceFilter
+from django_filters import CharFilter, Filter, FilterSet, MultipleChoiceFilter, TypedChoiceFilter
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -13,6 +14,21 @@ MAX_ID = 999_999_999
 INTEGER = re.compile(r"-?[0-9]{1,20}")
 # As a pattern: texts without U+0000, which the database cannot store.
 STORABLE = r"^[^\u0000]*$"
+
+
+def one_of(choices: Iterable[str]) -> str:
+    """What should have been sent."""
+    return f"This should be one of {', '.join(choices)}."
+
+
+# A serializer whose errors name the choices. (A docstring would become a description.)
+class NamesChoices(serializers.BaseSerializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        fields: dict[str, Any] = super().get_fields()  # type: ignore[misc]
+        for field in fields.values():
+            if isinstance(field, serializers.ChoiceField):
+                field.error_messages["invalid_choice"] = one_of(field.choices)
+        return fields
 
 
 class TenantSlug(serializers.CharField):
@@ -69,8 +85,21 @@ class YesNoFilter(TypedChoiceFilter):
     field_class = _YesNoField
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        choices = (("true", "true"), ("false", "false"))
-        super().__init__(*args, choices=choices, coerce=lambda word: word == "true", **kwargs)
+        super().__init__(
+            *args,
+            choices=(("true", "true"), ("false", "false")),
+            coerce=lambda word: word == "true",
+            error_messages={"invalid_choice": one_of(("true", "false"))},
+            **kwargs,
+        )
+
+
+class ChoicesFilter(MultipleChoiceFilter):
+    """Any of these; given several times, any of those."""
+
+    def __init__(self, *args: Any, choices: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        words = one_of(value for value, _ in choices)
+        super().__init__(*args, choices=choices, error_messages={"invalid_choice": words}, **kwargs)
 
 
 @extend_schema_field({"type": "string", "maxLength": 63, "pattern": STORABLE})

@@ -6,13 +6,13 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from devices.api.fields import INTEGER
+from devices.api.fields import INTEGER, NamesChoices
 from devices.api.shared import shared
 
 
 # An empty value is a value, and so a wrong one for most, where REST framework takes it for none, as
 # of an empty field of a form. (A docstring would become a description.)
-class Query(serializers.Serializer[Any]):
+class Query(NamesChoices, serializers.Serializer[Any]):
     @classmethod
     def asked(cls, request: Request) -> dict[str, Any]:
         """The parameters of the address, checked. Raises ValidationError, which names the

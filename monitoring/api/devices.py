@@ -4,13 +4,12 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 from django.utils import timezone
-from django_filters import MultipleChoiceFilter
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from devices.api.bodies import ModelBody, StrictBody
-from devices.api.fields import IdFilter, RowId, TenantFilter, TenantSlug, YesNoFilter
+from devices.api.fields import ChoicesFilter, IdFilter, RowId, TenantFilter, TenantSlug, YesNoFilter
 from devices.api.lookup import device_in_path, row_in_path
 from devices.api.viewset import TenantViewSet
 from devices.models import Device
@@ -31,8 +30,8 @@ SETTINGS = (
 
 
 class DeviceFilter(TenantFilter):
-    state = MultipleChoiceFilter(field_name="status__state", choices=PresenceState.choices)
-    kind = MultipleChoiceFilter(choices=Device.Kind.choices)
+    state = ChoicesFilter(field_name="status__state", choices=PresenceState.choices)
+    kind = ChoicesFilter(choices=Device.Kind.choices)
     site = IdFilter("site_id")
     group = IdFilter("group_id")
     pending = YesNoFilter("is_pending")

@@ -1,6 +1,8 @@
 """Devices over the API: found, added, changed, paused and removed by whom it is allowed to."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, Membership, Site, Tenant
 from devices.tenancy import Role
-from telemetry.models import DeviceStatus
+from telemetry.api.asking import FORMATS
+from telemetry.models import DeviceStatus, PresenceState
 from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, person
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, device_of, member, send
@@ -164,6 +167,26 @@ def test_pages_show_every_device_once_in_order(
 def test_a_bad_query_is_a_problem_that_says_what_is_wrong(acme: Fleet, query: str) -> None:
     problem = assert_problem(send(member(acme, Role.VIEWER), "get", f"devices?{query}"), 400)
     assert problem["errors"][0]["field"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "choices"),
+    [
+        ("get", "devices?state=open", None, PresenceState.values),
+        ("get", "devices?kind=", None, Device.Kind.values),
+        ("get", "devices?pending=1", None, ["true", "false"]),
+        ("get", "devices/acme-phone/readings?format=xml", None, FORMATS),
+        ("post", "devices", {"device_id": "d", "kind": "boat"}, Device.Kind.values),
+        ("patch", "devices/acme-phone", {"kind": ""}, Device.Kind.values),
+        ("post", "members", {"username": "acme-manager-1", "role": "king"}, Membership.Role.values),
+    ],
+)
+def test_the_choices_are_told_to_who_chose_none(
+    method: str, path: str, body: Any, choices: Iterable[str], acme: Fleet
+) -> None:
+    problem = assert_problem(send(member(acme, Role.OWNER), method, path, body), 400)
+    words = f"This should be one of {', '.join(choices)}."
+    assert [one["reason"] for one in problem["errors"]] == [words]
 
 
 @pytest.mark.parametrize(
