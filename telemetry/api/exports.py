@@ -36,11 +36,19 @@ _made, _kept = Places(AT_ONCE), Places()
 
 
 class Busy(APIException):
-    """As many exports as may run are running, of all or of the person."""
+    """As many exports are made as may be, of all people."""
 
     status_code = 503
     wait = 10
     default_detail = "Other exports are being made just now; try again in some seconds."
+
+
+class TooMany(APIException):
+    """As many exports of the person are made, or not read yet, as may be."""
+
+    status_code = 429
+    wait = 10
+    default_detail = f"You have {OF_ONE_PERSON} exports going on; try again when one is read."
 
 
 class NoRoom(APIException):
@@ -61,15 +69,15 @@ def export_response(
 ) -> StreamingHttpResponse:
     """What `parts` yields, as a file of that name.
 
-    Raises Busy, NoRoom, and ValidationError if it would be longer than MAX_BYTES, or takes longer
-    than MAX_S.
+    Raises Busy, TooMany, NoRoom, and ValidationError if it would be longer than MAX_BYTES, or takes
+    longer than MAX_S.
     """
     kind = AsgiFile if isinstance(request._request, ASGIRequest) else WsgiFile
     # Closed by itself, sometime later, what yields the parts would close its cursor on a
     # connection that serves somebody else by then.
     try:
         with closing(parts), ExitStack() as held:
-            held.callback(_place(_kept, access).give_back)
+            held.callback(_place(_kept, access, TooMany).give_back)
             file = held.enter_context(TemporaryFile())
             size = _write(parts, file, access)
             content = kind(file, held.pop_all())
@@ -85,7 +93,7 @@ def export_response(
 
 def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
     """Writes all parts, and answers with how many bytes they are."""
-    place = _place(_made, access)
+    place = _place(_made, access, Busy)
     try:
         size, until = 0, monotonic() + MAX_S
         for part in parts:
@@ -102,10 +110,10 @@ def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
     return size
 
 
-def _place(places: Places, access: Access) -> Place:
+def _place(places: Places, access: Access, refusal: type[APIException]) -> Place:
     place = places.take(access.user_id, most=OF_ONE_PERSON)
     if place is None:
-        raise Busy
+        raise refusal
     return place
 
 

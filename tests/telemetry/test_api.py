@@ -476,7 +476,7 @@ class TestFiles:
         client, other = member(acme, Role.VIEWER), member(acme, Role.OWNER)
         unread = [send(client, "get", NDJSON) for _ in range(exports.OF_ONE_PERSON)]
         refused = send(client, "get", NDJSON)
-        assert "exports" in assert_problem(refused, 503)["detail"]
+        assert "You have 2 exports" in assert_problem(refused, 429)["detail"]
         assert refused["Retry-After"] == "10"
         assert send(other, "get", NDJSON).status_code == 200
         unread[0].close()
