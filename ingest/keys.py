@@ -137,7 +137,7 @@ class DeviceKeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed("Send a key as `Authorization: Bearer <key>`.")
         speaker = _cache.speaker(key.strip())
         if speaker is None:
-            raise AuthenticationFailed("This key is unknown or has been revoked.")
+            raise AuthenticationFailed("This key is unknown or revoked, or its tenant is inactive.")
         return speaker, None
 
     def authenticate_header(self, request: Request) -> str:

@@ -93,7 +93,8 @@ def test_keys_of_an_inactive_tenant_are_refused(
     acme.tenant.is_active = False
     acme.tenant.save()
 
-    assert_problem(post(client, acme.key), 401)
+    problem = assert_problem(post(client, acme.key), 401)
+    assert "its tenant is inactive" in problem["detail"]
     assert post(client, rival.key).status_code == 202
 
 
