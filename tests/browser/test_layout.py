@@ -1,12 +1,14 @@
 """How pages of the admin fit the screen."""
 
+import json
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from scripts.stack import Stack
 from tests.browser.conftest import SignIn
 from tests.browser.heart import Heart
-from tests.stack_data import add_devices, add_staff, add_tenant
+from tests.stack_data import add_devices, add_staff, add_tenant, query
 
 DEVICES = "/admin/devices/device/"
 SOON_MS = 15_000
@@ -32,6 +34,12 @@ def edges(page: Page, element: Locator) -> tuple[bytes, bytes]:
         for start in (x, x + width - 4)
     )
     return left, right
+
+
+def goes_on_sideways(page: Page) -> int:
+    """By how many pixels the page is wider than the screen."""
+    root = "document.documentElement"
+    return int(page.evaluate(f"{root}.scrollWidth - {root}.clientWidth"))
 
 
 def test_the_tenant_of_a_new_device_is_chosen_in_a_field_as_wide_as_others(
@@ -67,3 +75,26 @@ def test_a_wide_table_shows_at_its_edge_that_it_goes_on(
     last_left, last_right = edges(page, scroller)
     assert first_left != last_left
     assert first_right != last_right
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_names_and_values_of_metrics_stay_in_their_card(
+    stack: Stack, sign_in: SignIn, width: int
+) -> None:
+    tenant_id = add_tenant(stack)
+    (device,) = add_devices(stack, tenant_id, ["phone"])
+    metrics = {f"{i:02}{'m' * 62}": f"{i:02}{'w' * 198}" for i in range(60)}
+    query(
+        stack,
+        "UPDATE telemetry_devicestatus SET metrics = %s, last_reading_at = now() "
+        "WHERE device_id = %s",
+        json.dumps(metrics),
+        device.id,
+    )
+    page = sign_in(add_staff(stack, tenant_id))
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{DEVICES}{device.id}/change/")
+
+    value = page.get_by_title(metrics[f"59{'m' * 62}"])
+    assert goes_on_sideways(page) == 0
+    assert box_of(value)[3] < 70

@@ -305,15 +305,15 @@ def test_a_devices_page_shows_vitals_and_readings_by_their_names(acme: Fleet) ->
     heartbeats_store(heartbeats=[beat])
     url = page("devices_device_change", acme.device.pk)
     content = client_of(acme.manager).get(url).content.decode()
-    assert "<dt>items</dt><dd>3</dd>" in content
-    assert "<dt>charging</dt><dd>yes</dd>" in content
+    assert '<dt>items</dt><dd title="3">3</dd>' in content
+    assert '<dt>charging</dt><dd title="yes">yes</dd>' in content
     assert "Latest reading" not in content
 
     at = {"metrics": {"temp_c": 21.5, "items": "eco"}, "last_reading_at": timezone.now()}
     DeviceStatus.objects.filter(device=acme.device).update(**at)
     content = client_of(acme.manager).get(url).content.decode()
-    assert "<dt>temp_c</dt><dd>21.5</dd>" in content
-    assert "<dt>items</dt><dd>eco</dd>" in content
+    assert '<dt>temp_c</dt><dd title="21.5">21.5</dd>' in content
+    assert '<dt>items</dt><dd title="eco">eco</dd>' in content
 
 
 def test_a_wrong_clock_is_told_in_words(acme: Fleet) -> None:
