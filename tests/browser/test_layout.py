@@ -98,3 +98,20 @@ def test_long_names_and_values_of_metrics_stay_in_their_card(
     value = page.get_by_title(metrics[f"59{'m' * 62}"])
     assert goes_on_sideways(page) == 0
     assert box_of(value)[3] < 70
+
+
+def test_the_pages_of_a_long_list_stay_on_a_narrow_screen(stack: Stack, sign_in: SignIn) -> None:
+    tenant_id = add_tenant(stack)
+    query(
+        stack,
+        "INSERT INTO devices_device (tenant_id, device_id, name, kind, expected_interval_s, "
+        "grace_s, created_at) SELECT %s, 'phone-' || i, '', 'phone', 60, 30, now() "
+        "FROM generate_series(1, 5001) i",
+        tenant_id,
+    )
+    page = sign_in(add_staff(stack, tenant_id))
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{DEVICES}?p=30")
+
+    expect(page.get_by_role("link", name="101", exact=True)).to_be_visible()
+    assert goes_on_sideways(page) == 0
