@@ -46,6 +46,7 @@ from devices.scoped_admin import (
     action_fields,
     changes_log,
 )
+from devices.tenancy import Access
 from monitoring.dashboard import fleet_context
 from monitoring.fleet import Seen, changes_since, counts_by_state, seen_in, urgency
 from monitoring.history import heartbeats_of, transitions_of
@@ -365,14 +366,17 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
 
 def _counts(request: HttpRequest) -> dict[str, Any]:
     """The counts, with what has come and gone since the list was opened, if its address says what
-    there was."""
+    there was, and whether it is a list of other tenants' devices now."""
     seen = _seen(request)
+    tenants = _tenants(access_in(request))
     counts = counts_by_state(after_id=seen.newest_id if seen else 0)
     return {
         "state_counts": counts,
         "chosen_states": request.GET.getlist("status__state__exact"),
         "seen": seen_in(counts),
         "changes": changes_since(seen, counts) if seen else None,
+        "tenants": tenants,
+        "is_of_others": request.GET.get("seen_tenants", tenants) != tenants,
     }
 
 
@@ -381,6 +385,11 @@ def _seen(request: HttpRequest) -> Seen | None:
     if not all(SEEN.fullmatch(one) for one in given):
         return None
     return Seen(*map(int, given))
+
+
+def _tenants(access: Access) -> str:
+    """Whose devices the person sees."""
+    return "all" if access.is_operator else "-".join(map(str, sorted(access.roles)))
 
 
 def _past(device: Device) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 Signed in is who has the portal's session, or shows an access token (never in the address): as the
 second subprotocol after `rollcall.jwt`, or within 5 s as the first message, `{"type": "auth",
 "token": …}`, which may also bring a new token later on. The socket is closed with 4401 when the
-token runs out, and with 4429 if the person has too many open.
+token or the session is over, with 4403 if the person belongs to no tenant, and with 4429 if they
+have too many open.
 
 From the server: `{"type": "hello", "server_time": …}` once changes arrive, then
 `{"type": "devices", "server_time": …, "devices": [{"id", "state", "state_since", "reason",
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 SUBPROTOCOL = "rollcall.jwt"
 MAX_WATCHED = 500
 NOT_SIGNED_IN = 4401
+NO_TENANT = 4403
 NOT_UNDERSTOOD = 4400
 TOO_SLOW = 4408
 TOO_MANY = 4429
@@ -159,7 +161,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         """Joins and leaves groups as the person's access now is; closes if there is none."""
         groups = await visitor.groups()
         if not groups:
-            await self.close(code=NOT_SIGNED_IN)  # which leaves all of them
+            # Which leaves all of them.
+            await self.close(code=NO_TENANT if await visitor.is_signed_in() else NOT_SIGNED_IN)
             return False
         async with self.joining:  # a `watch` and a recheck may come together
             new = groups - self.joined

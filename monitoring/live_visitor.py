@@ -53,6 +53,10 @@ class Visitor:
         return {OPERATORS} if access.is_operator else set(map(tenant_group, access.roles))
 
     @database_sync_to_async
+    def is_signed_in(self) -> bool:
+        return self._user() is not None
+
+    @database_sync_to_async
     def latest(self, ids: frozenset[int]) -> list[dict[str, Any]]:
         """Those of these devices that the person may see."""
         with access_scope(self._access(), reads=True):

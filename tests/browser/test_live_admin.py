@@ -11,7 +11,7 @@ from scripts.waiting import healthy
 from telemetry.reasons import duration
 from tests.browser.conftest import SignIn, fill_in_login
 from tests.browser.heart import Heart
-from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant
+from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query
 
 DEVICES = "/admin/devices/device/"
 SOON_MS = 15_000
@@ -242,6 +242,44 @@ def test_who_is_signed_out_meanwhile_is_led_to_sign_in(
     link.click()
     fill_in_login(page, user)
     expect(page).to_have_url(re.compile(f"{DEVICES}$"))
+
+
+def test_who_is_removed_from_the_tenant_meanwhile_is_told_so_and_of_nothing_deleted(
+    stack: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
+) -> None:
+    user = add_staff(stack, tenant_id)
+    page = sign_in(user)
+    open_live(page, DEVICES)
+
+    query(
+        stack,
+        "DELETE FROM devices_membership USING auth_user u WHERE user_id = u.id AND username = %s",
+        user,
+    )
+
+    word = page.locator("[data-live-text]")
+    expect(page.locator(".rc-changes")).to_contain_text(
+        "You see other devices than before", timeout=SOON_MS
+    )
+    expect(word).to_have_text("you belong to no tenant", timeout=RESTART_MS)
+    expect_not_reloaded(page)
+
+
+def test_the_page_of_a_device_that_was_deleted_elsewhere_says_so_and_counts_no_more(
+    stack: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
+) -> None:
+    page, acting = (sign_in(add_staff(stack, tenant_id)) for _ in range(2))
+    with Heart(stack, device):
+        open_live(page, f"{DEVICES}{device.id}/change/")
+        expect_state(page, device, "online")
+
+    acting.goto(f"{DEVICES}{device.id}/delete/")
+    acting.get_by_role("button", name="Yes, I").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("This device was deleted", timeout=SOON_MS)
+    expect(page.locator("[data-live-text]")).to_have_text("gone")
+    expect(page.locator("time[data-count]")).to_have_count(0)
+    expect_not_reloaded(page)
 
 
 def test_what_devices_and_people_write_is_shown_as_text(

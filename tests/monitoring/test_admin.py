@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.credentials import speaker_for_key
-from devices.models import Device, Site
+from devices.models import Device, Membership, Site
 from devices.tenancy import Role
 from monitoring.presentation import unparted
 from telemetry.models import DeviceStatus, PresenceEvent
@@ -140,6 +140,22 @@ def test_nothing_is_said_to_have_changed_when_it_is_not_known_what_was_seen(
     asked = {"seen_devices": "7", "seen_id": seen_id}
     answer = client_of(acme.manager).get(page("devices_device_counts"), asked)
     assert b"since this list was opened" not in answer.content
+
+
+def test_who_loses_a_tenant_is_told_of_other_devices_and_of_none_deleted(
+    acme: Fleet, rival: Fleet, consultant: User
+) -> None:
+    client = client_of(consultant)
+    listed = client.get(page(LIST)).context
+    seen = {"seen_devices": 2, "seen_id": rival.device.pk, "seen_tenants": listed["tenants"]}
+    counts = page("devices_device_counts")
+    assert b"reload" not in client.get(counts, seen).content
+
+    Membership.objects.get(user=consultant, tenant=rival.tenant).delete()
+
+    content = client.get(counts, seen).content
+    assert b"You see other devices than before" in content
+    assert b"deleted" not in content
 
 
 def test_only_who_sees_several_tenants_is_shown_them(

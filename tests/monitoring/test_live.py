@@ -20,11 +20,12 @@ from django.utils import timezone
 from rest_framework_simplejwt.tokens import AccessToken
 
 from devices import valkey
-from devices.models import Device
+from devices.models import Device, Membership
 from devices.tenancy import Role
 from devices.valkey import async_connection
 from monitoring import consumers, live_reader
 from monitoring.consumers import (
+    NO_TENANT,
     NOT_SIGNED_IN,
     NOT_UNDERSTOOD,
     TOO_MANY,
@@ -238,6 +239,18 @@ class TestSocket:
             return (await socket.receive_output(PATIENCE_S))["code"]
 
         assert run(code) == NOT_SIGNED_IN
+
+    @pytest.mark.usefixtures("often_asked")
+    def test_who_belongs_to_no_tenant_any_more_is_told_so_and_not_signed_out(
+        self, acme: Fleet
+    ) -> None:
+        async def code() -> Any:
+            socket = await connected(acme)
+            await socket.receive_output(PATIENCE_S)
+            await Membership.objects.filter(user=acme.manager).adelete()
+            return (await socket.receive_output(PATIENCE_S))["code"]
+
+        assert run(code) == NO_TENANT
 
     def test_a_person_has_so_many_open_and_no_more(
         self, acme: Fleet, settings: LazySettings

@@ -5,6 +5,8 @@
  *   time[data-count="ago"|"elapsed"]      counts on every second, against the server's clock
  *   data-fragment="<url>" data-every="10" is fetched again: after a change of state of a device on
  *                                         the page, and every so many seconds while it is looked at
+ *   data-gone="<id>"                      of a fragment: the template of what is shown instead once
+ *                                         what it is about is gone
  *   data-live, data-live-text             says whether all this works at the moment
  *   data-live-news                        is read out to people who do not see the page
  */
@@ -15,6 +17,7 @@ const RETRY_FIRST_MS = 500;
 const RETRY_LONGEST_MS = 20_000;
 const MAX_WATCHED = 500;
 const NOT_SIGNED_IN = 4401;
+const NO_TENANT = 4403;
 const LOW_BATTERY_PCT = 20;
 const MINUTE = 60, HOUR = 3600, DAY = 86_400;
 const UNITS = [[DAY, "d", HOUR, "h"], [HOUR, "h", MINUTE, "min"], [MINUTE, "min", 1, "s"]];
@@ -127,6 +130,7 @@ function announce(changed) {
 
 const shownHtml = new WeakMap();
 const outdated = new Set(); // those that could not be fetched when it was last tried
+let isGone = false; // what the page is about
 
 /* The HTML of a fragment apart from what counts on by itself. */
 function settled(root) {
@@ -140,6 +144,8 @@ function settled(root) {
 async function fetched(fragment) {
   try {
     const response = await fetch(fragment.dataset.fragment, { headers: { Accept: "text/html" } });
+    isGone = response.status === 404 && "gone" in fragment.dataset;
+    if (isGone) return document.getElementById(fragment.dataset.gone).innerHTML;
     return response.ok && !response.redirected ? await response.text() : null;
   } catch {
     return null;
@@ -192,13 +198,14 @@ let socket = null;
 let retries = 0;
 let retrying = null;
 let overdue = null;
-let isSignedOut = false;
+let isOver = false; // the socket: as who looks has signed out, or belongs to no tenant
 let isConnected = false;
 
 /* Says how up to date the page is: both what the socket tells and what is fetched. */
 function indicateLive() {
-  if (isSignedOut) return;
-  if (!isConnected) indicate("off", "reconnecting…");
+  if (isOver) return;
+  if (isGone) indicate("off", "gone");
+  else if (!isConnected) indicate("off", "reconnecting…");
   else if (outdated.size > 0) indicate("off", "not up to date, trying again…");
   else indicate("on", "live");
 }
@@ -262,12 +269,10 @@ function connect() {
   };
   fresh.onclose = ({ code }) => {
     if (fresh !== socket) return;
-    if (code === NOT_SIGNED_IN) {
-      isSignedOut = true;
-      drop(fresh, offerSignIn);
-    } else {
-      drop(fresh);
-    }
+    isOver = code === NOT_SIGNED_IN || code === NO_TENANT;
+    if (code === NOT_SIGNED_IN) drop(fresh, offerSignIn);
+    else if (code === NO_TENANT) drop(fresh, () => indicate("off", "you belong to no tenant"));
+    else drop(fresh);
   };
 }
 
@@ -291,7 +296,7 @@ function retryLater() {
 
 /* The page is looked at again, or the network is back: no reason to wait any longer. */
 function wake() {
-  if (document.visibilityState !== "visible" || isSignedOut) return;
+  if (document.visibilityState !== "visible" || isOver) return;
   if (socket === null) connect();
   else watch();
   refreshSoon();
