@@ -44,6 +44,21 @@ def test_a_site_stays_with_its_tenant(acme: Fleet, rival: Fleet, operator: User)
     assert (site.name, site.tenant) == ("moved", acme.tenant)
 
 
+def test_who_deletes_sites_is_told_how_many_devices_stay_without_one(acme: Fleet) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(site=acme.site)
+    empty = Site.objects.create(tenant=acme.tenant, name="empty")
+    client = client_of(acme.manager)
+    chosen = {"action": "delete_selected", "_selected_action": [acme.site.pk, empty.pk]}
+
+    one = client.get(page("devices_site_delete", acme.site.pk)).content.decode()
+    both = client.post(page("devices_site_changelist"), chosen).content.decode()
+
+    assert "Its devices stay, without a site: 1." in one
+    assert "Their devices stay, without a site: " in both
+    assert f"{acme.site} has 1" in both
+    assert "empty has 0" in both
+
+
 @pytest.fixture
 def foreign_group(rival: Fleet) -> DeviceGroup:
     return DeviceGroup.objects.create(tenant=rival.tenant, name="rival vans")

@@ -359,6 +359,14 @@ def test_another_tenants_device_is_as_good_as_missing(acme: Fleet, rival: Fleet)
     assert reasons_of(acme.device) == []
 
 
+def test_who_deletes_a_device_is_told_what_stays(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    one = client.get(page("devices_device_delete", acme.device.pk))
+    several = act(client, "delete_selected", [acme.device])
+    for answer in (one, several):
+        assert b"readings, heartbeats and presence of a deleted device stay" in answer.content
+
+
 def test_a_viewer_looks_and_changes_nothing(acme: Fleet, viewer: User) -> None:
     client = client_of(viewer)
     for user, may_revoke in ((acme.manager, True), (viewer, False)):
