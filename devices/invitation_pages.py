@@ -36,6 +36,10 @@ class AccountForm(UserCreationForm):  # type: ignore[type-arg]
         self.instance.email = email
         self.fields["username"].widget.attrs["autofocus"] = True
 
+    def validate_password_for_user(self, user: User, field: str = "password1") -> None:
+        """What is wrong with a password is told where it was chosen, not where it was repeated."""
+        super().validate_password_for_user(user, field)  # type: ignore[misc]
+
 
 @sensitive_post_parameters("password1", "password2")
 @never_cache

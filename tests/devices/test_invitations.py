@@ -373,5 +373,6 @@ def test_a_password_like_the_address_is_refused(acme: Fleet) -> None:
 
     answer = Client().post(link(token), {**ACCOUNT, **weak})
 
+    assert [*answer.context["form"].errors] == ["password1"]
     assert b"too similar" in answer.content
     assert not User.objects.filter(username="nadia").exists()
