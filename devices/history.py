@@ -67,6 +67,20 @@ def history_of(row: Model) -> list[Line]:
     return sorted(lines, key=lambda line: line.at, reverse=True)[:LATEST]
 
 
+def latest_differences(row: Model) -> dict[str, tuple[str, str]]:
+    """By field in words: who changed it last, and to what; nothing of rows whose changes are not
+    kept."""
+    subject = SUBJECTS.get(type(row))
+    if subject is None:
+        return {}
+    entries = HistoryEntry.objects.filter(subject=subject, object_id=row.pk)[:LATEST]
+    return {
+        one.field: (line.who, one.after)
+        for line in reversed(lines_of(entries))
+        for one in line.differences
+    }
+
+
 def lines_of(entries: Iterable[HistoryEntry]) -> list[Line]:
     """The entries in words, with a few queries for all of them."""
     entries = list(entries)

@@ -1,8 +1,12 @@
-"""What operators did: each request that sees all tenants is recorded."""
+"""What operators did: each request that sees all tenants is recorded. And the rule that there is
+one."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -12,6 +16,28 @@ from devices.origin import client_address
 
 MAX_METHOD, MAX_PATH = 8, 500
 FRAGMENT_AGAIN_AFTER = timedelta(hours=1)
+
+
+class LastOperator(ValueError):
+    """Nobody could run the installation any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The installation keeps at least one operator: make somebody else one first."
+        )
+
+
+def operators_lock() -> None:
+    """Until the transaction ends, nobody else changes who is an operator by way of here."""
+    list(_operators().select_for_update(no_key=True).order_by("pk"))
+
+
+def operator_ensure_other(*, leaving: Collection[int]) -> None:
+    """Raises LastOperator if no operator who may sign in would be left without these people, by
+    their ids. It stays true for as long as operators_lock holds."""
+    operators = set(_operators().values_list("pk", flat=True))
+    if operators & set(leaving) and not operators - set(leaving):
+        raise LastOperator
 
 
 def operator_access_record(request: HttpRequest) -> None:
@@ -35,6 +61,10 @@ def operator_access_forget(*, ts: datetime) -> int:
     """Removes records older than settings.OPERATOR_ACCESS_DAYS; returns how many."""
     before = ts - timedelta(days=settings.OPERATOR_ACCESS_DAYS)
     return rows_forget(OperatorAccess, field="at", before=before)
+
+
+def _operators() -> QuerySet[User]:
+    return User.objects.filter(is_superuser=True, is_staff=True, is_active=True)
 
 
 def _is_of_nobody(request: HttpRequest) -> bool:

@@ -10,8 +10,10 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,7 +23,8 @@ from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from devices.models import Membership
-from devices.scoped_admin import OperatorOnly
+from devices.operators import LastOperator, operator_ensure_other, operators_lock
+from devices.scoped_admin import InlineOneAfterAnother, OneAfterAnother, OperatorOnly
 
 # Addresses and factors stand on the page of their person; single sign-on is set by settings.
 admin.site.unregister([User, Group])
@@ -29,9 +32,10 @@ admin.site.unregister([EmailAddress, Authenticator, SocialAccount, SocialApp, So
 
 # What Django calls "email address", "staff status" and "superuser status".
 EMAIL, MAY_SIGN_IN, OPERATOR = "E-mail address", "May sign in", "Operator"
+MAKE_AN_OPERATOR = ("is_active", "is_staff", "is_superuser")
 
 
-class EmailAddressInline(TabularInline):
+class EmailAddressInline(InlineOneAfterAnother, TabularInline):
     """The addresses by which a person signs in, for operators."""
 
     model = EmailAddress
@@ -57,7 +61,7 @@ class SecondFactorInline(TabularInline):
         return False
 
 
-class TenantOfPersonInline(TabularInline):
+class TenantOfPersonInline(InlineOneAfterAnother, TabularInline):
     """The tenants of a person, for operators."""
 
     model = Membership
@@ -80,6 +84,15 @@ class PersonForm(UserChangeForm):
             "is recorded.",
             "is_active": "Untick this to close the account; the person is signed out at once.",
         }
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if not all(self.cleaned_data.get(name) for name in MAKE_AN_OPERATOR):
+            try:
+                operator_ensure_other(leaving=[self.instance.pk])
+            except LastOperator as error:
+                raise ValidationError(str(error)) from None
+        return cleaned
 
 
 class NewPersonForm(UserCreationForm):
@@ -106,7 +119,7 @@ class OperatorFilter(BooleanRadioFilter):
 
 
 @admin.register(User)
-class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     """What people may do follows from being an operator and from their roles in tenants; Django's
     groups and permissions say nothing here."""
 
@@ -124,7 +137,7 @@ class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type
     search_help_text = "Name or e-mail address"
     fieldsets = (
         (None, {"fields": (("username", "email"), ("first_name", "last_name"), "password")}),
-        ("Access", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Access", {"fields": MAKE_AN_OPERATOR}),
         ("Dates", {"fields": (("last_login", "date_joined"),)}),
     )
     add_fieldsets = (
@@ -141,6 +154,40 @@ class UserAdmin(OperatorOnly, DjangoUserAdmin, ModelAdmin):  # type: ignore[type
     @display(description=OPERATOR, ordering="is_superuser", boolean=True)
     def is_operator(self, person: User) -> bool:
         return person.is_superuser
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """With the operators locked before the person, so that nobody waits in a circle."""
+        if request.method == "POST" and self.has_change_permission(request):
+            operators_lock()
+        return super().get_object(request, object_id, from_field)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Raises LastOperator."""
+        operator_ensure_other(leaving=[person.pk for person in objs])
+        return super().get_deleted_objects(objs, request)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except LastOperator as error:
+            messages.error(request, str(error))
+            return redirect("admin:auth_user_change", object_id)
+
+    def response_action(  # type: ignore[override]  # Django's has no third argument yet
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        operators_lock()
+        try:
+            return super().response_action(request, queryset)
+        except LastOperator as error:
+            messages.error(request, str(error))
+            return redirect(request.get_full_path())
 
     def get_inlines(self, request: HttpRequest, obj: Model | None) -> Any:
         return self.inlines if obj else ()

@@ -14,7 +14,11 @@ from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.options import BaseModelAdmin, IncorrectLookupParameters
+from django.contrib.admin.options import (
+    BaseModelAdmin,
+    IncorrectLookupParameters,
+    InlineModelAdmin,
+)
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.db import DataError, transaction
@@ -29,6 +33,7 @@ from unfold.views import ChangeList
 from devices.history import SUBJECTS, history_of
 from devices.models import Device, DeviceGroup, Site, Tenant
 from devices.tenancy import Access, Role, access_of
+from devices.unseen import keeping_unseen
 
 OWNED = (Tenant, Site, DeviceGroup, Device)
 
@@ -150,7 +155,38 @@ class CountedOnce(ChangeList):
             self.full_result_count = self.result_count
 
 
-class ScopedAdmin(TenantScoped, ModelAdmin):
+class OneAfterAnother(BaseModelAdmin):  # type: ignore[type-arg]
+    """For pages of rows that several people change."""
+
+    change_form_before_template = "admin/as_shown.html"
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Nobody else's while it is being changed: of two who change a row at once the second sees
+        what the first did, and what was deleted meanwhile is not saved again."""
+        row = super().get_object(request, object_id, from_field)  # type: ignore[misc]
+        if row is None or request.method != "POST" or not self.has_change_permission(request, row):
+            return row
+        list(self.model._default_manager.select_for_update(no_key=True).filter(pk=row.pk))
+        return super().get_object(request, object_id, from_field)  # type: ignore[misc]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Of two who have the form open at once the second is told what the first changed."""
+        form = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
+        return keeping_unseen(form) if obj else form
+
+
+class InlineOneAfterAnother(InlineModelAdmin):  # type: ignore[type-arg]
+    """For rows on such a page."""
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        return super().get_formset(request, obj, form=keeping_unseen(self.form), **kwargs)
+
+
+class ScopedAdmin(TenantScoped, OneAfterAnother, ModelAdmin):
     """The pages of a model whose rows belong to tenants."""
 
     compressed_fields = False
@@ -158,17 +194,6 @@ class ScopedAdmin(TenantScoped, ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CountedOnce
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """Nobody else's while it is being changed: of two who change a row at once the second sees
-        what the first did, and what was deleted meanwhile is not saved again."""
-        row = super().get_object(request, object_id, from_field)
-        if row is None or request.method != "POST" or not self.has_change_permission(request, row):
-            return row
-        list(self.model._default_manager.select_for_update(no_key=True).filter(pk=row.pk))
-        return super().get_object(request, object_id, from_field)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -250,7 +275,7 @@ class ScopedAdmin(TenantScoped, ModelAdmin):
         return {"tenant": own[0].pk, **initial} if len(own) == 1 else initial
 
 
-class ScopedInline(TenantScoped, TabularInline):
+class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
     """Rows on the page of what they belong to."""
 
     extra = 0
