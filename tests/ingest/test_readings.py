@@ -224,13 +224,13 @@ def test_gzip_that_does_not_say_so_is_told_how() -> None:
         unpack(gzip.compress(b"[]"), encoding="")
 
 
-@pytest.mark.parametrize("body", [b"", b"plain", gzip.compress(b"[]" * 100)[:-9]])
+@pytest.mark.parametrize("body", [b"", b"plain", gzip.compress(b"[]" * 100, mtime=0)[:-9]])
 def test_gzip_that_is_none_or_ends_too_soon_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidMessage, match="gzip"):
         unpack(body, encoding="gzip")
 
 
-@pytest.mark.parametrize("more", [gzip.compress(b'{"metrics":{"a":2}}'), b"more", b"\x00"])
+@pytest.mark.parametrize("more", [gzip.compress(b'{"metrics":{"a":2}}', mtime=0), b"more", b"\x00"])
 def test_what_follows_a_gzip_is_not_left_out_in_silence(more: bytes) -> None:
     with pytest.raises(InvalidMessage, match="something follows the gzip"):
         unpack(gzip.compress(b'{"metrics":{"a":1}}\n') + more, encoding="gzip")
