@@ -41,11 +41,12 @@ def consultant(acme: Fleet, rival: Fleet) -> User:
 @pytest.fixture
 def silent(acme: Fleet) -> Device:
     """A device that was heard once and has been offline since."""
-    seen = timezone.now() - timedelta(seconds=200)
+    now = timezone.now()
+    seen = now - timedelta(seconds=200)
     beat = heartbeat(acme.device, seen, address="10.0.0.7", battery_pct=12, version="<b>7</b>")
     heartbeats_store(heartbeats=[beat])
     for age in range(190, -1, -10):
-        ts = timezone.now() - timedelta(seconds=age)
+        ts = now - timedelta(seconds=age)
         presence_sweep(ts=ts, heard_until=ts)
     return acme.device
 
