@@ -19,6 +19,7 @@ from telemetry.models import Reading
 from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by
 from tests.conftest import Fleet
 from tests.ingest.way import REFUSED, append, drain, ledger, now, reading, seconds_ago
+from tests.telemetry.past import moments
 
 pytestmark = pytest.mark.usefixtures("valkey")
 LIST = "ingest_rejectedmessage_changelist"
@@ -39,7 +40,7 @@ def consultant(acme: Fleet, rival: Fleet) -> User:
 
 
 def rejected(fleet: Fleet, count: int = 1) -> list[RejectedMessage]:
-    append(fleet, *(reading(fleet.device, seconds_ago(n), REFUSED) for n in range(count)))
+    append(fleet, *(reading(fleet.device, time, REFUSED) for time in moments(count)))
     drain()
     return list(RejectedMessage.objects.filter(tenant=fleet.tenant).order_by("pk"))
 
@@ -363,7 +364,7 @@ def test_nobody_adds_or_deletes_messages(acme: Fleet, operator: User) -> None:
 def test_the_ledger_is_of_ones_own_tenants(
     acme: Fleet, rival: Fleet, operator: User, consultant: User
 ) -> None:
-    append(acme, *(reading(acme.device, seconds_ago(n)) for n in range(3)))
+    append(acme, *(reading(acme.device, time) for time in moments(3)))
     append(rival, reading(rival.device, now()))
     drain()
     append(acme, reading(acme.device, seconds_ago(50)))
@@ -420,7 +421,7 @@ def test_the_page_of_a_device_that_waits_for_approval_leads_to_its_messages(acme
     url = page("devices_device_presence", device.pk)
     assert "until somebody approves it: none so far." in client.get(url).content.decode()
 
-    append(acme, *(reading(device, seconds_ago(n)) for n in range(2)), is_pending=True)
+    append(acme, *(reading(device, time) for time in moments(2)), is_pending=True)
     drain()
 
     content = client.get(url).content.decode()

@@ -41,7 +41,8 @@ def early_in_a_minute(valkey: None) -> None:
 def found() -> list[tuple[str, str | None, int, str]]:
     """(kind, device, refused, limit) of each row, once it is collected."""
     collect_breaches()
-    rows = LimitBreach.objects.select_related("device").order_by("kind", "device_id", "minute")
+    order = ("kind", "device_id", "tenant_id", "minute")
+    rows = LimitBreach.objects.select_related("device").order_by(*order)
     return [
         (one.kind, one.device.device_id if one.device else None, one.refused, one.limit_words)
         for one in rows

@@ -30,6 +30,7 @@ from tests.ingest.way import (
     seconds_ago,
 )
 from tests.services import endpoints
+from tests.telemetry.past import moments
 
 pytestmark = [pytest.mark.usefixtures("valkey"), pytest.mark.django_db(transaction=True)]
 
@@ -136,7 +137,7 @@ def test_rows_from_before_the_ledger_are_left_out(acme: Fleet) -> None:
 def test_what_was_stored_and_not_yet_taken_out_is_not_in_flight(
     acme: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append(acme, *(reading(acme.device, seconds_ago(n)) for n in range(3)))
+    append(acme, *(reading(acme.device, time) for time in moments(3)))
 
     def die(*arguments: Any) -> None:
         raise ConnectionError("killed")

@@ -14,6 +14,13 @@ def moment(seconds_ago: float = 0) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=seconds_ago)
 
 
+def moments(count: int) -> list[datetime]:
+    """So many whole seconds before now, the newest first, no two of them the same: the clock is
+    read once."""
+    newest = moment(1)
+    return [newest - timedelta(seconds=n) for n in range(count)]
+
+
 def store(
     device: Device, time: datetime, metrics: dict[str, Any], msg_type: str = "telemetry"
 ) -> None:

@@ -28,7 +28,7 @@ from tests.admin import SCOPE_QUERIES, person
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, device_of, member, send
 from tests.ingest.way import append, drain, now, reading
-from tests.telemetry.past import moment, store
+from tests.telemetry.past import moment, moments, store
 from tests.telemetry.storing import heartbeats_store
 
 PATHS = (
@@ -419,8 +419,8 @@ class TestFiles:
         assert cell(text) == f"'{text}"
 
     def test_ndjson_comes_by_accept_too_oldest_first(self, acme: Fleet) -> None:
-        for n in range(3):
-            store(acme.device, moment(n + 1), {"n": n})
+        for n, time in enumerate(moments(3)):
+            store(acme.device, time, {"n": n})
         answer = send(
             member(acme, Role.VIEWER),
             "get",
