@@ -38,6 +38,7 @@ from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
 
 ROWS_AT_ONCE = 1000
 MAX_COLUMNS = 200
+ANY = "*/*"
 
 
 class FileRenderer(BaseRenderer):
@@ -62,6 +63,8 @@ class FormatOrAccept(DefaultContentNegotiation):
     """`?format=` is heard before `Accept`."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        if "format" not in request.query_params and request.META.get("HTTP_ACCEPT", ANY) == ANY:
+            return renderers[0], renderers[0].media_type
         wanted = request.query_params.get("format")
         for renderer in renderers:
             if renderer.format == wanted:

@@ -4,7 +4,7 @@ Names of metrics are values like any other, and bound. What is averaged are numb
 PostgreSQL's `numeric`, in which no sum of a device's numbers overflows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -27,17 +27,18 @@ device_id = %(device_id)s AND time >= %(start)s AND time < %(end)s
 AND (%(names)s::text[] IS NULL OR metrics ?| %(names)s)
 """
 
-# Metrics become text after the page is cut: of what is cut off, none does.
+# Metrics become text after the page is cut: of what is cut off, none does. The view has the
+# readings in this order, so that no more of them are read than the page has.
 PAGE = f"""
 SELECT {COLUMNS} FROM (
-    SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading
+    SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading_newest
     WHERE {IN_WINDOW} ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
 ) AS page ORDER BY time DESC, msg_type DESC
 """
 # The comparison of the time alone is one that a view lets through to the index.
 PAGE_AFTER = f"""
 SELECT {COLUMNS} FROM (
-    SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading
+    SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading_newest
     WHERE {IN_WINDOW} AND time <= %(last_time)s
       AND (time, msg_type) < (%(last_time)s, %(last_type)s)
     ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
@@ -132,7 +133,7 @@ def page(
     for start, end in backwards(window.start, until):
         part = window._replace(start=start, end=end)
         found = fetch_binary(cursor, statement, part.bound(limit=limit - len(rows), **last))
-        rows += map(_stored, found)
+        rows += _stored(found)
         if len(rows) == limit:
             break
     return rows
@@ -160,9 +161,11 @@ def whole(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[list[St
     """All readings of the window, oldest first, so many at once; `cursor` is the server's."""
     cursor.execute(WHOLE, window.bound())
     while rows := cursor.fetchmany(rows_at_once):
-        yield [_stored(row) for row in rows]
+        yield _stored(rows)
 
 
-def _stored(row: tuple[Any, ...]) -> StoredReading:
-    time, received_at, msg_type, seq, site, metrics = row
-    return StoredReading(time, received_at, msg_type, seq, site, msgspec.Raw(metrics))
+def _stored(rows: Iterable[tuple[Any, ...]]) -> list[StoredReading]:
+    return [
+        StoredReading(time, received_at, msg_type, seq, site, msgspec.Raw(metrics))
+        for time, received_at, msg_type, seq, site, metrics in rows
+    ]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
@@ -16,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
 from devices.places import Places
-from devices.scope import open_tenant_ids
+from devices.scope import open_tenant_ids, tenant_scope
 from devices.tenancy import Role
 from telemetry.api import exports, patience, summary
 from telemetry.api.formats import cell
@@ -140,6 +141,17 @@ class TestPages:
         within = [time for time in times if time > moment(3 * 3600)]
         assert keys == [(time, kind) for time in within for kind in ("b", "a")]
         assert found[0]["site"] == "hall"
+
+    def test_no_more_readings_are_read_than_a_page_has(self, acme: Fleet) -> None:
+        values = Window(acme.device.pk, moment(3600), moment()).bound(limit=10)
+        with connection.cursor() as cursor:
+            cursor.execute(FILL, [acme.device.pk, acme.tenant.pk])
+            with tenant_scope(tenant_ids=[acme.tenant.pk]):
+                cursor.execute(f"EXPLAIN (ANALYZE) {reading_history.PAGE}", values)
+                plan = "\n".join(row[0] for row in cursor.fetchall())
+        (read,) = re.findall(r"Index Scan Backward using .* rows=(\d+) loops=1", plan)
+        assert int(read) == 10
+        assert "Sort" not in plan
 
     def test_only_the_metrics_named(self, acme: Fleet) -> None:
         store(acme.device, moment(30), {"temp_c": 1, "humidity_pct": 2})
