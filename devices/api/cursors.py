@@ -17,7 +17,7 @@ WORDS = "This is no cursor of this list; begin again without one."
 
 def cursor_seal(values: Sequence[Any], *, about: str) -> str:
     """The values (numbers and texts) as a cursor for one list in one order, named by `about`."""
-    return signing.dumps(list(values), salt=f"{SALT}:{about}", compress=True)
+    return signing.dumps(list(values), salt=f"{SALT}:{about}")
 
 
 def cursor_open(cursor: str, *, about: str) -> list[Any]:

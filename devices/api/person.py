@@ -1,12 +1,13 @@
 """Who asks the API with a token (JWT): a person, read together with what they may do."""
 
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
 from rest_framework_simplejwt.tokens import AccessToken, Token
-from rest_framework_simplejwt.utils import get_md5_hash_password
+from rest_framework_simplejwt.utils import aware_utcnow, get_md5_hash_password
 
 from devices.tenancy import person_read
 
@@ -19,7 +20,12 @@ class PersonAuthentication(JWTAuthentication):
 
     def get_validated_token(self, raw_token: bytes) -> AccessToken:
         """Raises InvalidToken unless it is an access token that was given here and is good now."""
-        return token_read(AccessToken, raw_token)
+        token = _signed(raw_token)
+        try:
+            token.check_exp(current_time=aware_utcnow())
+        except TokenError as error:
+            raise InvalidToken(error.args[0]) from None
+        return token
 
     def get_user(self, validated_token: Token) -> Any:
         """Raises AuthenticationFailed unless its person may still sign in as when it came."""
@@ -35,6 +41,13 @@ def token_read(kind: type[SomeToken], raw: Any) -> SomeToken:
         raise InvalidToken(error.args[0]) from None
     except (OverflowError, TypeError, ValueError):  # no times can be made of its claims
         raise InvalidToken("Token is invalid") from None
+
+
+@lru_cache(maxsize=1024)
+def _signed(raw: bytes) -> AccessToken:
+    """An access token that was given here. Looked at once, for what it says does not change; that
+    it is good now has to be looked at each time."""
+    return token_read(AccessToken, raw)
 
 
 def person_of(token: Token) -> User:

@@ -147,6 +147,18 @@ class TestTokens:
         body = {"refresh": str(refresh)}
         assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
 
+    def test_a_token_that_was_good_expires(self, acme: Fleet) -> None:
+        token = AccessToken.for_user(acme.manager)
+        token.set_exp(lifetime=timedelta(seconds=2))
+        client = bearing(token)
+
+        def status() -> int:
+            return int(send(client, "get", "devices").status_code)
+
+        assert status() == 200
+        await_condition(lambda: status() != 200, 5, "the token's end")
+        assert_problem(send(client, "get", "devices"), 401)
+
     def test_tokens_that_were_not_given_here_open_nothing(self, acme: Fleet) -> None:
         good = AccessToken.for_user(acme.manager)
         payload = good.payload | {"iss": "rollcall"}
