@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 from devices.history import latest_differences
 
 MARK = "_shown"
-FOCUS = "$nextTick(() => $el.focus())"
 AGAIN = "Nothing is saved yet: save again to put what stands here in its place."
 
 
@@ -33,9 +32,6 @@ class KeepsUnseen(forms.ModelForm):  # type: ignore[type-arg]
         unseen = self._unseen()
         if not unseen:
             return cleaned
-        widget: Any = self.fields[unseen[0]].widget
-        # That of a choice is wrapped in what adds one more.
-        getattr(widget, "widget", widget).attrs["x-init"] = FOCUS
         latest = latest_differences(self.instance)
         for name in unseen:
             field = self.instance._meta.get_field(name)

@@ -47,7 +47,6 @@ from devices.scoped_admin import (
     changes_log,
 )
 from devices.tenancy import Access
-from devices.unseen import FOCUS
 from monitoring.dashboard import fleet_context
 from monitoring.fleet import Seen, changes_since, counts_by_state, seen_in, urgency
 from monitoring.history import heartbeats_of, transitions_of
@@ -73,7 +72,7 @@ class PauseForm(forms.Form):
     why = forms.CharField(
         label="Reason",
         max_length=200,
-        widget=UnfoldAdminTextInputWidget(attrs={"x-init": FOCUS}),
+        widget=UnfoldAdminTextInputWidget(attrs={"x-init": "$nextTick(() => $el.focus())"}),
         help_text="Everybody who looks at the device will read it.",
     )
 

@@ -122,7 +122,7 @@ class DeviceStatus(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.device_id} {self.state}"
+        return self.state
 
 
 class PresenceEvent(models.Model):

@@ -1,0 +1,37 @@
+"""A form of the admin that was refused is shown where it was."""
+
+from playwright.sync_api import Page, expect
+
+from scripts.stack import Stack
+from tests.browser.conftest import SignIn
+from tests.stack_data import add_devices, add_staff, add_tenant
+
+
+def device_page(stack: Stack, sign_in: SignIn) -> Page:
+    """A device's page, where its state and what it said fill the window above the form."""
+    tenant_id = add_tenant(stack)
+    device, _ = add_devices(stack, tenant_id, ["phone", "other"])
+    page = sign_in(add_staff(stack, tenant_id))
+    page.set_viewport_size({"width": 1280, "height": 600})
+    page.goto(f"/admin/devices/device/{device.id}/change/")
+    return page
+
+
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.wait_for_load_state()
+
+
+def test_at_the_field(stack: Stack, sign_in: SignIn) -> None:
+    page = device_page(stack, sign_in)
+    page.get_by_label("Grace").fill("-1")
+    save(page)
+    expect(page.get_by_label("Grace")).to_be_focused()
+    expect(page.get_by_label("Grace")).to_be_in_viewport()
+
+
+def test_at_its_top_if_no_field_is_wrong(stack: Stack, sign_in: SignIn) -> None:
+    page = device_page(stack, sign_in)
+    page.get_by_label("Device ID").fill("other")
+    save(page)
+    expect(page.get_by_text("has a device with this device ID already")).to_be_in_viewport()
