@@ -6,16 +6,16 @@ Django looks for admin classes in modules of this name only; they stand in modul
 from devices.audit_admin import HistoryEntryAdmin, OperatorAccessAdmin
 from devices.invitation_admin import InvitationAdmin
 from devices.key_admin import CredentialAdmin
-from devices.people_admin import AccessAttemptAdmin, UserAdmin
+from devices.people_admin import FailedSignInAdmin, UserAdmin
 from devices.place_admin import DeviceGroupAdmin, SiteAdmin
 from devices.tenant_admin import TenantAdmin
 from devices.token_admin import EnrolmentTokenAdmin
 
 __all__ = (
-    "AccessAttemptAdmin",
     "CredentialAdmin",
     "DeviceGroupAdmin",
     "EnrolmentTokenAdmin",
+    "FailedSignInAdmin",
     "HistoryEntryAdmin",
     "InvitationAdmin",
     "OperatorAccessAdmin",

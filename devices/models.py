@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from axes.models import AccessAttempt
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -435,6 +436,17 @@ class OperatorAccess(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} {self.method} {self.path}"
+
+
+class FailedSignIn(AccessAttempt):
+    """Who failed to sign in from where, and how often since they last got in, as axes counts it."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "failed sign-in"
+
+    def __str__(self) -> str:
+        return f"{self.username} from {self.ip_address}"
 
 
 class HistoryEntry(models.Model):

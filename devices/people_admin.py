@@ -5,7 +5,6 @@ from typing import Any
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
-from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -22,7 +21,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from devices.models import Membership
+from devices.models import FailedSignIn, Membership
 from devices.operators import LastOperator, operator_ensure_other, operators_lock
 from devices.scoped_admin import InlineOneAfterAnother, OneAfterAnother, OperatorOnly
 
@@ -198,8 +197,8 @@ class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # 
         super().save_model(request, obj, form, change)
 
 
-@admin.register(AccessAttempt)
-class AccessAttemptAdmin(OperatorOnly, ModelAdmin):
+@admin.register(FailedSignIn)
+class FailedSignInAdmin(OperatorOnly, ModelAdmin):
     """Who failed to sign in, from where; who is locked out is let in again by deleting the row."""
 
     list_display = ("username", "ip_address", "failures", "is_locked", "attempt_time")
@@ -212,11 +211,11 @@ class AccessAttemptAdmin(OperatorOnly, ModelAdmin):
     actions = ("let_in",)
 
     @display(description="failures", ordering="failures_since_start")
-    def failures(self, attempt: AccessAttempt) -> int:
+    def failures(self, attempt: FailedSignIn) -> int:
         return attempt.failures_since_start
 
     @display(description="state")
-    def is_locked(self, attempt: AccessAttempt) -> SafeString:
+    def is_locked(self, attempt: FailedSignIn) -> SafeString:
         since = timezone.now() - settings.AXES_COOLOFF_TIME
         locked = (
             attempt.failures_since_start >= settings.AXES_FAILURE_LIMIT
@@ -232,6 +231,6 @@ class AccessAttemptAdmin(OperatorOnly, ModelAdmin):
         return False
 
     @action(description="Let in again", permissions=["delete"])
-    def let_in(self, request: HttpRequest, queryset: QuerySet[AccessAttempt]) -> None:
+    def let_in(self, request: HttpRequest, queryset: QuerySet[FailedSignIn]) -> None:
         count, _ = queryset.delete()
         messages.success(request, f"Let in again: {count}.")

@@ -27,7 +27,7 @@ PEOPLE = (("Invitations", "mail", "devices_invitation_changelist"),)
 INSTALLATION = (
     ("Users", "person", "auth_user_changelist"),
     ("Operator access", "policy", "devices_operatoraccess_changelist"),
-    ("Failed sign-ins", "lock_person", "axes_accessattempt_changelist"),
+    ("Failed sign-ins", "lock_person", "devices_failedsignin_changelist"),
     ("Periodic tasks", "schedule", "django_celery_beat_periodictask_changelist"),
 )
 ACCOUNT = (

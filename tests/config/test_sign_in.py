@@ -233,7 +233,7 @@ def test_operators_see_who_is_locked_out_and_let_them_in(
     client = Client()
     for _ in range(settings.SIGN_IN_ATTEMPTS):
         sign_in(client, "acme-manager", WRONG)
-    listed = page("axes_accessattempt_changelist")
+    listed = page("devices_failedsignin_changelist")
     assert client_of(acme.manager).get(listed).status_code == 403
     answer = client_of(operator).get(listed)
     assert b"locked out" in answer.content
@@ -243,6 +243,26 @@ def test_operators_see_who_is_locked_out_and_let_them_in(
     client_of(operator).post(listed, {"action": "let_in", "_selected_action": ids})
 
     assert sign_in(client, "acme-manager").status_code == 302
+
+
+def test_failed_sign_ins_are_called_so_on_all_their_pages(acme: Fleet, operator: User) -> None:
+    sign_in(Client(REMOTE_ADDR="192.0.2.7"), "acme-manager", WRONG)
+    listed, client = page("devices_failedsignin_changelist"), client_of(operator)
+    row = AccessAttempt.objects.get()
+    chosen = {"action": "delete_selected", "_selected_action": [row.pk]}
+    pages = [
+        client.get(listed),
+        client.get(page("devices_failedsignin_change", row.pk)),
+        client.post(listed, chosen),
+        client.post(listed, {**chosen, "post": "yes"}, follow=True),
+    ]
+
+    for answer in pages:
+        assert b"access attempt" not in answer.content.lower()
+    assert b"<title> Failed sign-ins |" in pages[0].content
+    assert b"acme-manager from 192.0.2.7 | View failed sign-in" in pages[1].content
+    assert b"acme-manager from 192.0.2.7" in pages[2].content
+    assert b"Successfully deleted 1 failed sign-in." in pages[3].content
 
 
 def test_no_password_is_in_the_logs_or_in_what_is_kept_of_a_failure(
