@@ -146,6 +146,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
     "devices.second_factor.SecondFactorMiddleware",
+    "devices.signed_out.SignedOutMiddleware",
     "devices.middleware.ScopeMiddleware",
 ]
 # Who somebody is has to be known before there is a scope; the API opens its own.
@@ -521,6 +522,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
     "STYLES": [lambda request: static("monitoring/admin.css")],
+    "SCRIPTS": [lambda request: static("devices/form_token.js")],
     "COLORS": {
         "primary": {
             "50": "oklch(97% .014 254.604)",

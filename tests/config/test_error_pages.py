@@ -47,6 +47,25 @@ def test_an_old_form_says_what_to_do(viewer: User) -> None:
     assert "This form is too old." in answer.content.decode()
 
 
+def test_a_form_of_who_is_signed_out_is_handed_back_without_secrets(acme: Fleet) -> None:
+    sent = {"name": "<b>Kim</b>", "groups": ["1", "2"], "password1": "a-secret", "_save": "Save"}
+    answer = Client().post(page("devices_device_change", acme.device.pk), sent)
+    assert answer.status_code == 403
+    content = answer.content.decode()
+    assert '<input type="hidden" name="name" value="&lt;b&gt;Kim&lt;/b&gt;">' in content
+    for value in ("1", "2"):
+        assert f'<input type="hidden" name="groups" value="{value}">' in content
+    assert 'name="_save" value="Save"' in content
+    assert "a-secret" not in content
+
+
+def test_nothing_of_another_sites_form_is_handed_back(acme: Fleet) -> None:
+    client = Client(enforce_csrf_checks=True)
+    answer = client.post(page("devices_device_change", acme.device.pk), {"name": "planted"})
+    assert "This form is too old." in answer.content.decode()
+    assert "planted" not in answer.content.decode()
+
+
 def test_errors_of_ours_need_nothing_that_may_be_broken(rf: RequestFactory) -> None:
     request = rf.get("/admin/")
     broken, odd = server_error(request), bad_request(request, ValueError())

@@ -1,0 +1,42 @@
+"""What somebody sends who is signed out by now is handed back, to be sent again."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+
+# No page holds what was typed there.
+SECRET = "password"
+OF_THE_FORM_ITSELF = "csrfmiddlewaretoken"
+
+
+class SignedOutMiddleware:
+    """Answers a form of the admin with a page that keeps its fields, instead of with a redirect to
+    sign-in, which would lose them. To be after CSRF's, so that they are a form's of ours."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+        is_of_admin = request.path_info.startswith(reverse("admin:index"))
+        if request.method != "POST" or not is_of_admin or request.user.is_authenticated:
+            return None
+        if request.path_info.startswith(settings.UNSCOPED_PATHS):
+            return None
+        return render(request, "signed_out.html", {"fields": fields_kept(request)}, status=403)
+
+
+def fields_kept(request: HttpRequest) -> list[tuple[str, str]]:
+    """Each field and value that was sent, without files, passwords and the form's token."""
+    return [
+        (name, value)
+        for name, values in request.POST.lists()
+        if SECRET not in name and name != OF_THE_FORM_ITSELF
+        for value in values
+    ]

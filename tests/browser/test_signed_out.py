@@ -1,0 +1,64 @@
+"""Forms that are sent by who is signed out meanwhile."""
+
+from playwright.sync_api import Page, expect
+
+from scripts.stack import Stack
+from tests.browser.conftest import SignIn, fill_in_login
+from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant
+
+NAME = "Kim's <phone>"
+
+
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
+def typed(page: Page, device: StackDevice) -> None:
+    page.goto(f"/admin/devices/device/{device.id}/change/")
+    page.get_by_label("Name", exact=True).fill(NAME)
+
+
+def expect_saved(page: Page, device: StackDevice) -> None:
+    page.wait_for_url("**/device/")
+    page.goto(f"/admin/devices/device/{device.id}/change/")
+    expect(page.get_by_label("Name", exact=True)).to_have_value(NAME)
+
+
+def test_what_was_typed_is_sent_again_after_signing_in(stack: Stack, sign_in: SignIn) -> None:
+    tenant_id = add_tenant(stack)
+    (device,) = add_devices(stack, tenant_id, ["phone"])
+    user = add_staff(stack, tenant_id)
+    page = sign_in(user)
+    typed(page, device)
+    page.context.clear_cookies(name="sessionid")
+
+    save(page)
+    expect(page.get_by_role("heading", name="You are signed out.")).to_be_visible()
+    page.get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("heading", name="You are signed out.")).to_be_visible()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Sign in, in a new tab").click()
+    fill_in_login(opened.value, user)
+    opened.value.wait_for_url("**/admin/")
+    page.get_by_role("button", name="Send again").click()
+
+    expect_saved(page, device)
+
+
+def test_who_signed_in_again_in_another_tab_sends_what_was_typed(
+    stack: Stack, sign_in: SignIn
+) -> None:
+    tenant_id = add_tenant(stack)
+    (device,) = add_devices(stack, tenant_id, ["phone"])
+    user = add_staff(stack, tenant_id)
+    page = sign_in(user)
+    typed(page, device)
+    page.context.clear_cookies(name="sessionid")
+    other = page.context.new_page()
+    other.goto("/admin/")
+    fill_in_login(other, user)
+    other.wait_for_url("**/admin/")
+
+    save(page)
+
+    expect_saved(page, device)
