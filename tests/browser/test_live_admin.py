@@ -265,19 +265,26 @@ def test_who_is_removed_from_the_tenant_meanwhile_is_told_so_and_of_nothing_dele
     expect_not_reloaded(page)
 
 
-def test_the_page_of_a_device_that_was_deleted_elsewhere_says_so_and_counts_no_more(
+def test_the_page_of_a_device_that_was_deleted_elsewhere_says_so_and_takes_nothing_more(
     stack: Stack, tenant_id: int, device: StackDevice, sign_in: SignIn
 ) -> None:
     page, acting = (sign_in(add_staff(stack, tenant_id)) for _ in range(2))
     with Heart(stack, device):
         open_live(page, f"{DEVICES}{device.id}/change/")
         expect_state(page, device, "online")
+    page.get_by_label("Grace").fill("31")
 
     acting.goto(f"{DEVICES}{device.id}/delete/")
     acting.get_by_role("button", name="Yes, I").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("This device was deleted", timeout=SOON_MS)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("This device was deleted", timeout=SOON_MS)
+    expect(alert).to_contain_text("nothing can be saved here")
+    expect(alert).to_be_in_viewport()
     expect(page.locator("[data-live-text]")).to_have_text("gone")
+    expect(page.get_by_label("Name", exact=True)).to_be_disabled()
+    for save in page.get_by_role("button", name="Save").all():
+        expect(save).to_be_disabled()
     expect(page.locator("time[data-count]")).to_have_count(0)
     expect_not_reloaded(page)
 

@@ -7,6 +7,7 @@
  *                                         the page, and every so many seconds while it is looked at
  *   data-gone="<id>"                      of a fragment: the template of what is shown instead once
  *                                         what it is about is gone
+ *   data-form="<id>"                      of such a fragment: the form that saves nothing any more then
  *   data-live, data-live-text             says whether all this works at the moment
  *   data-live-news                        is read out to people who do not see the page
  */
@@ -165,6 +166,13 @@ async function refresh(fragment) {
   if (html === shownHtml.get(fragment) || isReadFrom) return;
   shownHtml.set(fragment, html);
   replace(fragment, body);
+  if ("form" in fragment.dataset) closeIfGone(fragment);
+}
+
+/* Who types is led to the reason why the form is closed. */
+function closeIfGone(fragment) {
+  for (const one of document.getElementById(fragment.dataset.form).elements) one.disabled = isGone;
+  if (isGone) fragment.scrollIntoView({ block: "center" });
 }
 
 function replace(fragment, body) {
