@@ -71,7 +71,7 @@ class EnrolView(APIView):
             enrolled.device.device_id,
             enrolled.key,
             enrolled.interval_s,
-            request.build_absolute_uri("/"),
+            f"{request.scheme}://{request.get_host()}",
         )
         response = HttpResponse(msgspec.json.encode(answer), status=201, content_type=JSON)
         response["Cache-Control"] = "no-store"

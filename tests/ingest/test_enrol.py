@@ -46,7 +46,7 @@ def test_a_device_gets_a_key_of_its_own(client: Client, acme: Fleet, rival: Flee
     assert body == {
         "device_id": "new-phone",
         "heartbeat_interval_s": 60,
-        "ingest_url": "http://testserver/",
+        "ingest_url": "http://testserver",
     }
     device = Device.objects.get(device_id="new-phone")
     assert (device.tenant, device.site, device.group) == (acme.tenant, acme.site, group)
