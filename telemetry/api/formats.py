@@ -45,9 +45,10 @@ def csv_parts(header: Sequence[str], parts: Iterable[Iterable[Sequence[Any]]]) -
 def metric_column(name: str) -> str:
     """The header of the metric's column, which is no other column's.
 
-    `metrics.` stands before one of READING_COLUMNS, and before what begins so itself.
+    `metrics.` stands before one of READING_COLUMNS, before what a spreadsheet would compute, and
+    before what begins so itself.
     """
-    is_clear = name not in READING_COLUMNS and not name.startswith(METRICS)
+    is_clear = name not in READING_COLUMNS and not name.startswith((METRICS, *FORMULA))
     return name if is_clear else METRICS + name
 
 

@@ -411,9 +411,19 @@ class TestFiles:
 
         assert answer["Content-Type"] == "text/csv; charset=utf-8"
         columns = ["time", "received_at", "msg_type", "seq", "site"]
-        assert rows[0] == [*columns, "'=cmd", "on", "tab", "temp_c", "text"]
+        assert rows[0] == [*columns, "metrics.=cmd", "on", "tab", "temp_c", "text"]
         assert rows[1][2:] == ["telemetry", "", "hall", "'=1+1", "", "", "-1.5", "'+2"]
         assert rows[2][5:] == ["", "true", "'\tb", "", "'@a"]
+
+    def test_no_two_columns_of_csv_have_the_same_name_for_a_formula(self, acme: Fleet) -> None:
+        store(acme.device, moment(), {"=x": 1, "'=x": 2, "metrics.=x": 3, "'metrics.=x": 4})
+        client = member(acme, Role.VIEWER)
+        answer = send(client, "get", "devices/acme-phone/readings?format=csv")
+        names, cells = csv.reader(io.StringIO(body(answer)))
+        row = dict(zip(names, cells, strict=True))
+        assert len(row) == len(names)
+        assert (row["metrics.=x"], row["'=x"]) == ("1", "2")
+        assert (row["metrics.metrics.=x"], row["'metrics.=x"]) == ("3", "4")
 
     def test_no_two_columns_of_csv_have_the_same_name(self, acme: Fleet) -> None:
         store(acme.device, moment(), {"seq": 1, "metrics.seq": 2, "metrics.temp_c": 3, "temp_c": 4})
