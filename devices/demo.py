@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 from msgspec import Struct
 
 from devices.credentials import (
@@ -24,6 +25,7 @@ TENANT = "demo"
 ADMIN = "admin"
 MEMBER = "demo"
 LABEL = "demo"
+GATEWAY_LABEL = "demo gateway"
 # Quick enough to watch a phone turn late and offline.
 INTERVAL_S = 10
 GRACE_S = 5
@@ -82,7 +84,8 @@ def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -
     """The demo with `count` phones, after making what is missing of it.
 
     Passwords and keys in the clear are known from `remembered` alone: those that still work are
-    kept, the others replaced. A phone whose key somebody revoked stays without, and is left out.
+    kept, the others replaced. Whose key somebody revoked stays without: a phone is left out, and
+    the gateway's key is None.
     """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo"})
     password = _people(tenant, remembered.admin_password if remembered else "")
@@ -173,11 +176,13 @@ def _name(index: int) -> str:
     return f"{PEOPLE[person]}'s phone" + (f" {round_ + 1}" if round_ else "")
 
 
-def _gateway_key(tenant: Tenant, known: str | None) -> str:
+def _gateway_key(tenant: Tenant, known: str | None) -> str | None:
     speaker = speaker_for_key(known) if known else None
     if known and speaker and speaker.id is None and speaker.tenant_id == tenant.pk:
         return known
-    return gateway_credential_issue(tenant=tenant, label="demo gateway").key
+    if _revoked(GATEWAY_LABEL).filter(tenant=tenant, device=None).exists():
+        return None
+    return gateway_credential_issue(tenant=tenant, label=GATEWAY_LABEL).key
 
 
 def _with_keys(phones: Sequence[Device], known: Mapping[str, str]) -> list[DemoDevice]:
@@ -195,6 +200,11 @@ def _never_revoked(phones: Sequence[Device]) -> list[Device]:
     """Those of the phones of which nobody has revoked a key of the demo's."""
     if not phones:
         return []
-    ended = Credential.objects.filter(device__in=phones, label=LABEL).exclude(revoked_at=None)
+    ended = _revoked(LABEL).filter(device__in=phones)
     revoked = set(ended.values_list("device_id", flat=True))
     return [one for one in phones if one.id not in revoked]
+
+
+def _revoked(label: str) -> QuerySet[Credential]:
+    """The demo's keys of this label that somebody revoked."""
+    return Credential.objects.filter(label=label).exclude(revoked_at=None)

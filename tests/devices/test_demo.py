@@ -11,7 +11,7 @@ from django.utils import timezone
 from msgspec import structs
 from pytest_django import DjangoAssertNumQueries
 
-from devices.credentials import credentials_revoke, speaker_for_key
+from devices.credentials import credentials_revoke, gateway_credential_issue, speaker_for_key
 from devices.demo import Addresses, Demo, DemoDevice, demo_prepare, demo_read, demo_write
 from devices.models import Credential, Device, Membership, Site, Tenant
 from tests.conftest import Fleet
@@ -73,6 +73,19 @@ def test_a_phone_stays_without_a_key_when_its_key_was_revoked(demo: Demo) -> Non
     assert prepare(remembered=again) == again
     assert len(prepare(remembered=None).devices) == 4
     assert Credential.objects.get(device__device_id="phone-002") == revoked
+
+
+def test_the_gateway_stays_without_a_key_when_its_key_was_revoked(demo: Demo, rival: Fleet) -> None:
+    foreign = gateway_credential_issue(tenant=rival.tenant, label="demo gateway").credential
+    revoked = Credential.objects.get(device=None, tenant__slug="demo")
+    credentials_revoke(ids=[foreign.pk], ts=timezone.now())
+    assert prepare(remembered=None).gateway_key is not None
+    credentials_revoke(ids=[revoked.pk], ts=timezone.now())
+    again = prepare(remembered=demo)
+    assert again.gateway_key is None
+    assert again.devices == demo.devices
+    assert prepare(remembered=again) == again
+    assert prepare(remembered=None).gateway_key is None
 
 
 def test_keys_are_replaced_when_the_file_is_lost(demo: Demo) -> None:
