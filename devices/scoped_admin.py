@@ -186,7 +186,24 @@ class InlineOneAfterAnother(InlineModelAdmin):  # type: ignore[type-arg]
         return super().get_formset(request, obj, form=keeping_unseen(self.form), **kwargs)
 
 
-class ScopedAdmin(TenantScoped, OneAfterAnother, ModelAdmin):
+class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
+    """For lists with actions."""
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """What the chosen action answers. Raises BadRequest for rows that cannot be any, or are
+        not written as the list writes them: `1_0` is no 10."""
+        assert self.opts.pk is not None
+        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                written = str(self.opts.pk.to_python(chosen))
+            except ValidationError as error:
+                raise BadRequest(f"rows to act upon: {error}") from None
+            if written != chosen:
+                raise BadRequest(f"rows to act upon: {chosen!r} is none")
+        return super().response_action(request, *args, **kwargs)  # type: ignore[misc]
+
+
+class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
     """The pages of a model whose rows belong to tenants."""
 
     compressed_fields = False
@@ -232,16 +249,6 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ModelAdmin):
         }
         return TemplateResponse(request, "admin/history.html", context)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """What the chosen action answers. Raises BadRequest for rows that cannot be any."""
-        assert self.opts.pk is not None
-        try:
-            for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
-                self.opts.pk.to_python(chosen)
-        except ValidationError as error:
-            raise BadRequest(f"rows to act upon: {error}") from None
-        return super().response_action(request, queryset)
-
     def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
         """A page that posts the answer back to the address that asked."""
         context = {
@@ -282,7 +289,7 @@ class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
     hide_title = True
 
 
-class OperatorOnly(DjangoModelAdmin):  # type: ignore[type-arg]
+class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
     """For what belongs to the installation and not to a tenant."""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

@@ -209,3 +209,26 @@ def test_rows_that_cannot_be_any_are_acted_upon_by_nobody(acme: Fleet, chosen: s
     answer = client_of(acme.manager).post(page("devices_credential_changelist"), form)
     assert answer.status_code == 400
     assert not Credential.objects.exclude(revoked_at=None).exists()
+
+
+def test_a_row_is_acted_upon_only_as_the_list_writes_it(acme: Fleet) -> None:
+    url, client = page("devices_credential_changelist"), client_of(acme.manager)
+    key = Credential.objects.get(device=acme.device)
+    Credential.objects.filter(pk=key.pk).update(id=10)
+    form = {"action": "revoke_selected"}
+    for chosen in ("1_0", "010", " 10", "+10", "١٠"):
+        answer = client.post(url, {**form, "_selected_action": [chosen]})
+        assert answer.status_code == 400, chosen
+    assert not Credential.objects.exclude(revoked_at=None).exists()
+    client.post(url, {**form, "_selected_action": ["10"]})
+    assert Credential.objects.exclude(revoked_at=None).get().pk == 10
+
+
+@pytest.mark.parametrize("name", ["auth_user", "devices_failedsignin"])
+@pytest.mark.parametrize("chosen", ["abc", "1_0", "\0"])
+def test_rows_of_the_installation_that_cannot_be_any_are_refused(
+    operator: User, name: str, chosen: str
+) -> None:
+    form = {"action": "delete_selected", "_selected_action": [chosen], "post": "yes"}
+    answer = client_of(operator).post(page(f"{name}_changelist"), form)
+    assert answer.status_code == 400
