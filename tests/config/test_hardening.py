@@ -2,6 +2,8 @@
 
 import asyncio
 import http.client
+import io
+import logging
 import os
 import re
 import secrets
@@ -20,7 +22,7 @@ from django.urls import reverse
 
 from config.body_limit import TOO_LARGE, BodyLimit, Message
 from config.environment import Environment
-from config.masking import mask
+from config.masking import MaskingFormatter, mask
 from devices.models import Device
 from scripts.processes import BIN, ROOT, secrets_read
 from scripts.stack import Stack
@@ -172,7 +174,43 @@ class TestLogs:
     def test_secrets_are_masked_and_nothing_else(self, written: str, kept: str) -> None:
         assert mask(written) == kept
 
-    def test_a_key_that_makes_a_server_log_an_error_is_not_in_its_log(self, stack: Stack) -> None:
+    @pytest.mark.parametrize(
+        ("path", "host", "said"),
+        [
+            (
+                "/",
+                "evil.example",
+                'DisallowedHost: refused to 192.0.2.9: "Invalid HTTP_HOST header',
+            ),
+            (
+                "/admin/devices/device/?tenant__memberships__user__password=a%0Ab",
+                "testserver",
+                "DisallowedModelAdminLookup: refused to 192.0.2.9: 'Filtering by tenant__",
+            ),
+        ],
+    )
+    def test_a_refusal_is_one_warning(
+        self, operator: User, path: str, host: str, said: str
+    ) -> None:
+        handler = next(
+            one
+            for one in logging.getLogger().handlers
+            if isinstance(one, logging.StreamHandler)
+            and isinstance(one.formatter, MaskingFormatter)
+        )
+        client = client_of(operator)
+        written = io.StringIO()
+        before = handler.setStream(written)
+        try:
+            answer = client.get(path, headers={"host": host}, REMOTE_ADDR="192.0.2.9")
+        finally:
+            handler.setStream(before)
+        assert answer.status_code == 400
+        (line,) = written.getvalue().splitlines()
+        assert " WARNING " in line
+        assert f"django.security.{said}" in line
+
+    def test_a_key_that_makes_a_server_log_a_refusal_is_not_in_its_log(self, stack: Stack) -> None:
         marker = secrets.token_hex(4)
         secret = secrets.token_hex(16)
         key = f"rc_{marker}_{secret}"
@@ -183,7 +221,7 @@ class TestLogs:
         connection.request("POST", "/admin/login/", body=b"{}", headers=headers)
         assert connection.getresponse().status == 400
 
-        await_condition(lambda: marker in log.read_text(), 10, "the error in the log")
+        await_condition(lambda: marker in log.read_text(), 10, "the refusal in the log")
         assert f"rc_{marker}_…" in log.read_text()
         assert secret not in log.read_text()
 
