@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import DatabaseError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
+from django.utils.log import log_response
 from django.views import defaults
 from psycopg.errors import FeatureNotSupported, QueryCanceled
 from rest_framework.exceptions import APIException, ValidationError
@@ -46,7 +47,10 @@ def problem(
 
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
-    """DRF's EXCEPTION_HANDLER: known errors become problems, the others go on to handler500."""
+    """DRF's EXCEPTION_HANDLER: known errors become problems, the others go on to handler500.
+
+    A refusal that is a 503 and `is_expected` is a warning in the log: Django calls each an error.
+    """
     match exception:
         case Http404():
             return problem(404, "There is nothing at this address.")
@@ -58,7 +62,10 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
             log.exception("the database did not answer")
             return _later(problem(503, _database_words(exception)))
         case APIException():
-            return _from_drf(exception)
+            response = _from_drf(exception)
+            if getattr(exception, "is_expected", False):
+                _warn(context["request"], response, str(exception.detail))
+            return response
         case _:
             return None
 
@@ -136,6 +143,12 @@ def _from_drf(exception: APIException) -> HttpResponse:
     if (wait := getattr(exception, "wait", None)) is not None:
         response["Retry-After"] = str(max(1, round(wait)))
     return response
+
+
+def _warn(request: Any, response: HttpResponse, words: str) -> None:
+    """In Django's place, which logs no response twice."""
+    told = {"response": response, "request": request, "logger": log, "level": "warning"}
+    log_response("%s: %s", request.path, words, **told)
 
 
 def _sentence(detail: Any) -> str:

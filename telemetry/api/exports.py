@@ -39,6 +39,7 @@ class Busy(APIException):
     """As many exports are made as may be, of all people."""
 
     status_code = 503
+    is_expected = True
     wait = 10
     default_detail = "Other exports are being made just now; try again in some seconds."
 

@@ -504,7 +504,9 @@ class TestFiles:
         unread[0].close()
         assert send(client, "get", NDJSON).status_code == 200
 
-    def test_so_many_are_made_at_once(self, acme: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_so_many_are_made_at_once_and_one_more_is_a_warning(
+        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         monkeypatch.setattr(exports, "_made", Places(1))
         store(acme.device, moment(), {"temp_c": 1})
         client, answers = member(acme, Role.OWNER), []
@@ -516,6 +518,11 @@ class TestFiles:
         monkeypatch.setattr(reading_history, "whole", whole)
         assert send(member(acme, Role.VIEWER), "get", NDJSON).status_code == 200
         assert [one.status_code for one in answers] == [503]
+        (line,) = [one for one in caplog.records if getattr(one, "status_code", None) == 503]
+        assert (line.levelname, line.exc_info) == ("WARNING", None)
+        assert line.getMessage().endswith(
+            "/readings: Other exports are being made just now; try again in some seconds."
+        )
 
     @pytest.mark.parametrize("kind", ["csv", "csv&metric=temp_c", "ndjson"])
     def test_one_that_takes_too_long_to_read_is_given_up_in_words(
