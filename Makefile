@@ -17,8 +17,7 @@ stop: $(READY)
 manage: $(READY)
 	@$(BIN)/python -m scripts.manage $(do)
 
-test: $(READY_DEV)
-	@$(BIN)/python -m scripts.browser
+test: install-dev
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY_DEV)
@@ -47,6 +46,7 @@ lock: $(VENV)/uv
 install: $(READY)
 
 install-dev: $(READY_DEV)
+	@$(BIN)/python -m scripts.browser
 
 $(VENV)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Rollcall needs Python 3.11 or newer; set PYTHON, as in: make run PYTHON=python3.11")'
