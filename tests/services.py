@@ -3,7 +3,7 @@ are read. They live in var/test and stay up only while tests run.
 
 With `-n` each worker of pytest-xdist has its own, in a folder of its own, and the process that
 leads them has none. With ROLLCALL_TEST_DATABASE_URL, tests that need only a database use that one,
-as it is.
+as it is, in one process.
 """
 
 import fcntl
@@ -37,11 +37,10 @@ def _lock() -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pytest.exit(
+        raise pytest.UsageError(
             f"Another test run uses {STATE}; wait for it, or set ROLLCALL_TEST_STATE to a folder "
-            "for this one.",
-            returncode=4,
-        )
+            "for this one."
+        ) from None
     return file
 
 
@@ -52,6 +51,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
         os.environ.pop(variable, None)
     leads = early_config.known_args_namespace.numprocesses and not WORKER
+    if EXTERNAL and leads:
+        raise pytest.UsageError(
+            "ROLLCALL_TEST_DATABASE_URL is one database, and -n makes several processes, which "
+            "would undo each other's work in it; leave out one of them."
+        )
     if EXTERNAL:
         endpoints = Endpoints(EXTERNAL, EXTERNAL, EXTERNAL, NO_VALKEY)
     elif not leads:

@@ -26,3 +26,17 @@ def test_tenants_are_kept_apart_over_compressed_chunks() -> None:
     (passed,) = re.findall(r"(\d+) passed", done.stdout)
     assert int(passed) >= 7
     assert "skipped" not in done.stdout
+
+
+def test_no_two_processes_get_the_same_database() -> None:
+    environment = {**os.environ, "ROLLCALL_TEST_DATABASE_URL": "postgres://127.0.0.1:1/none"}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", TESTS, "--collect-only", "-n", "2"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 4, done.stdout[-4000:]
+    assert "-n makes several processes" in done.stdout + done.stderr
