@@ -7,7 +7,7 @@ position is only taken out of the stream.
 
 import gc
 import logging
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 
 from devices.registration import pending_among
 from ingest import stream
@@ -30,9 +30,9 @@ from ingest.ledger import (
     tally_write,
 )
 from ingest.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
-from ingest.storing import minute_key, rows_insert, stored_once_more, without
+from ingest.storing import error_words, minute_key, rows_insert, stored_once_more, without
 from ingest.stream import Finished, Waiting
-from telemetry.batches import statuses_move
+from telemetry.batches import InsertOutcome, statuses_lock, statuses_move, youngest_first
 from telemetry.heartbeats import heartbeats_insert
 from telemetry.locks import AdvisoryLock, session_lock
 from telemetry.readings import readings_insert
@@ -51,6 +51,10 @@ DAYS_AT_ONCE = 200
 # is given time to grow: 20 transactions a second instead of 100, for 50 ms that nobody notices.
 GATHER_BELOW = 500
 GATHER_S = 0.05
+
+_Heartbeats = Sequence[IncomingHeartbeat]
+_Readings = Sequence[IncomingReading]
+_Store = Callable[[_Heartbeats, _Readings, Tally], list[Rejection]]
 
 
 class _Read(NamedTuple):
@@ -129,8 +133,7 @@ class _Drain:
         new = [one for one in read if _entry_order(one.waiting.entry_id) > self.position]
         for part in _parts(new):
             last_id = part[-1].waiting.entry_id
-            entries = [one.entry for one in part]
-            stored_once_more(partial(self._store_new, entries, last_id))
+            self._store_part([one.entry for one in part], last_id)
             self.position = _entry_order(last_id)
         stream.finish(self.shard, [one.finished() for one in read])
         self._adapt(read)
@@ -151,17 +154,21 @@ class _Drain:
                 stream.set_aside(self.shard, waiting)
         return read
 
+    def _store_part(self, entries: Sequence[Entry], last_id: bytes) -> None:
+        """Stores entries; each message with its status if a status refuses what history took."""
+        try:
+            stored_once_more(partial(self._store_new, entries, last_id, _together))
+        except (DataError, IntegrityError) as error:
+            log.warning("a batch is stored message by message: %s", error_words(error))
+            stored_once_more(partial(self._store_new, entries, last_id, _each_with_its_status))
+
     @transaction.atomic
-    def _store_new(self, entries: Sequence[Entry], last_id: bytes) -> None:
+    def _store_new(self, entries: Sequence[Entry], last_id: bytes, store: _Store) -> None:
         tally = Tally()
         heartbeats, readings, held = _rows(entries)
         tally.rejected.update(map(minute_key, held))
         rejections = [Rejection(row, Reason.PENDING_DEVICE, NOT_APPROVED) for row in held]
-        rejections += rows_insert(heartbeats, heartbeats_insert, tally)
-        rejections += rows_insert(readings, readings_insert, tally)
-        statuses_move(
-            heartbeats=without(heartbeats, rejections), readings=without(readings, rejections)
-        )
+        rejections += store(heartbeats, readings, tally)
         rejections_write(shard=self.shard, rejections=rejections)
         tally_write(shard=self.shard, tally=tally)
         position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())
@@ -200,6 +207,39 @@ def _parts(read: Sequence[_Read]) -> Iterator[list[_Read]]:
             part, days = [], set()
     if part:
         yield part
+
+
+def _together(heartbeats: _Heartbeats, readings: _Readings, tally: Tally) -> list[Rejection]:
+    """Stores all history, then all statuses."""
+    rejections = rows_insert(heartbeats, heartbeats_insert, tally)
+    rejections += rows_insert(readings, readings_insert, tally)
+    statuses_move(
+        heartbeats=without(heartbeats, rejections), readings=without(readings, rejections)
+    )
+    return rejections
+
+
+def _each_with_its_status(
+    heartbeats: _Heartbeats, readings: _Readings, tally: Tally
+) -> list[Rejection]:
+    """Slower than _together, and finds the messages that only the status refuses. The youngest
+    come first: those before them could move no status that these have moved."""
+
+    def heartbeats_store(rows: _Heartbeats) -> InsertOutcome:
+        outcome = heartbeats_insert(rows)
+        statuses_move(heartbeats=rows)
+        return outcome
+
+    def readings_store(rows: _Readings) -> InsertOutcome:
+        outcome = readings_insert(rows)
+        statuses_move(readings=rows)
+        return outcome
+
+    statuses_lock(
+        device_ids={row.device_id for row in heartbeats} | {row.device_id for row in readings}
+    )
+    rejections = rows_insert(youngest_first(heartbeats), heartbeats_store, tally)
+    return rejections + rows_insert(youngest_first(readings), readings_store, tally)
 
 
 def _rows(

@@ -4,7 +4,7 @@ In this order, since most of the time goes into history, and batches of all shar
 common: who locked them first would keep the others waiting.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -66,6 +66,13 @@ def batch_insert(*, rows: Sequence[Row], insert: "Insert[Row]") -> InsertOutcome
     )
 
 
+def statuses_lock(*, device_ids: Collection[int]) -> None:
+    """Until the transaction ends, nobody else changes the statuses of the devices: for who moves
+    them in several steps, and so in another order than others do."""
+    with connection.cursor() as cursor:
+        devicestatus.lock(cursor, ids=device_ids)
+
+
 @transaction.atomic
 def statuses_move(
     *, heartbeats: Sequence[Incoming] = (), readings: Sequence[Incoming] = ()
@@ -79,15 +86,18 @@ def statuses_move(
         "heartbeat": _heartbeat_signs(heartbeats),
         "reading": [row.sign() for row in _youngest(readings).values()],
     }
+    if heartbeats and readings:
+        statuses_lock(device_ids={sign.device_id for signs in signs_of.values() for sign in signs})
     with connection.cursor() as cursor:
-        if heartbeats and readings:
-            # To lock kind by kind would be to lock in another order than others do.
-            ids = {sign.device_id for signs in signs_of.values() for sign in signs}
-            devicestatus.lock(cursor, ids=ids)
         for kind, signs in signs_of.items():
             moved = devicestatus.move_forward(cursor, signs=signs)
             transitions = [_transition(one, kind) for one in moved.returned]
             statuses_announce(changes=moved.steady + transitions_write(transitions=transitions))
+
+
+def youngest_first(rows: Sequence[Row]) -> list[Row]:
+    """In the order in which a status prefers the messages of its device."""
+    return sorted(rows, key=_told_at, reverse=True)
 
 
 def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
@@ -105,7 +115,7 @@ def _heartbeat_signs(rows: Sequence[Row]) -> list[SignOfLife]:
     youngest = _youngest(rows)
     signs = {device_id: row.sign() for device_id, row in youngest.items()}
     if len(signs) < len(rows):
-        for row in sorted(rows, key=_told_at, reverse=True):
+        for row in youngest_first(rows):
             best = youngest[row.device_id]
             if row is not best and _delay(row) <= max(_delay(best), NONE) + PROMPT:
                 signs[row.device_id] = signs[row.device_id].filled(row.sign())

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -131,6 +133,65 @@ def test_only_the_message_that_the_database_refuses_is_rejected(acme: Fleet) -> 
     assert "\\u0000" in rejected.error
     assert '"metrics":{"text": "a\\u0000b"}' in rejected.payload
     assert ledger(acme)["rejected"] == 1
+    assert balance_read().residual == 0
+
+
+@contextmanager
+def status_refused(device: Device, what: str) -> Iterator[None]:
+    """The database refuses `what` in the status of the device, and says so."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION 'no such status' USING ERRCODE = 'check_violation'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON telemetry_devicestatus FOR EACH ROW"
+            f" WHEN (NEW.device_id = {device.pk} AND {what}) EXECUTE FUNCTION refuse()"
+        )
+        yield
+        cursor.execute("DROP FUNCTION refuse CASCADE")
+
+
+@pytest.mark.parametrize("in_one_entry", [True, False])
+def test_only_the_message_that_its_status_refuses_is_rejected(
+    acme: Fleet, in_one_entry: bool
+) -> None:
+    other = Device.objects.create(tenant=acme.tenant, device_id="other")
+    good = [reading(one, n) for n in range(-5, 0) for one in (acme.device, other)]
+    bad = reading(acme.device, temp_c=-300)
+    for batch in [[*good, bad]] if in_one_entry else [good, [bad]]:
+        append(acme, *batch)
+    stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+
+    with status_refused(acme.device, "NEW.metrics @> '{\"temp_c\": -300}'"):
+        drain()
+
+    assert Reading.objects.count() == 10
+    assert Heartbeat.objects.count() == 1
+    rejected = RejectedMessage.objects.get()
+    assert (rejected.reason, rejected.device_id) == ("invalid_data", acme.device.pk)
+    assert (rejected.error, "-300" in rejected.payload) == ("no such status", True)
+    statuses = DeviceStatus.objects.filter(tenant=acme.tenant)
+    assert [(one.state, one.metrics) for one in statuses] == [("online", {"temp_c": 21.5})] * 2
+    assert all(count == 0 for count in stream.waiting_counts(0).values())
+    assert ledger(acme) == {"accepted": 12, "stored": 11, "duplicate": 0, "late": 0, "rejected": 1}
+    assert balance_read().residual == 0
+
+
+def test_a_device_whose_status_refuses_all_is_the_only_one_that_is_not_stored(
+    acme: Fleet, rival: Fleet
+) -> None:
+    append(acme, *(reading(acme.device, n) for n in range(3)))
+    append(rival, reading(rival.device))
+    stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+
+    with status_refused(acme.device, "true"):
+        drain()
+
+    assert Reading.objects.get().device == rival.device
+    assert not Heartbeat.objects.exists()
+    assert [one.error for one in RejectedMessage.objects.all()] == ["no such status"] * 4
+    assert (ledger(acme)["rejected"], ledger(rival)["stored"]) == (4, 1)
     assert balance_read().residual == 0
 
 
