@@ -17,6 +17,7 @@ from devices.credentials import credential_issue
 from devices.models import Device, Membership, Site, Tenant
 from ingest import stream
 from scripts.stack import Stack
+from tests.e2e.cluster import Cluster
 from tests.services import EXTERNAL, STATE
 
 # Where what the stack sends by e-mail can be read.
@@ -185,6 +186,14 @@ def stack() -> Iterator[Stack]:
     running.up()
     yield running
     running.stop_all()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    running = Cluster(STATE)
+    running.up()
+    yield running
+    running.erase()
 
 
 @pytest.fixture(autouse=True)

@@ -26,14 +26,6 @@ WORKERS = ("worker", "worker-2")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    running = Cluster(STATE)
-    running.up()
-    yield running
-    running.erase()
-
-
-@pytest.fixture(scope="module")
 def clustered(cluster: Cluster) -> Iterator[Stack]:
     """A stack of its own, on the cluster, with a second worker process."""
     overrides = {

@@ -11,7 +11,6 @@ from scripts.services.ports import port_choose
 from tests.conftest import Fleet
 from tests.e2e.cluster import Cluster
 from tests.ingest.way import append, now, reading
-from tests.services import STATE
 
 BEYOND = range(1, 64)
 
@@ -66,14 +65,6 @@ def test_shards_whose_node_is_away_are_not_waited_for(
     assert stream.held_beyond() == []
     assert f"shards {', '.join(map(str, BEYOND))} cannot be asked" in caplog.text
     assert nodes.is_away(stream.stream_key(7))
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    running = Cluster(STATE)
-    running.up()
-    yield running
-    running.erase()
 
 
 @pytest.fixture
