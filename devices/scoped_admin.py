@@ -225,7 +225,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
         """They are locked before what belongs to them, as by those who delete one or change it, so
         that nobody waits for somebody who waits for him."""
         rows = self.model._default_manager.filter(pk__in=queryset.values("pk")).order_by("pk")
-        list(rows.select_for_update(no_key=True))
+        list(rows.select_for_update(no_key=True).values_list("pk"))
         super().delete_queryset(request, queryset)
 
     def history_view(
