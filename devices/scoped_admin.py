@@ -21,6 +21,7 @@ from django.contrib.admin.options import (
 )
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.core.paginator import Page, Paginator
 from django.db import DataError, transaction
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.forms import Field as FormField
@@ -145,6 +146,18 @@ def lookups_answered() -> Iterator[None]:
         raise IncorrectLookupParameters(error) from error
 
 
+class FoundByKey(Paginator):  # type: ignore[type-arg]
+    """Pages whose rows are found by their keys alone: what stands beside a row, such as its
+    device's status, is read for the rows of the page and not for all that are sorted."""
+
+    object_list: QuerySet[Any]
+
+    def page(self, number: int | str) -> Page[Any]:
+        page: Any = super().page(number)
+        page.object_list = self.object_list.filter(pk__in=page.object_list.values("pk"))
+        return page
+
+
 class CountedOnce(ChangeList):
     """Says how many rows there are in all where that is known without counting again."""
 
@@ -208,6 +221,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
 
     compressed_fields = False
     show_facets = ShowFacets.NEVER
+    paginator = FoundByKey
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CountedOnce

@@ -15,6 +15,8 @@ from django.utils import timezone
 
 from devices.credentials import speaker_for_key
 from devices.models import Device, Membership, Site
+from devices.scope import tenant_scope
+from devices.scoped_admin import FoundByKey
 from devices.tenancy import Role
 from monitoring.presentation import unparted
 from telemetry.models import DeviceStatus, PresenceEvent
@@ -81,6 +83,34 @@ def test_the_list_needs_no_more_queries_for_more_devices(acme: Fleet) -> None:
     few = queries_of(client, page(LIST))
     add(90)
     assert queries_of(client, page(LIST)) == few <= 6 + SCOPE_QUERIES
+
+
+def add_devices(*fleets: Fleet, count: int) -> None:
+    Device.objects.bulk_create(
+        Device(tenant=one.tenant, device_id=f"probe-{n:04}") for n in range(count) for one in fleets
+    )
+
+
+def test_no_more_statuses_are_read_than_a_page_of_the_list_has(acme: Fleet, rival: Fleet) -> None:
+    add_devices(acme, rival, count=3000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE devices_device, telemetry_devicestatus")
+    devices = Device.objects.select_related("status", "tenant").order_by("device_id", "-pk")
+    with tenant_scope(tenant_ids=[acme.tenant.pk, rival.tenant.pk]):
+        page_of_it: Any = FoundByKey(devices, 50).page(2)
+        plan = page_of_it.object_list.explain(analyze=True)
+
+    (found,) = re.findall(r"telemetry_devicestatus_pkey on .* rows=1 loops=(\d+)", plan)
+    assert int(found) == 50
+
+
+def test_pages_of_the_list_have_every_device_once_in_any_order(acme: Fleet, rival: Fleet) -> None:
+    add_devices(acme, rival, count=60)
+    client = client_of(person("both", (acme.tenant, Role.VIEWER), (rival.tenant, Role.VIEWER)))
+    for order in ("", "1", "-1.-6", "4"):
+        pages = [client.get(page(LIST), {"o": order, "p": number}) for number in (1, 2, 3)]
+        shown = [device.pk for one in pages for device in one.context["cl"].result_list]
+        assert sorted(shown) == list(Device.objects.order_by("pk").values_list("pk", flat=True))
 
 
 def test_device_pages_keep_to_their_budget_of_queries(
