@@ -8,7 +8,7 @@ import msgspec
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from rest_framework.filters import search_smart_split
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     ChoicesCheckboxFilter,
@@ -28,6 +29,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from devices.models import Device
 from devices.scoped_admin import Question, ScopedAdmin, access_in, changes_log
 from ingest.breaches import breach_words
 from ingest.ledger_page import ledger_context
@@ -140,6 +142,16 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedMessage]:
         return super().get_queryset(request).select_related("device", "tenant")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RejectedMessage], search_term: str
+    ) -> tuple[QuerySet[RejectedMessage], bool]:
+        """Each word in the error or a name of the device. Devices are looked through once, and not
+        once for each of their messages."""
+        for word in search_smart_split(search_term):  # type: ignore[arg-type]
+            named = Device.objects.filter(Q(device_id__icontains=word) | Q(name__icontains=word))
+            queryset = queryset.filter(Q(error__icontains=word) | Q(device__in=named))
+        return queryset, False
 
     @display(description="reason", ordering="reason")
     def refusal(self, message: RejectedMessage) -> SafeString:

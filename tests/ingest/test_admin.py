@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.models import Device
@@ -132,6 +134,23 @@ def test_the_list_is_filtered_and_searched(acme: Fleet) -> None:
     assert shown(kind__exact="reading") == {first.pk, third.pk}
     assert shown(q="acme-phone") == {first.pk, third.pk}
     assert shown(q="for good") == {second.pk}
+    assert shown(q='"for good"') == {second.pk}
+    assert shown(q="ACME-phone converted") == {first.pk, third.pk}
+    assert shown(q="acme-phone good") == set()
+
+
+def test_a_search_looks_through_devices_once_and_not_for_each_message(acme: Fleet) -> None:
+    rejected(acme, 30)
+    with CaptureQueriesContext(connection) as queries:
+        client_of(acme.manager).get(page(LIST), {"q": "acme-phone"})
+    (counting,) = (one["sql"] for one in queries if "COUNT(*)" in one["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN ANALYZE {counting}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    (loops,) = re.findall(r"Scan .*on devices_device .* loops=(\d+)", plan)
+    assert int(loops) == 1
+    assert "Join" not in plan
 
 
 def test_the_list_says_why_in_words(acme: Fleet) -> None:
