@@ -72,6 +72,7 @@ def changes_since(seen: Seen, counts: Sequence[StateCount]) -> Changes:
 
 def silent_now(*, limit: int) -> Sequence[DeviceStatus]:
     """Devices that are late or offline, the one that spoke last first, so that news is on top."""
-    silent = DeviceStatus.objects.filter(state__in=SILENT)
-    silent = silent.select_related("device__site", "tenant")
-    return list(silent.order_by("-last_seen", "pk")[:limit])
+    latest = DeviceStatus.objects.filter(state__in=SILENT).order_by("-last_seen", "pk")
+    # Found by their keys alone: all that are silent are sorted for it.
+    shown = latest.filter(pk__in=latest.values("pk")[:limit])
+    return list(shown.select_related("device__site", "tenant"))

@@ -18,6 +18,7 @@ from devices.models import Device, Membership, Site
 from devices.scope import tenant_scope
 from devices.scoped_admin import FoundByKey
 from devices.tenancy import Role
+from monitoring.fleet import silent_now
 from monitoring.presentation import unparted
 from telemetry.models import DeviceStatus, PresenceEvent
 from telemetry.presence import presence_pause, presence_sweep
@@ -111,6 +112,21 @@ def test_pages_of_the_list_have_every_device_once_in_any_order(acme: Fleet, riva
         pages = [client.get(page(LIST), {"o": order, "p": number}) for number in (1, 2, 3)]
         shown = [device.pk for one in pages for device in one.context["cl"].result_list]
         assert sorted(shown) == list(Device.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def test_the_first_page_reads_no_more_of_the_silent_than_it_shows(acme: Fleet) -> None:
+    add_devices(acme, count=3000)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE telemetry_devicestatus SET state = 'late', last_seen = now()")
+        cursor.execute("ANALYZE devices_device, telemetry_devicestatus")
+    with CaptureQueriesContext(connection) as queries:
+        assert len(silent_now(limit=25)) == 25
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN ANALYZE {queries[0]['sql']}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    (read,) = re.findall(r"devices_device_pkey on .* rows=1 loops=(\d+)", plan)
+    assert int(read) == 25
 
 
 def test_device_pages_keep_to_their_budget_of_queries(
