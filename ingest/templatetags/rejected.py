@@ -1,16 +1,22 @@
 """Rejected messages on pages that are about something else."""
 
 from django import template
+from django.template.defaultfilters import pluralize
 
 from ingest.models import RejectedMessage
 
 register = template.Library()
+# Whoever looks at the device's page has them counted every 10 s.
+COUNTED = 10_000
 
 
 @register.simple_tag
-def held_count(device_id: int) -> int:
-    """How many messages of the device wait for its approval."""
+def messages_held(device_id: int) -> str:
+    """How many messages of the device wait for its approval, in words; empty if none does."""
     held = RejectedMessage.objects.filter(
         device=device_id, reason=RejectedMessage.Reason.PENDING_DEVICE, replayed_at=None
     )
-    return held.count()
+    count = held.order_by()[: COUNTED + 1].count()
+    if count > COUNTED:
+        return f"more than {COUNTED:,} messages wait"
+    return f"{count:,} message{pluralize(count)} wait{pluralize(count, 's,')}" if count else ""

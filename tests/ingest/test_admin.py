@@ -17,6 +17,7 @@ from devices.models import Device
 from devices.tenancy import Role
 from ingest.models import LedgerMinute, RejectedMessage
 from ingest.replay import ReplayOutcome, approved_replay, requested_replay
+from ingest.templatetags.rejected import COUNTED
 from telemetry.models import Reading
 from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by
 from tests.conftest import Fleet
@@ -447,3 +448,18 @@ def test_the_page_of_a_device_that_waits_for_approval_leads_to_its_messages(acme
     (link,) = re.findall(r'href="([^"]+)">2 messages wait</a>', content)
     shown = client.get(unescape(link)).context["cl"].result_list
     assert [one.device_id for one in shown] == [device.pk, device.pk]
+
+
+def test_the_page_of_a_device_counts_only_so_many_of_its_messages(acme: Fleet) -> None:
+    device = Device.objects.create(tenant=acme.tenant, device_id="newcomer", is_pending=True)
+    fields = {"tenant_id": acme.tenant.pk, "device_id": device.pk, "reason": "pending_device"}
+    RejectedMessage.objects.bulk_create(
+        RejectedMessage(**fields, kind="reading", received_at=now(), shard=0)
+        for _ in range(COUNTED)
+    )
+    client = client_of(acme.manager)
+    url = page("devices_device_presence", device.pk)
+    assert ">10,000 messages wait</a>" in client.get(url).content.decode()
+
+    RejectedMessage.objects.create(**fields, kind="reading", received_at=now(), shard=0)
+    assert ">more than 10,000 messages wait</a>" in client.get(url).content.decode()
