@@ -7,9 +7,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 
 # No page holds what was typed there.
-SECRET = "password"
+SECRET = ("password", "password1", "password2", "old_password")
 OF_THE_FORM_ITSELF = "csrfmiddlewaretoken"
 
 
@@ -29,7 +30,12 @@ class SignedOutMiddleware:
             return None
         if request.path_info.startswith(settings.UNSCOPED_PATHS):
             return None
-        return render(request, "signed_out.html", {"fields": fields_kept(request)}, status=403)
+        fields = fields_kept(request)
+        if not fields:
+            return None
+        response = render(request, "signed_out.html", {"fields": fields}, status=403)
+        add_never_cache_headers(response)
+        return response
 
 
 def fields_kept(request: HttpRequest) -> list[tuple[str, str]]:
@@ -37,6 +43,6 @@ def fields_kept(request: HttpRequest) -> list[tuple[str, str]]:
     return [
         (name, value)
         for name, values in request.POST.lists()
-        if SECRET not in name and name != OF_THE_FORM_ITSELF
+        if name not in (*SECRET, OF_THE_FORM_ITSELF)
         for value in values
     ]

@@ -60,13 +60,17 @@ def reading_cells(reading: StoredReading, names: Sequence[str]) -> list[Any]:
 
 
 def bucket_cells(bucket: Bucket) -> list[Any]:
-    """A row of BUCKET_COLUMNS."""
-    name, time, numbers, *figures = bucket
-    return [time, name, numbers, *map(number, figures)]
+    """A row of BUCKET_COLUMNS in CSV, where a metric is called as its column of readings is."""
+    return _bucket_values(bucket, metric_column(bucket.name))
 
 
 def bucket_object(bucket: Bucket) -> dict[str, Any]:
-    return dict(zip(BUCKET_COLUMNS, bucket_cells(bucket), strict=True))
+    return dict(zip(BUCKET_COLUMNS, _bucket_values(bucket, bucket.name), strict=True))
+
+
+def _bucket_values(bucket: Bucket, name: str) -> list[Any]:
+    _, time, numbers, *figures = bucket
+    return [time, name, numbers, *map(number, figures)]
 
 
 def ndjson(objects: Iterable[Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
+from devices.tenancy import Role
 from scripts.stack import Stack
 from tests.browser.conftest import SignIn
 from tests.stack_data import add_devices, add_staff, add_tenant
@@ -35,3 +36,13 @@ def test_at_its_top_if_no_field_is_wrong(stack: Stack, sign_in: SignIn) -> None:
     page.get_by_label("Device ID").fill("other")
     save(page)
     expect(page.get_by_text("has a device with this device ID already")).to_be_in_viewport()
+
+
+def test_at_what_is_wrong_with_rows_below_it(stack: Stack, sign_in: SignIn) -> None:
+    tenant_id = add_tenant(stack)
+    page = sign_in(add_staff(stack, tenant_id, Role.OWNER))
+    page.set_viewport_size({"width": 1280, "height": 500})
+    page.goto(f"/admin/devices/tenant/{tenant_id}/change/")
+    page.locator("[name=memberships-0-role]").select_option("viewer")
+    save(page)
+    expect(page.get_by_text("A tenant keeps at least one owner")).to_be_in_viewport()

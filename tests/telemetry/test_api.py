@@ -416,7 +416,8 @@ class TestFiles:
         assert rows[2][5:] == ["", "true", "'\tb", "", "'@a"]
 
     def test_no_two_columns_of_csv_have_the_same_name_for_a_formula(self, acme: Fleet) -> None:
-        store(acme.device, moment(), {"=x": 1, "'=x": 2, "metrics.=x": 3, "'metrics.=x": 4})
+        metrics = {"=x": 1, "'=x": 2, "metrics.=x": 3, "'metrics.=x": 4}
+        store(acme.device, moment(), metrics)
         client = member(acme, Role.VIEWER)
         answer = send(client, "get", "devices/acme-phone/readings?format=csv")
         names, cells = csv.reader(io.StringIO(body(answer)))
@@ -424,6 +425,11 @@ class TestFiles:
         assert len(row) == len(names)
         assert (row["metrics.=x"], row["'=x"]) == ("1", "2")
         assert (row["metrics.metrics.=x"], row["'metrics.=x"]) == ("3", "4")
+        path = "devices/acme-phone/readings?bucket=1h&format="
+        header, *buckets = csv.reader(io.StringIO(body(send(client, "get", f"{path}csv"))))
+        assert sorted(one[header.index("metric")] for one in buckets) == sorted(names[5:])
+        lines = body(send(client, "get", f"{path}ndjson")).splitlines()
+        assert {json.loads(one)["metric"] for one in lines} == {*metrics}
 
     def test_no_two_columns_of_csv_have_the_same_name(self, acme: Fleet) -> None:
         store(acme.device, moment(), {"seq": 1, "metrics.seq": 2, "metrics.temp_c": 3, "temp_c": 4})
