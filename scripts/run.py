@@ -315,7 +315,7 @@ def _greet(addresses: Addresses, env: dict[str, str], seconds: float) -> None:
     print(
         f"Rollcall is up after {seconds:.1f} s.\n\n"
         f"  portal   {addresses.portal_url}/admin/\n"
-        f"  sign in  {demo['admin_user']} / {demo['admin_password']}\n"
+        f"  sign in  {demo['admin_user']} or demo / {demo['admin_password']}\n"
         f"  ingest   {addresses.ingest_url}/api/v1/heartbeats\n"
         f"{mqtt}"
         f"  keys     {DEMO.relative_to(ROOT)}\n"

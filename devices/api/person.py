@@ -5,7 +5,12 @@ from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
+from rest_framework_simplejwt.exceptions import (
+    AuthenticationFailed,
+    ExpiredTokenError,
+    InvalidToken,
+    TokenError,
+)
 from rest_framework_simplejwt.tokens import AccessToken, Token
 from rest_framework_simplejwt.utils import aware_utcnow, get_md5_hash_password
 
@@ -13,6 +18,7 @@ from devices.tenancy import person_read
 
 SomeToken = TypeVar("SomeToken", bound=Token)
 MAX_ID = 2**31 - 1
+EXPIRED = "This token has expired: get another at /api/v1/auth/token/refresh, or sign in again."
 
 
 class PersonAuthentication(JWTAuthentication):
@@ -23,8 +29,8 @@ class PersonAuthentication(JWTAuthentication):
         token = _signed(raw_token)
         try:
             token.check_exp(current_time=aware_utcnow())
-        except TokenError as error:
-            raise InvalidToken(error.args[0]) from None
+        except TokenError:
+            raise InvalidToken(EXPIRED) from None
         return token
 
     def get_user(self, validated_token: Token) -> Any:
@@ -37,6 +43,8 @@ def token_read(kind: type[SomeToken], raw: Any) -> SomeToken:
     whose claims are of odd types or sizes."""
     try:
         return kind(raw)
+    except ExpiredTokenError:
+        raise InvalidToken(EXPIRED) from None
     except TokenError as error:
         raise InvalidToken(error.args[0]) from None
     except (OverflowError, TypeError, ValueError):  # no times can be made of its claims

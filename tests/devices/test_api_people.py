@@ -157,7 +157,10 @@ class TestTokens:
 
         assert status() == 200
         await_condition(lambda: status() != 200, 5, "the token's end")
-        assert_problem(send(client, "get", "devices"), 401)
+        told = assert_problem(send(client, "get", "devices"), 401)["detail"]
+        assert told.startswith("This token has expired: get another at ")
+        token.set_exp(lifetime=-timedelta(seconds=2))
+        assert assert_problem(send(bearing(token), "get", "devices"), 401)["detail"] == told
 
     def test_tokens_that_were_not_given_here_open_nothing(self, acme: Fleet) -> None:
         good = AccessToken.for_user(acme.manager)
