@@ -24,6 +24,10 @@ def fill_in_login(page: Page, user: str, password: str = PASSWORD) -> None:
     page.get_by_role("button", name="Sign in", exact=True).click()
 
 
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Per module, as Playwright keeps an event loop in this thread, which Django's ORM refuses."""

@@ -4,7 +4,7 @@ from playwright.sync_api import Page, expect
 
 from devices.tenancy import Role
 from scripts.stack import Stack
-from tests.browser.conftest import SignIn
+from tests.browser.conftest import SignIn, save
 from tests.stack_data import add_devices, add_staff, add_tenant
 
 
@@ -16,11 +16,6 @@ def device_page(stack: Stack, sign_in: SignIn) -> Page:
     page.set_viewport_size({"width": 1280, "height": 600})
     page.goto(f"/admin/devices/device/{device.id}/change/")
     return page
-
-
-def save(page: Page) -> None:
-    page.get_by_role("button", name="Save", exact=True).click()
-    page.wait_for_load_state()
 
 
 def test_at_the_field(stack: Stack, sign_in: SignIn) -> None:

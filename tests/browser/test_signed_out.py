@@ -1,21 +1,34 @@
 """Forms that are sent by who is signed out meanwhile."""
 
+from typing import NamedTuple
+
+import pytest
 from playwright.sync_api import Page, expect
 
 from scripts.stack import Stack
-from tests.browser.conftest import SignIn, fill_in_login
+from tests.browser.conftest import SignIn, fill_in_login, save
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant
 
 NAME = "Kim's <phone>"
 
 
-def save(page: Page) -> None:
-    page.get_by_role("button", name="Save", exact=True).click()
+class Typed(NamedTuple):
+    page: Page
+    device: StackDevice
+    user: str
 
 
-def typed(page: Page, device: StackDevice) -> None:
+@pytest.fixture
+def typed(stack: Stack, sign_in: SignIn) -> Typed:
+    """A device's form in which somebody typed who is signed out by now."""
+    tenant_id = add_tenant(stack)
+    (device,) = add_devices(stack, tenant_id, ["phone"])
+    user = add_staff(stack, tenant_id)
+    page = sign_in(user)
     page.goto(f"/admin/devices/device/{device.id}/change/")
     page.get_by_label("Name", exact=True).fill(NAME)
+    page.context.clear_cookies(name="sessionid")
+    return Typed(page, device, user)
 
 
 def expect_saved(page: Page, device: StackDevice) -> None:
@@ -24,13 +37,8 @@ def expect_saved(page: Page, device: StackDevice) -> None:
     expect(page.get_by_label("Name", exact=True)).to_have_value(NAME)
 
 
-def test_what_was_typed_is_sent_again_after_signing_in(stack: Stack, sign_in: SignIn) -> None:
-    tenant_id = add_tenant(stack)
-    (device,) = add_devices(stack, tenant_id, ["phone"])
-    user = add_staff(stack, tenant_id)
-    page = sign_in(user)
-    typed(page, device)
-    page.context.clear_cookies(name="sessionid")
+def test_what_was_typed_is_sent_again_after_signing_in(typed: Typed) -> None:
+    page, device, user = typed
 
     save(page)
     expect(page.get_by_role("heading", name="You are signed out.")).to_be_visible()
@@ -45,15 +53,8 @@ def test_what_was_typed_is_sent_again_after_signing_in(stack: Stack, sign_in: Si
     expect_saved(page, device)
 
 
-def test_who_signed_in_again_in_another_tab_sends_what_was_typed(
-    stack: Stack, sign_in: SignIn
-) -> None:
-    tenant_id = add_tenant(stack)
-    (device,) = add_devices(stack, tenant_id, ["phone"])
-    user = add_staff(stack, tenant_id)
-    page = sign_in(user)
-    typed(page, device)
-    page.context.clear_cookies(name="sessionid")
+def test_who_signed_in_again_in_another_tab_sends_what_was_typed(typed: Typed) -> None:
+    page, device, user = typed
     other = page.context.new_page()
     other.goto("/admin/")
     fill_in_login(other, user)

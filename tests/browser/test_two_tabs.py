@@ -1,14 +1,10 @@
 """Two people, or two tabs, that have the same form open."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from scripts.stack import Stack
-from tests.browser.conftest import SignIn
+from tests.browser.conftest import SignIn, save
 from tests.stack_data import add_devices, add_staff, add_tenant
-
-
-def save(page: Page) -> None:
-    page.get_by_role("button", name="Save", exact=True).click()
 
 
 def test_the_second_is_led_to_what_the_first_changed_and_decides(
