@@ -123,6 +123,8 @@ def environment(base: Mapping[str, str], *, state: Path, endpoints: Endpoints) -
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "PYTHONUNBUFFERED": "1",
     }
+    if "STATIC_ROOT" not in base:
+        given["STATIC_ROOT"] = str(state / "static")
     if "EMAIL_URL" not in base:
         given["EMAIL_URL"] = "consolemail://"  # into the log of the process that sends
     if "SECRET_KEY" not in base:

@@ -64,6 +64,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     os.environ["DATABASE_URL"] = endpoints.database_url
     # The stack under test has Valkey's database 0, tests inside this process have 1.
     os.environ["VALKEY_URL"] = endpoints.valkey_url.removesuffix("/0") + "/1"
+    os.environ["STATIC_ROOT"] = str(STATE / "static")  # the stack collects, others read there
     os.environ["SECRET_KEY"] = "only for tests, long enough for every signer in the project"
     return (yield)
 
