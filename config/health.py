@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 from ingest import stream
 from ingest.ledger import last_check, shards_known
 from monitoring.health import Check, Finding, Findings
+from telemetry.listening import deaf_since
 
 # The worker looks every half minute; one that does not is reported as silent.
 STALE_AFTER = timedelta(minutes=5)
@@ -23,6 +24,12 @@ def stream_findings() -> Findings:
     names = ", ".join(map(str, survey.away))
     state = Finding(f"away: shards {names}", is_ok=False) if names else Finding("ok")
     return {"stream": state, "oldest_waiting_s": _age_s(survey.oldest_waiting_at)}
+
+
+def ingest_findings() -> Findings:
+    """Whether a server takes the devices' messages."""
+    is_deaf = deaf_since(timezone.now()) is not None
+    return {"ingest": Finding("silent", is_ok=False) if is_deaf else Finding("ok")}
 
 
 def ledger_findings() -> Findings:
@@ -43,4 +50,8 @@ def _balance() -> Finding:
     return Finding("does not balance", is_ok=False) if check.residual else Finding("ok")
 
 
-CHECKS: dict[str, Check] = {"stream": stream_findings, "ledger": ledger_findings}
+CHECKS: dict[str, Check] = {
+    "ingest": ingest_findings,
+    "stream": stream_findings,
+    "ledger": ledger_findings,
+}

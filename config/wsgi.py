@@ -9,4 +9,9 @@ from config.lane import DeviceDoor
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = DeviceDoor(get_wsgi_application())
+
+# Imports models, so it may only be imported once Django is set up.
+from telemetry.listening import listening_keep_noted  # noqa: E402
+
 collector_settle()
+listening_keep_noted()

@@ -1,5 +1,7 @@
 """What Celery runs of this room; each task calls one service."""
 
+from datetime import timedelta
+
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
@@ -9,7 +11,11 @@ from ingest.breaches import breaches_collect, breaches_forget
 from ingest.drain import drain_run
 from ingest.ledger import ledger_check, shards_known
 from ingest.replay import approved_replay, requested_replay
+from telemetry.listening import listening
 from telemetry.presence import presence_sweep
+
+# A server that has not listened for so long is taken to have been removed.
+HOLD_MAX = timedelta(hours=1)
 
 
 @shared_task(name="ingest.drain")
@@ -57,7 +63,12 @@ def check_ledger() -> None:
 @shared_task(name="ingest.presence_sweep")
 def sweep() -> None:
     """In this room because only the stream knows up to when everything heard is stored. What waits
-    in a shard that is away is not waited for: its devices are heard through the others."""
+    in a shard that is away is not waited for: its devices are heard through the others. While no
+    server listens nobody is judged, for HOLD_MAX."""
     ts = timezone.now()
     waiting = stream.survey(shards_known())
-    presence_sweep(ts=ts, heard_until=waiting.oldest_waiting_at or ts)
+    door = listening()
+    heard_until = waiting.oldest_waiting_at or ts
+    if door and ts - door.at < HOLD_MAX:
+        heard_until = min(heard_until, door.at)
+    presence_sweep(ts=ts, heard_until=heard_until, unheard=door and door.break_before)

@@ -3,11 +3,14 @@
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils import timezone
+from redis.exceptions import RedisError
 
 from devices.scoped_admin import access_in, sees_several_tenants
 from devices.tenancy import Role
 from monitoring.fleet import SILENT, counts_by_state, seen_in, silent_now
 from monitoring.health import worker_works
+from telemetry.listening import deaf_since
 
 SHOWN = 25
 
@@ -25,7 +28,16 @@ def fleet_context(request: HttpRequest) -> dict[str, Any]:
         "has_tenants": access.is_operator or bool(access.roles),
         "several_tenants": sees_several_tenants(request),
         "worker_works": worker_works(),
+        **_deafness(),
     }
+
+
+def _deafness() -> dict[str, Any]:
+    """Why no device can be heard just now, if that is so."""
+    try:
+        return {"deaf_since": deaf_since(timezone.now())}
+    except RedisError:
+        return {"valkey_is_away": True}
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

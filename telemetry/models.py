@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from devices.models import Device, Tenant
 from telemetry.fields import HypertableTimeField
@@ -148,9 +149,11 @@ class PresenceEvent(models.Model):
 
 
 class PresenceSweep(models.Model):
-    """When presence was last swept: one row, so that time in which we did not listen is known."""
+    """When presence was last swept, and up to when time in which nobody listened is excused: one
+    row."""
 
     swept_at = models.DateTimeField()
+    excused_until = models.DateTimeField(default=timezone.now)
 
     class Meta:
         db_table = "telemetry_presencesweep"

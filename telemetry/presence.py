@@ -29,23 +29,34 @@ SWEEP_BATCH = 5000
 DEAF_AFTER = timedelta(seconds=max(60.0, 3 * settings.PRESENCE_SWEEP_S))
 
 
+class Unheard(NamedTuple):
+    """Time in which nothing could be heard of any device."""
+
+    since: datetime
+    until: datetime
+
+
 class SweepResult(NamedTuple):
-    """How many devices a sweep called late and offline, and how long the portal was deaf."""
+    """How many devices a sweep called late and offline, and how much time it excused in which the
+    portal was deaf."""
 
     late: int
     offline: int
     deaf: timedelta
 
 
-def presence_sweep(*, ts: datetime, heard_until: datetime) -> SweepResult:
+def presence_sweep(
+    *, ts: datetime, heard_until: datetime, unheard: Unheard | None = None
+) -> SweepResult:
     """Calls devices late or offline whose deadline passed by `heard_until`.
 
     `heard_until` is the time up to which every accepted heartbeat is stored, `ts` at the latest:
-    a device whose heartbeat still waits in the stream is not silent. If the portal itself was
-    away since the last sweep, deadlines first move on by as long, for what nobody could hear
-    proves nothing. Sweeps exclude each other; one that comes second does nothing.
+    a device whose heartbeat still waits in the stream is not silent. `unheard` is when the portal
+    was last away; if nobody swept for DEAF_AFTER, it was away for as long. Each time is excused
+    once: messages that were expected then do not count as missing. Sweeps exclude each other; one
+    that comes second does nothing.
     """
-    deaf = _note_sweep(ts)
+    deaf = _note_sweep(ts, unheard)
     if deaf is None:
         return SweepResult(0, 0, timedelta(0))
     counts = {PresenceState.LATE: 0, PresenceState.OFFLINE: 0}
@@ -135,20 +146,33 @@ def statuses_announce(*, changes: list[StatusChange]) -> None:
 
 
 @transaction.atomic
-def _note_sweep(ts: datetime) -> timedelta | None:
-    """How long the portal was deaf before this sweep, or None if another sweep is on."""
+def _note_sweep(ts: datetime, unheard: Unheard | None) -> timedelta | None:
+    """How much time it excused, or None if another sweep is on."""
     if not try_lock_in_transaction(AdvisoryLock.PRESENCE_SWEEP):
         return None
-    previous = PresenceSweep.objects.order_by("id").first() or PresenceSweep(swept_at=ts)
-    gap = ts - previous.swept_at
-    previous.swept_at = ts
-    previous.save()
-    if gap < DEAF_AFTER:
-        return timedelta(0)
+    sweep = PresenceSweep.objects.order_by("id").first()
+    sweep = sweep or PresenceSweep(swept_at=ts, excused_until=ts)
+    if ts - sweep.swept_at >= DEAF_AFTER:
+        unheard = Unheard(sweep.swept_at, ts)
+    deaf = timedelta(0)
+    if unheard and unheard.until > sweep.excused_until:
+        deaf = _excuse(max(unheard.since, sweep.excused_until), unheard.until)
+        sweep.excused_until = unheard.until
+    sweep.swept_at = ts
+    sweep.save()
+    return deaf
+
+
+def _excuse(since: datetime, until: datetime) -> timedelta:
     with connection.cursor() as cursor:
-        extended = devicestatus.extend_deadlines(cursor, by=gap)
-    log.warning("not swept for %s: %d devices get as much more time", gap, extended)
-    return gap
+        excused = devicestatus.excuse_unheard(cursor, since=since, until=until)
+    log.warning(
+        "nobody listened from %s to %s: what %d devices should have said then is not missed",
+        since,
+        until,
+        excused,
+    )
+    return until - since
 
 
 @transaction.atomic

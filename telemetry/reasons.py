@@ -33,12 +33,14 @@ def silent(
 ) -> str:
     """Why a device is late or offline.
 
-    `excused_s` is how much of its silence it was paused or the portal itself was not listening,
-    `revoked_at` when the last of its keys was revoked, if none of them is in force.
+    `excused_s` is how much of its silence does not count: it was paused, or the portal itself was
+    not listening when it should have spoken. `revoked_at` is when the last of its keys was
+    revoked, if none of them is in force.
     """
     words = f"no message for {duration((ts - last_seen).total_seconds())}"
     if excused_s >= 1:
-        words += f" (for {duration(excused_s)} of it paused, or this portal was not listening)"
+        why = "it was paused, or this portal was not listening"
+        words += f" ({duration(excused_s)} of it not counted: {why})"
     words += f", one expected every {duration(interval_s)} with {duration(grace_s)} grace"
     last = last_words(address, battery_pct)
     words = f"{words}; last {last}" if last else words

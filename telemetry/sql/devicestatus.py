@@ -1,7 +1,7 @@
 """SQL on telemetry_devicestatus: the latest of each device, and who is due to be called silent."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
@@ -125,18 +125,24 @@ SET late_at = last_seen + make_interval(secs => excused_s + interval_s + grace_s
 WHERE device_id = ANY(%(ids)s)
 """
 
-EXTEND_DEADLINES = """
+# A device speaks each interval after it was last heard, with its grace at the latest. For each time
+# of those in which nobody listened it may be silent for an interval more.
+EXCUSE_UNHEARD = """
 UPDATE telemetry_devicestatus s
-SET excused_s = s.excused_s + %(seconds)s,
-    late_at = s.late_at + make_interval(secs => %(seconds)s),
-    offline_at = s.offline_at + make_interval(secs => %(seconds)s)
+SET excused_s = s.excused_s + locked.missed_s,
+    late_at = s.late_at + make_interval(secs => locked.missed_s),
+    offline_at = s.offline_at + make_interval(secs => locked.missed_s)
 FROM (
-    SELECT device_id FROM telemetry_devicestatus
-    WHERE state IN ('online', 'late')
+    SELECT device_id, interval_s * (
+        floor(date_part('epoch', %(until)s - last_seen) / interval_s)
+        - greatest(0, floor((date_part('epoch', %(since)s - last_seen) - grace_s) / interval_s))
+    ) AS missed_s
+    FROM telemetry_devicestatus
+    WHERE state IN ('online', 'late') AND last_seen < %(until)s
     ORDER BY device_id
     FOR NO KEY UPDATE
 ) locked
-WHERE s.device_id = locked.device_id
+WHERE s.device_id = locked.device_id AND locked.missed_s > 0
 """
 
 SET_STATES = f"""
@@ -320,9 +326,10 @@ def lock_chosen(cursor: CursorWrapper, *, ids: Sequence[int]) -> list[Chosen]:
     return [Chosen(*row) for row in cursor.fetchall()]
 
 
-def extend_deadlines(cursor: CursorWrapper, *, by: timedelta) -> int:
-    """Gives every device that is not offline so much more time; returns how many they are."""
-    cursor.execute(EXTEND_DEADLINES, {"seconds": by.total_seconds()})
+def excuse_unheard(cursor: CursorWrapper, *, since: datetime, until: datetime) -> int:
+    """Gives devices that are not offline as much more time as they need for what they should have
+    said between the two moments; returns how many they are."""
+    cursor.execute(EXCUSE_UNHEARD, {"since": since, "until": until})
     return cursor.rowcount
 
 

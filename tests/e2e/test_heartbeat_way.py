@@ -58,6 +58,27 @@ def test_a_device_comes_online_goes_late_then_offline_and_returns(stack: Stack) 
     assert returned.startswith("heartbeat after ")
 
 
+def test_who_could_not_be_heard_is_not_called_silent(stack: Stack) -> None:
+    (device,) = add_devices(stack, add_tenant(stack), ["phone"], interval_s=2, grace_s=1)
+    assert beat(stack, device) == 202
+    stack.stop("ingest")
+    try:
+        swept = (
+            "SELECT swept_at > last_seen + interval '8 s' "
+            "FROM telemetry_presencesweep, telemetry_devicestatus WHERE device_id = %s"
+        )
+        await_condition(
+            lambda: query(stack, swept, device.id) == [(True,)], 30, "a sweep after 8 s of silence"
+        )
+        assert [state for state, _ in transitions(stack, device)] == ["online"]
+    finally:
+        stack.start("ingest")
+        stack.await_servers()
+
+    late = await_transitions(stack, device, ["online", "late", "offline"])[1]
+    assert "of it not counted: it was paused, or this portal was not listening)" in late
+
+
 def test_a_revoked_key_is_refused_within_five_seconds(stack: Stack) -> None:
     (device,) = add_devices(stack, add_tenant(stack), ["phone"])
     assert beat(stack, device) == 202

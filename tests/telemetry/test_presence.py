@@ -10,8 +10,14 @@ from devices.models import Device
 from telemetry.batches import statuses_move
 from telemetry.heartbeats import heartbeats_insert
 from telemetry.locks import AdvisoryLock, try_lock_in_transaction
-from telemetry.models import DeviceStatus, PresenceEvent
-from telemetry.presence import SweepResult, presence_pause, presence_resume, presence_sweep
+from telemetry.models import DeviceStatus, PresenceEvent, PresenceSweep
+from telemetry.presence import (
+    SweepResult,
+    Unheard,
+    presence_pause,
+    presence_resume,
+    presence_sweep,
+)
 from telemetry.readings import readings_insert
 from telemetry.sql import devicestatus
 from telemetry.sql.heartbeat import IncomingHeartbeat
@@ -196,7 +202,69 @@ def test_time_in_which_nobody_listened_does_not_count(heard: Device) -> None:
         sweep(moment)
     latest = status(heard)
     assert latest.state == "late"
-    assert "for 10 min of it paused, or this portal was not listening" in latest.reason
+    assert (
+        "for 11 min 30 s (10 min of it not counted: it was paused, or this portal was not "
+        "listening), one expected" in latest.reason
+    )
+
+
+def test_time_in_which_nobody_listened_is_excused_once(heard: Device) -> None:
+    sweep_until(30)
+    away = Unheard(after(40), after(130))
+
+    assert presence_sweep(ts=after(31), heard_until=after(31), unheard=away) == SweepResult(
+        0, 0, timedelta(seconds=90)
+    )
+    assert presence_sweep(ts=after(32), heard_until=after(32), unheard=away) == SweepResult(
+        0, 0, timedelta(0)
+    )
+    assert status(heard).excused_s == 2 * 60
+    longer = Unheard(after(40), after(190))
+    result = presence_sweep(ts=after(33), heard_until=after(33), unheard=longer)
+    assert result.deaf == timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("interval_s", [7, 60, 86_400])
+@pytest.mark.parametrize("grace_s", [1, 30, 100])
+@pytest.mark.parametrize("away_s", [3, 8, 55])
+def test_a_device_that_speaks_when_it_should_is_not_late_for_what_nobody_heard(
+    acme: Fleet, interval_s: int, grace_s: int, away_s: int
+) -> None:
+    """And one that spoke no more from then on is called late, in its time."""
+    silent = Device.objects.create(tenant=acme.tenant, device_id="silent")
+    times = {"expected_interval_s": interval_s, "grace_s": grace_s}
+    Device.objects.filter(tenant=acme.tenant).update(**times)
+    last = after(interval_s)
+    heartbeats_store(heartbeats=[heartbeat(acme.device, last), heartbeat(silent, last)])
+    start = 2 * interval_s - away_s // 2
+    away = Unheard(after(start), after(start + away_s))
+
+    def judge(ts: datetime) -> SweepResult:
+        """Right after another sweep, so that nothing is excused but `away`."""
+        PresenceSweep.objects.update_or_create(defaults={"swept_at": ts, "excused_until": last})
+        return presence_sweep(ts=ts, heard_until=ts, unheard=away if ts == away.until else None)
+
+    judge(away.until)
+    missed = 1 + (away_s - away_s // 2) // interval_s
+    assert status(silent).excused_s == missed * interval_s
+    next_at = after((2 + missed) * interval_s)
+    for ts in (next_at - timedelta(seconds=1), next_at + timedelta(seconds=grace_s - 0.5)):
+        judge(ts)
+        heartbeats_store(heartbeats=[heartbeat(acme.device, next_at)])
+
+    assert status(acme.device).state == status(silent).state == "online"
+    assert judge(next_at + timedelta(seconds=grace_s)).late == 1
+    assert transitions(acme.device) == [("new", "online")]
+    assert transitions(silent) == [("new", "online"), ("online", "late")]
+
+
+def test_time_in_which_nothing_was_expected_excuses_nobody(heard: Device) -> None:
+    sweep_until(0)
+    away = Unheard(after(5), after(55))
+
+    presence_sweep(ts=after(56), heard_until=after(56), unheard=away)
+
+    assert status(heard).excused_s == 0
 
 
 def test_a_paused_device_is_not_judged_until_it_is_resumed(heard: Device) -> None:
@@ -211,7 +279,7 @@ def test_a_paused_device_is_not_judged_until_it_is_resumed(heard: Device) -> Non
         sweep(moment)
 
     assert status(heard).state == "offline"
-    assert "of it paused" in status(heard).reason
+    assert "(8 min 20 s of it not counted: it was paused, or" in status(heard).reason
     assert [state for _, state in transitions(heard)] == ["online", "paused", "late", "offline"]
 
 
