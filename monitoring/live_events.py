@@ -44,6 +44,10 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 15
 RETRY_MS = 2000
 KEEP_ALIVE = b": still here\n\n"
+NO_GOOD_TOKEN = (
+    "This access token is none of ours, or has expired: get another at "
+    "/api/v1/auth/token/refresh, or sign in again."
+)
 
 
 class WrongServer(APIException):
@@ -118,9 +122,13 @@ async def _visitor(request: HttpRequest) -> Visitor:
 
 
 async def _signed_in(request: HttpRequest) -> Visitor | None:
+    """Raises SignIn for a token that is not good."""
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme == "Bearer":
-        return await visitor_of_token(token.strip())
+        visitor = await visitor_of_token(token.strip())
+        if visitor is None:
+            raise SignIn(NO_GOOD_TOKEN)
+        return visitor
     return visitor_of_session(await request.auser(), request.session)
 
 

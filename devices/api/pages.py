@@ -38,6 +38,8 @@ class KeysetPages(BasePagination):
     which columns each order has; the first is the default.
     """
 
+    parameters = ("limit", "ordering", "cursor")
+
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         limit = _limit(request)
         order = _order(request, _orders(view))

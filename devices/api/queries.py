@@ -1,6 +1,6 @@
 """What an address asks for behind its `?`."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from rest_framework import serializers
@@ -8,6 +8,21 @@ from rest_framework.request import Request
 
 from devices.api.fields import INTEGER, NamesChoices
 from devices.api.shared import shared
+
+WHY_UNKNOWN = "This is not a parameter here; these are: {}."
+# By which a path is told of which tenant its device is.
+DEVICE_PATH, OF_TENANT = "device_id", "tenant"
+
+
+def parameters_check(request: Request, known: Collection[str]) -> None:
+    """Raises ValidationError for a parameter that is not known: somebody who misspelt a filter
+    would otherwise believe that it was applied."""
+    parameters = list(known)
+    if DEVICE_PATH in request.parser_context["kwargs"]:
+        parameters.append(OF_TENANT)
+    why = WHY_UNKNOWN.format(", ".join(parameters))
+    if unknown := {name: why for name in request.query_params if name not in parameters}:
+        raise serializers.ValidationError(unknown)
 
 
 # An empty value is a value, and so a wrong one for most, where REST framework takes it for none, as
@@ -17,7 +32,9 @@ class Query(NamesChoices, serializers.Serializer[Any]):
     def asked(cls, request: Request) -> dict[str, Any]:
         """The parameters of the address, checked. Raises ValidationError, which names the
         parameter and its limit."""
-        return dict(shared(cls).run_validation(request.query_params))
+        query = shared(cls)
+        parameters_check(request, query.fields)
+        return dict(query.run_validation(request.query_params))
 
     def to_internal_value(self, data: Any) -> Any:
         """`data` is the query_params of a request."""

@@ -7,15 +7,19 @@ from django.core.exceptions import ValidationError as ModelError
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404
+from django_filters.rest_framework import FilterSet
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
+from rest_framework.settings import api_settings
 from rest_framework.viewsets import GenericViewSet
 
 from devices.api.etags import etag_of, is_known, precondition_check
+from devices.api.pages import KeysetPages
+from devices.api.queries import parameters_check
 from devices.api.refusals import Conflict, NoSuchReference
 from devices.api.shared import shared
 from devices.models import DeviceGroup, Site, Tenant
@@ -54,11 +58,17 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             raise PermissionDenied(f"This takes the role {self.least_role.value}.")
 
     def list(self, request: Request, **names: Any) -> Response:
+        parameters_check(request, self._list_parameters())
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response([self.shown(row) for row in page or ()])
 
     def retrieve(self, request: Request, **names: Any) -> Response:
         return self.answered(self.found())
+
+    def _list_parameters(self) -> tuple[str, ...]:
+        filters = getattr(self, "filterset_class", FilterSet).base_filters
+        search = (api_settings.SEARCH_PARAM,) if getattr(self, "search_fields", ()) else ()
+        return (*filters, *search, *KeysetPages.parameters)
 
     def found(self) -> Any:
         """The row that the address names; to be changed if the method is not a safe one: then it

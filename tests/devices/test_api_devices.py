@@ -531,3 +531,36 @@ class TestTags:
 def test_an_inactive_tenants_devices_are_still_shown(acme: Fleet) -> None:
     Tenant.objects.update(is_active=False)
     assert len(send(member(acme, Role.VIEWER), "get", "devices").json()["results"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("devices", "tenant, state, kind, site, group, pending, q, limit, ordering, cursor"),
+        ("sites", "tenant, q, limit, ordering, cursor"),
+        ("groups", "tenant, q, limit, ordering, cursor"),
+        ("tenants", "q, limit, ordering, cursor"),
+        ("members", "tenant, q, limit, ordering, cursor"),
+        ("enrolment-tokens", "tenant, q, limit, ordering, cursor"),
+        ("tenants/acme/credentials", "limit, ordering, cursor"),
+        ("devices/acme-phone/credentials", "limit, ordering, cursor, tenant"),
+        ("devices/acme-phone/heartbeats", "hours, start, end, limit, cursor, tenant"),
+        (
+            "devices/acme-phone/readings",
+            "hours, start, end, limit, cursor, metric, bucket, fill, format, tenant",
+        ),
+        ("devices/acme-phone/presence", "limit, cursor, tenant"),
+        ("telemetry/summary", "hours, tenant"),
+    ],
+)
+def test_a_parameter_that_is_misspelt_is_refused_with_those_there_are(
+    acme: Fleet, path: str, known: str
+) -> None:
+    client = member(acme, Role.OWNER)
+    assert send(client, "get", path).status_code == 200
+
+    problem = assert_problem(send(client, "get", f"{path}?stat=offline"), 400)
+
+    assert problem["errors"] == [
+        {"field": "stat", "reason": f"This is not a parameter here; these are: {known}."}
+    ]

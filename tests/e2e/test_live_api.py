@@ -293,7 +293,13 @@ class TestEvents:
         expected = {"nobody": 401, "bad token": 401, "no tenant": 403, "ingest server": 421}
         assert status == problem["status"] == expected[why]
         assert content_type == "application/problem+json"
-        assert problem["detail"]
+        words = {
+            "nobody": "credentials were not provided",
+            "bad token": "none of ours, or has expired: get another at",
+            "no tenant": "You belong to no tenant",
+            "ingest server": "ask the portal's own address",
+        }
+        assert words[why] in problem["detail"]
 
     def test_nobody_makes_messages_that_nobody_hears(self, stack: Stack) -> None:
         tenant_id = add_tenant(stack)
