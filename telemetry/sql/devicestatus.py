@@ -133,16 +133,18 @@ SET excused_s = s.excused_s + locked.missed_s,
     late_at = s.late_at + make_interval(secs => locked.missed_s),
     offline_at = s.offline_at + make_interval(secs => locked.missed_s)
 FROM (
-    SELECT device_id, interval_s * (
-        floor(date_part('epoch', %(until)s - last_seen) / interval_s)
-        - greatest(0, floor((date_part('epoch', %(since)s - last_seen) - grace_s) / interval_s))
-    ) AS missed_s
-    FROM telemetry_devicestatus
-    WHERE state IN ('online', 'late') AND last_seen < %(until)s
+    SELECT device_id, missed_s
+    FROM telemetry_devicestatus d, LATERAL (
+        SELECT interval_s * (
+            floor(date_part('epoch', %(until)s - last_seen) / interval_s)
+            - greatest(0, floor((date_part('epoch', %(since)s - last_seen) - grace_s) / interval_s))
+        ) AS missed_s
+    ) missed
+    WHERE state IN ('online', 'late') AND missed_s > 0
     ORDER BY device_id
-    FOR NO KEY UPDATE
+    FOR NO KEY UPDATE OF d
 ) locked
-WHERE s.device_id = locked.device_id AND locked.missed_s > 0
+WHERE s.device_id = locked.device_id
 """
 
 SET_STATES = f"""
