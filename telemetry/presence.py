@@ -52,9 +52,9 @@ def presence_sweep(
 
     `heard_until` is the time up to which every accepted heartbeat is stored, `ts` at the latest:
     a device whose heartbeat still waits in the stream is not silent. `unheard` is when the portal
-    was last away; if nobody swept for DEAF_AFTER, it was away for as long. Each time is excused
-    once: messages that were expected then do not count as missing. Sweeps exclude each other; one
-    that comes second does nothing.
+    was last away; if nobody swept for DEAF_AFTER, it was away for as long, too. Each time is
+    excused once: messages that were expected then do not count as missing. Sweeps exclude each
+    other; one that comes second does nothing.
     """
     deaf = _note_sweep(ts, unheard)
     if deaf is None:
@@ -152,12 +152,13 @@ def _note_sweep(ts: datetime, unheard: Unheard | None) -> timedelta | None:
         return None
     sweep = PresenceSweep.objects.order_by("id").first()
     sweep = sweep or PresenceSweep(swept_at=ts, excused_until=ts)
-    if ts - sweep.swept_at >= DEAF_AFTER:
-        unheard = Unheard(sweep.swept_at, ts)
+    unswept = Unheard(sweep.swept_at, ts) if ts - sweep.swept_at >= DEAF_AFTER else None
+    away = [one for one in (unheard, unswept) if one and one.until > sweep.excused_until]
     deaf = timedelta(0)
-    if unheard and unheard.until > sweep.excused_until:
-        deaf = _excuse(max(unheard.since, sweep.excused_until), unheard.until)
-        sweep.excused_until = unheard.until
+    if away:
+        since, until = min(one.since for one in away), max(one.until for one in away)
+        deaf = _excuse(max(since, sweep.excused_until), until)
+        sweep.excused_until = until
     sweep.swept_at = ts
     sweep.save()
     return deaf

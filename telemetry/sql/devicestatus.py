@@ -126,7 +126,8 @@ WHERE device_id = ANY(%(ids)s)
 """
 
 # A device speaks each interval after it was last heard, with its grace at the latest. For each time
-# of those in which nobody listened it may be silent for an interval more.
+# of those in which nobody listened it may be silent for an interval more, once for each: with a
+# long grace the same one may have fallen into several stops.
 EXCUSE_UNHEARD = """
 UPDATE telemetry_devicestatus s
 SET excused_s = s.excused_s + locked.missed_s,
@@ -135,10 +136,10 @@ SET excused_s = s.excused_s + locked.missed_s,
 FROM (
     SELECT device_id, missed_s
     FROM telemetry_devicestatus d, LATERAL (
-        SELECT interval_s * (
-            floor(date_part('epoch', %(until)s - last_seen) / interval_s)
-            - greatest(0, floor((date_part('epoch', %(since)s - last_seen) - grace_s) / interval_s))
-        ) AS missed_s
+        SELECT interval_s * floor(date_part('epoch', %(until)s - last_seen) / interval_s)
+            - greatest(excused_s, interval_s * floor(
+                (date_part('epoch', %(since)s - last_seen) - grace_s) / interval_s
+            )) AS missed_s
     ) missed
     WHERE state IN ('online', 'late') AND missed_s > 0
     ORDER BY device_id

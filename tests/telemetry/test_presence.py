@@ -224,6 +224,33 @@ def test_time_in_which_nobody_listened_is_excused_once(heard: Device) -> None:
     assert result.deaf == timedelta(seconds=60)
 
 
+def test_a_stop_of_the_worker_hides_none_of_the_servers_that_began_before(heard: Device) -> None:
+    sweep_until(30)
+    for moment in (80, 130):
+        presence_sweep(ts=after(moment), heard_until=after(40))
+    away = Unheard(after(40), after(290))
+
+    assert presence_sweep(ts=after(300), heard_until=after(299), unheard=away) == SweepResult(
+        0, 0, timedelta(seconds=260)
+    )
+    assert status(heard).excused_s == 5 * 60
+
+
+def test_a_message_that_may_have_fallen_into_several_stops_is_excused_once(acme: Fleet) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(expected_interval_s=60, grace_s=600)
+    heartbeats_store(heartbeats=[heartbeat(acme.device, T0)])
+    sweep_until(50)
+    for start in range(100, 1000, 100):
+        away = Unheard(after(start), after(start + 5))
+        sweep(start - 40)
+        presence_sweep(ts=after(start + 6), heard_until=after(start + 6), unheard=away)
+
+    assert status(acme.device).excused_s == 15 * 60
+    for moment in range(950, 1601, 50):
+        sweep(moment)
+    assert status(acme.device).state == "late"
+
+
 @pytest.mark.parametrize("interval_s", [7, 60, 86_400])
 @pytest.mark.parametrize("grace_s", [1, 30, 100])
 @pytest.mark.parametrize("away_s", [3, 8, 55])
