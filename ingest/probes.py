@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from devices.api.queries import parameters_check
 from devices.credentials import Speaker
 from devices.scope import tenant_scope
 from devices.scoped_api import ScopedView
@@ -60,6 +61,7 @@ class NodesView(ScopedView):
         return super().scope(request)
 
     def get(self, request: Request) -> Response:
+        parameters_check(request, Page._fields)
         page = page_decode(request.query_params)
         own = request.user.id if isinstance(request.user, Speaker) else None
         with connection.cursor() as cursor:

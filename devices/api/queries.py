@@ -10,6 +10,7 @@ from devices.api.fields import INTEGER, NamesChoices
 from devices.api.shared import shared
 
 WHY_UNKNOWN = "This is not a parameter here; these are: {}."
+WHY_NONE = "There are no parameters here."
 # By which a path is told of which tenant its device is.
 DEVICE_PATH, OF_TENANT = "device_id", "tenant"
 
@@ -20,7 +21,7 @@ def parameters_check(request: Request, known: Collection[str]) -> None:
     parameters = list(known)
     if DEVICE_PATH in request.parser_context["kwargs"]:
         parameters.append(OF_TENANT)
-    why = WHY_UNKNOWN.format(", ".join(parameters))
+    why = WHY_UNKNOWN.format(", ".join(parameters)) if parameters else WHY_NONE
     if unknown := {name: why for name in request.query_params if name not in parameters}:
         raise serializers.ValidationError(unknown)
 

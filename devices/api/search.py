@@ -17,6 +17,8 @@ class Search(SearchFilter):
     search_description = "Words, each of which is in one of its names."
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        if not self.get_search_fields(view, view.request):
+            return []
         schema = {"type": "string", "maxLength": MAX_LENGTH, "pattern": STORABLE}
         words = self.search_description
         return [{"name": self.search_param, "in": "query", "schema": schema, "description": words}]

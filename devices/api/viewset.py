@@ -63,6 +63,7 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return self.get_paginated_response([self.shown(row) for row in page or ()])
 
     def retrieve(self, request: Request, **names: Any) -> Response:
+        parameters_check(request, ())
         return self.answered(self.found())
 
     def _list_parameters(self) -> tuple[str, ...]:

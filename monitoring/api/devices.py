@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from devices.api.bodies import ModelBody, StrictBody
 from devices.api.fields import ChoicesFilter, IdFilter, RowId, TenantFilter, TenantSlug, YesNoFilter
 from devices.api.lookup import device_in_path, row_in_path
+from devices.api.queries import parameters_check
 from devices.api.viewset import TenantViewSet
 from devices.models import Device
 from devices.registration import devices_approve
@@ -122,6 +123,7 @@ class DeviceViewSet(TenantViewSet):
         return _devices()
 
     def retrieve(self, request: Request, **names: Any) -> Response:
+        parameters_check(request, ())
         return self.answered(row_in_path(self, _devices))
 
     def named(self, queryset: QuerySet[Device]) -> Device:

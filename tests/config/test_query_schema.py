@@ -1,4 +1,4 @@
-"""Numbers in addresses are taken as the description says, wherever one may be given."""
+"""What addresses ask for is taken as the description says, wherever it may be given."""
 
 from typing import Any, NamedTuple
 
@@ -20,12 +20,17 @@ class Asked(NamedTuple):
     name: str
 
 
-ASKED = [
-    Asked(path, one["name"])
+DESCRIBED = [
+    (path, one)
     for path, operations in SCHEMA["paths"].items()
     for one in operations.get("get", {}).get("parameters", ())
-    if one["in"] == "query" and one["schema"].get("type") == "integer"
+    if one["in"] == "query"
 ]
+ASKED = [
+    Asked(path, one["name"]) for path, one in DESCRIBED if one["schema"].get("type") == "integer"
+]
+# Of one credential, which a test would have to issue first.
+LISTS_AND_DEVICES = [Asked(path, one["name"]) for path, one in DESCRIBED if "{prefix}" not in path]
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda one: f"{one.path}?{one.name}")
@@ -38,3 +43,13 @@ def test_what_is_no_integer_is_refused(asked: Asked, acme: Fleet, operator: User
         answer = client.get(path, {asked.name: value})
         assert answer.status_code == 400, value
         assert answer.json()["errors"][0]["field"] == asked.name
+
+
+@pytest.mark.parametrize("asked", LISTS_AND_DEVICES, ids=lambda one: f"{one.path}?{one.name}")
+def test_what_is_described_is_known(asked: Asked, acme: Fleet, operator: User) -> None:
+    path = asked.path.format(device_id="acme-phone", slug="acme")
+
+    answer = caller(operator).get(path, {asked.name: "acme"})
+
+    assert answer.status_code in (200, 400, 404)
+    assert b"This is not a parameter here" not in answer.content

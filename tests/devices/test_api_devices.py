@@ -543,6 +543,8 @@ def test_an_inactive_tenants_devices_are_still_shown(acme: Fleet) -> None:
         ("members", "tenant, q, limit, ordering, cursor"),
         ("enrolment-tokens", "tenant, q, limit, ordering, cursor"),
         ("tenants/acme/credentials", "limit, ordering, cursor"),
+        ("devices/acme-phone", "tenant"),
+        ("devices/acme-phone/status", "tenant"),
         ("devices/acme-phone/credentials", "limit, ordering, cursor, tenant"),
         ("devices/acme-phone/heartbeats", "hours, start, end, limit, cursor, tenant"),
         (

@@ -322,8 +322,8 @@ class TestTenants:
 
     def test_an_outsider_finds_and_changes_nothing(self, acme: Fleet, rival: Fleet) -> None:
         client = member(rival, Role.OWNER)
-        for method in ("get", "patch"):
-            assert_problem(send(client, method, "tenants/acme", {"name": "mine"}), 404)
+        assert_problem(send(client, "get", "tenants/acme"), 404)
+        assert_problem(send(client, "patch", "tenants/acme", {"name": "mine"}), 404)
         assert Tenant.objects.get(slug="acme").name == "Acme"
 
     def test_an_owner_changes_what_is_the_owners(self, acme: Fleet) -> None:

@@ -148,6 +148,7 @@ def test_pages_follow_each_other(client: Client, acme: Fleet, gateway: str) -> N
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("limi", "1"),
         ("limit", "0"),
         ("limit", "1001"),
         ("limit", "-1"),
