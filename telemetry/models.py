@@ -2,7 +2,6 @@
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 from devices.models import Device, Tenant
 from telemetry.fields import HypertableTimeField
@@ -80,11 +79,11 @@ class DeviceStatus(models.Model):
 
     `interval_s` and `grace_s` are what is in force for the device: its own or its tenant's
     default, kept up to date by triggers. `clock_skew_s` is the device's clock minus ours.
-    `excused_s` is how much of the present silence does not count: the device was paused, or the
-    portal was not listening. So a device is late at last_seen + excused_s + interval_s + grace_s.
-    `late_at` is never later than that: it is when a sweep looks next. A heartbeat does not move
-    it, since an update that touches no indexed column need not touch the indexes. `offline_at` is
-    set when the device turns late.
+    `excused_s` is how much of the present silence does not count as the device was paused. So a
+    device is late at last_seen + excused_s + interval_s + grace_s, and later for what it should
+    have said in a PresenceBreak. `late_at` is never later than that: it is when a sweep looks next.
+    A heartbeat does not move it, since an update that touches no indexed column need not touch the
+    indexes. `offline_at` is the same of a device that is late.
     """
 
     device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="status")
@@ -148,12 +147,26 @@ class PresenceEvent(models.Model):
         return f"{self.device_id} {self.previous_state} → {self.state}"
 
 
+class PresenceBreak(models.Model):
+    """Time in which no device could be heard; some of it may be known twice."""
+
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+
+    class Meta:
+        db_table = "telemetry_presencebreak"
+        constraints = (
+            models.UniqueConstraint(fields=("until", "since"), name="presencebreak_is_known"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.since} to {self.until}"
+
+
 class PresenceSweep(models.Model):
-    """When presence was last swept, and up to when time in which nobody listened is excused: one
-    row."""
+    """When presence was last swept: one row, so that time in which we did not listen is known."""
 
     swept_at = models.DateTimeField()
-    excused_until = models.DateTimeField(default=timezone.now)
 
     class Meta:
         db_table = "telemetry_presencesweep"

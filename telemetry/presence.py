@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from telemetry import reasons
 from telemetry.locks import AdvisoryLock, try_lock_in_transaction
-from telemetry.models import PresenceState, PresenceSweep
+from telemetry.models import PresenceBreak, PresenceState, PresenceSweep
 from telemetry.signals import statuses_changed
 from telemetry.sql import devicestatus, presenceevent
 from telemetry.sql.devicestatus import Chosen, Due
@@ -37,12 +37,10 @@ class Unheard(NamedTuple):
 
 
 class SweepResult(NamedTuple):
-    """How many devices a sweep called late and offline, and how much time it excused in which the
-    portal was deaf."""
+    """How many devices a sweep called late and offline."""
 
     late: int
     offline: int
-    deaf: timedelta
 
 
 def presence_sweep(
@@ -52,21 +50,19 @@ def presence_sweep(
 
     `heard_until` is the time up to which every accepted heartbeat is stored, `ts` at the latest:
     a device whose heartbeat still waits in the stream is not silent. `unheard` is when the portal
-    was last away; if nobody swept for DEAF_AFTER, it was away for as long, too. Each time is
-    excused once: messages that were expected then do not count as missing. Sweeps exclude each
-    other; one that comes second does nothing.
+    was last away; if nobody swept for DEAF_AFTER, it was away for as long, too. Messages that were
+    expected while it was away do not count as missing. Sweeps exclude each other; one that comes
+    second does nothing.
     """
-    deaf = _note_sweep(ts, unheard)
-    if deaf is None:
-        return SweepResult(0, 0, timedelta(0))
     counts = {PresenceState.LATE: 0, PresenceState.OFFLINE: 0}
-    until = min(ts, heard_until)
-    looked = SWEEP_BATCH
-    while looked == SWEEP_BATCH:
-        looked, transitions = _sweep_batch(ts=until)
-        for transition in transitions:
-            counts[PresenceState(transition.state)] += 1
-    return SweepResult(counts[PresenceState.LATE], counts[PresenceState.OFFLINE], deaf)
+    if _note_sweep(ts, unheard):
+        until = min(ts, heard_until)
+        looked = SWEEP_BATCH
+        while looked == SWEEP_BATCH:
+            looked, transitions = _sweep_batch(ts=until)
+            for transition in transitions:
+                counts[PresenceState(transition.state)] += 1
+    return SweepResult(counts[PresenceState.LATE], counts[PresenceState.OFFLINE])
 
 
 @transaction.atomic
@@ -146,34 +142,25 @@ def statuses_announce(*, changes: list[StatusChange]) -> None:
 
 
 @transaction.atomic
-def _note_sweep(ts: datetime, unheard: Unheard | None) -> timedelta | None:
-    """How much time it excused, or None if another sweep is on."""
+def _note_sweep(ts: datetime, unheard: Unheard | None) -> bool:
+    """Notes when nobody listened before this sweep; False if another sweep is on."""
     if not try_lock_in_transaction(AdvisoryLock.PRESENCE_SWEEP):
-        return None
-    sweep = PresenceSweep.objects.order_by("id").first()
-    sweep = sweep or PresenceSweep(swept_at=ts, excused_until=ts)
-    unswept = Unheard(sweep.swept_at, ts) if ts - sweep.swept_at >= DEAF_AFTER else None
-    away = [one for one in (unheard, unswept) if one and one.until > sweep.excused_until]
-    deaf = timedelta(0)
-    if away:
-        since, until = min(one.since for one in away), max(one.until for one in away)
-        deaf = _excuse(max(since, sweep.excused_until), until)
-        sweep.excused_until = until
+        return False
+    sweep = PresenceSweep.objects.order_by("id").first() or PresenceSweep(swept_at=ts)
+    if unheard:
+        _note_break(unheard)
+    if ts - sweep.swept_at >= DEAF_AFTER:
+        _note_break(Unheard(sweep.swept_at, ts))
     sweep.swept_at = ts
     sweep.save()
-    return deaf
+    return True
 
 
-def _excuse(since: datetime, until: datetime) -> timedelta:
-    with connection.cursor() as cursor:
-        excused = devicestatus.excuse_unheard(cursor, since=since, until=until)
-    log.warning(
-        "nobody listened from %s to %s: what %d devices should have said then is not missed",
-        since,
-        until,
-        excused,
-    )
-    return until - since
+def _note_break(unheard: Unheard) -> None:
+    _, is_new = PresenceBreak.objects.get_or_create(since=unheard.since, until=unheard.until)
+    if is_new:
+        words = "nobody listened from %s to %s: what devices should have said then is not missed"
+        log.warning(words, unheard.since, unheard.until)
 
 
 @transaction.atomic
@@ -181,12 +168,56 @@ def _sweep_batch(*, ts: datetime) -> tuple[int, list[PresenceTransition]]:
     """How many devices it looked at, and which of them it called late or offline."""
     with connection.cursor() as cursor:
         due = devicestatus.lock_due(cursor, ts=ts, limit=SWEEP_BATCH)
-        silent = [one for one in due if _overdue(one, ts) >= timedelta(0)]
-        heard = {one.device_id for one in due} - {one.device_id for one in silent}
-        devicestatus.look_again(cursor, ids=sorted(heard))
-    transitions = [_silence(one, ts) for one in silent]
+        judged = _judged(due)
+        early = [one for one in judged if one.deadline > ts]
+        devicestatus.look_again(cursor, at={one.due.device_id: one.deadline for one in early})
+    transitions = [_silence(one, ts) for one in judged if one.deadline <= ts]
     statuses_announce(changes=transitions_write(transitions=transitions))
     return len(due), transitions
+
+
+class _Judged(NamedTuple):
+    """A device with how much of its silence does not count, and when it is to be called `late`
+    or, if it is that already, `offline`."""
+
+    due: Due
+    excused: timedelta
+
+    @property
+    def offline_at(self) -> datetime:
+        return self.due.last_seen + self.excused + 2 * _allowed(self.due)
+
+    @property
+    def deadline(self) -> datetime:
+        is_late = self.due.state == PresenceState.LATE
+        return self.offline_at if is_late else self.offline_at - _allowed(self.due)
+
+
+def _judged(due: Sequence[Due]) -> list[_Judged]:
+    if not due:
+        return []
+    oldest = min(one.last_seen for one in due)
+    breaks = PresenceBreak.objects.filter(until__gt=oldest).order_by("since")
+    unheard = [Unheard(one.since, one.until) for one in breaks]
+    return [_Judged(one, _excused(one, unheard)) for one in due]
+
+
+def _excused(due: Due, unheard: Sequence[Unheard]) -> timedelta:
+    """How much of its silence does not count.
+
+    A device speaks each interval after it was last heard, with its grace at the latest. For each
+    time of those at which nobody listened it may be silent for an interval more, once for each:
+    with a long grace the same one may have fallen into several stops.
+    """
+    known = timedelta(seconds=due.excused_s)
+    counted_from = due.last_seen + known
+    interval, grace = timedelta(seconds=due.interval_s), timedelta(seconds=due.grace_s)
+    missed = last = 0
+    for since, until in unheard:
+        first = max(last + 1, -((counted_from + grace - since) // interval))
+        last = max(last, (until - counted_from) // interval)
+        missed += max(0, last - first + 1)
+    return known + missed * interval
 
 
 def _resumed_state(chosen: Chosen, ts: datetime) -> PresenceState:
@@ -200,22 +231,17 @@ def _allowed(due: Due | Chosen) -> timedelta:
     return timedelta(seconds=due.interval_s + due.grace_s)
 
 
-def _overdue(due: Due, ts: datetime) -> timedelta:
-    """How long it is past the moment at which the device became late; negative before it."""
-    return ts - due.last_seen - timedelta(seconds=due.excused_s) - _allowed(due)
-
-
-def _silence(due: Due, ts: datetime) -> PresenceTransition:
+def _silence(judged: _Judged, ts: datetime) -> PresenceTransition:
+    due = judged.due
     reason = reasons.silent(
         last_seen=due.last_seen,
         ts=ts,
         interval_s=due.interval_s,
         grace_s=due.grace_s,
-        excused_s=due.excused_s,
+        excused_s=judged.excused.total_seconds(),
         address=due.address,
         battery_pct=due.battery_pct,
         revoked_at=due.revoked_at,
     )
-    offline = _overdue(due, ts) >= _allowed(due)
-    state = PresenceState.OFFLINE if offline else PresenceState.LATE
+    state = PresenceState.OFFLINE if ts >= judged.offline_at else PresenceState.LATE
     return PresenceTransition(due.device_id, ts, due.tenant_id, due.state, state, reason)

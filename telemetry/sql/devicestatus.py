@@ -104,7 +104,7 @@ WHERE s.device_id = i.device_id
   AND coalesce(abs({SKEW} - s.skew_candidate_s) > 3, true)
 """
 
-# Deadlines are computed here: late_at only says when to look.
+# Deadlines are computed when they are due: late_at and offline_at only say when to look.
 LOCK_DUE = """
 SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s, excused_s, host(address),
        battery_pct, (
@@ -120,32 +120,11 @@ FOR NO KEY UPDATE SKIP LOCKED
 """
 
 LOOK_AGAIN = """
-UPDATE telemetry_devicestatus
-SET late_at = last_seen + make_interval(secs => excused_s + interval_s + grace_s)
-WHERE device_id = ANY(%(ids)s)
-"""
-
-# A device speaks each interval after it was last heard, with its grace at the latest. For each time
-# of those in which nobody listened it may be silent for an interval more, once for each: with a
-# long grace the same one may have fallen into several stops.
-EXCUSE_UNHEARD = """
 UPDATE telemetry_devicestatus s
-SET excused_s = s.excused_s + locked.missed_s,
-    late_at = s.late_at + make_interval(secs => locked.missed_s),
-    offline_at = s.offline_at + make_interval(secs => locked.missed_s)
-FROM (
-    SELECT device_id, missed_s
-    FROM telemetry_devicestatus d, LATERAL (
-        SELECT interval_s * floor(date_part('epoch', %(until)s - last_seen) / interval_s)
-            - greatest(excused_s, interval_s * floor(
-                (date_part('epoch', %(since)s - last_seen) - grace_s) / interval_s
-            )) AS missed_s
-    ) missed
-    WHERE state IN ('online', 'late') AND missed_s > 0
-    ORDER BY device_id
-    FOR NO KEY UPDATE OF d
-) locked
-WHERE s.device_id = locked.device_id
+SET late_at = CASE WHEN s.state = 'online' THEN u.at ELSE s.late_at END,
+    offline_at = CASE WHEN s.state = 'late' THEN u.at ELSE s.offline_at END
+FROM unnest(%(ids)s::integer[], %(at)s::timestamptz[]) AS u (device_id, at)
+WHERE s.device_id = u.device_id
 """
 
 SET_STATES = f"""
@@ -312,9 +291,9 @@ def _line(sign: SignOfLife) -> str:
     )
 
 
-def look_again(cursor: CursorWrapper, *, ids: Sequence[int]) -> None:
-    """Sets when to look next at online devices that have been heard meanwhile."""
-    cursor.execute(LOOK_AGAIN, {"ids": list(ids)})
+def look_again(cursor: CursorWrapper, *, at: Mapping[int, datetime]) -> None:
+    """Sets when to look next at these devices, which this transaction has locked."""
+    cursor.execute(LOOK_AGAIN, {"ids": list(at), "at": list(at.values())})
 
 
 def lock_due(cursor: CursorWrapper, *, ts: datetime, limit: int) -> list[Due]:
@@ -327,13 +306,6 @@ def lock_due(cursor: CursorWrapper, *, ts: datetime, limit: int) -> list[Due]:
 def lock_chosen(cursor: CursorWrapper, *, ids: Sequence[int]) -> list[Chosen]:
     cursor.execute(LOCK_CHOSEN, {"ids": list(ids)})
     return [Chosen(*row) for row in cursor.fetchall()]
-
-
-def excuse_unheard(cursor: CursorWrapper, *, since: datetime, until: datetime) -> int:
-    """Gives devices that are not offline as much more time as they need for what they should have
-    said between the two moments; returns how many they are."""
-    cursor.execute(EXCUSE_UNHEARD, {"since": since, "until": until})
-    return cursor.rowcount
 
 
 def excuse_silence(cursor: CursorWrapper, *, ids: Sequence[int], ts: datetime) -> None:
