@@ -9,7 +9,7 @@ LIVE = "/api/v1/live"
 SCHEMAS = "#/components/schemas/"
 TIME = {"type": "string", "format": "date-time"}
 # 421 is what a server without streams answers, 503 what is answered while the database is away.
-PROBLEMS = (401, 403, 421, 429, 503)
+PROBLEMS = (400, 401, 403, 421, 429, 503)
 
 
 def _message(kind: str, **properties: Any) -> dict[str, Any]:

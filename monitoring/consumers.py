@@ -75,8 +75,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def dispatch(self, message: Any) -> None:
         try:
             await super().dispatch(message)
-        except (RedisError, OSError, DatabaseError) as error:
+        except (RedisError, DatabaseError) as error:
             log.warning("a socket is sent away, what it needs is away: %r", error)
+            await self.close(code=TRY_AGAIN_LATER)
+        except OSError as error:  # what was sent did not arrive
+            log.info("a socket ends, its client has left: %r", error)
             await self.close(code=TRY_AGAIN_LATER)
 
     async def close(self, code: Any = None, reason: Any = None) -> None:

@@ -26,9 +26,11 @@ from rest_framework.exceptions import (
     MethodNotAllowed,
     NotAuthenticated,
     PermissionDenied,
+    ValidationError,
 )
 from rest_framework.settings import api_settings
 
+from devices.api.queries import WHY_NONE
 from devices.operators import operator_access_record
 from devices.places import Place
 from monitoring.consumers import NOT_SIGNED_IN
@@ -109,6 +111,8 @@ async def _visitor(request: HttpRequest) -> Visitor:
         raise MethodNotAllowed(str(request.method))
     if not isinstance(request, ASGIRequest):
         raise WrongServer
+    if request.GET:
+        raise ValidationError(dict.fromkeys(request.GET, WHY_NONE))
     visitor = await _signed_in(request)
     if visitor is None:
         raise SignIn
@@ -146,8 +150,10 @@ async def _events(visitor: Visitor, last_id: str, place: Place) -> AsyncIterator
         while not serving.cancelling() and (batch := await reader.next(KEEP_ALIVE_S)) is not None:
             yield _devices(batch.message_id, batch.devices) if batch.devices else KEEP_ALIVE
         yield _event(None, {"type": "closed", "code": NOT_SIGNED_IN})
-    except (RedisError, OSError, DatabaseError) as error:
+    except (RedisError, DatabaseError) as error:
         log.warning("a stream ends, what it needs is away: %r", error)
+    except OSError as error:  # what was sent did not arrive
+        log.info("a stream ends, its reader has left: %r", error)
     finally:
         place.give_back()
         await reader.close()

@@ -301,6 +301,16 @@ class TestEvents:
         }
         assert words[why] in problem["detail"]
 
+    def test_they_take_no_parameters(self, stack: Stack, member: str) -> None:
+        headers = {"Authorization": f"Bearer {access_token(stack, member)}"}
+        url = f"{stack.portal_url}/api/v1/live?device=1"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(url, headers=headers))
+        assert refused.value.code == 400
+        assert json.load(refused.value)["errors"] == [
+            {"field": "device", "reason": "There are no parameters here."}
+        ]
+
     def test_nobody_makes_messages_that_nobody_hears(self, stack: Stack) -> None:
         tenant_id = add_tenant(stack)
         (device,) = add_devices(stack, tenant_id, ["quiet"])

@@ -208,12 +208,13 @@ let retrying = null;
 let overdue = null;
 let isOver = false; // the socket: as who looks has signed out, or belongs to no tenant
 let isConnected = false;
+let lostAt = null;
 
 /* Says how up to date the page is: both what the socket tells and what is fetched. */
 function indicateLive() {
   if (isOver) return;
   if (isGone) indicate("off", "gone");
-  else if (!isConnected) indicate("off", "reconnecting…");
+  else if (!isConnected) indicate("lost", lostAt ? `as of ${lostAt} UTC, reconnecting…` : "reconnecting…");
   else if (outdated.size > 0) indicate("off", "not up to date, trying again…");
   else indicate("on", "live");
 }
@@ -295,6 +296,7 @@ function drop(dropped, then = retryLater) {
 }
 
 function retryLater() {
+  if (isConnected) lostAt = new Date().toISOString().slice(11, 19);
   isConnected = false;
   indicateLive();
   const longest = Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** retries);
