@@ -295,10 +295,14 @@ function drop(dropped, then = retryLater) {
   then();
 }
 
-function retryLater() {
+function disconnected() {
   if (isConnected) lostAt = new Date().toISOString().slice(11, 19);
   isConnected = false;
   indicateLive();
+}
+
+function retryLater() {
+  disconnected();
   const longest = Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 2 ** retries);
   retries += 1;
   retrying = setTimeout(connect, longest * (0.5 + Math.random() / 2));
@@ -347,9 +351,6 @@ if (document.querySelector("[data-live]")) {
   document.addEventListener("htmx:afterSwap", watch);
   addEventListener("online", wake);
   addEventListener("pageshow", ({ persisted }) => persisted && wake());
-  addEventListener("offline", () => {
-    isConnected = false;
-    indicateLive();
-  });
+  addEventListener("offline", disconnected);
   connect();
 }
