@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import F, QuerySet
-from django.http import Http404
+from rest_framework.exceptions import NotFound
 from rest_framework.views import APIView
 
 from devices.api.refusals import Conflict
@@ -12,6 +12,8 @@ from devices.models import Device
 from devices.selectors import Ambiguous, device_named, device_read
 
 Found = TypeVar("Found")
+# One of another tenant is none, too.
+NO_DEVICE = "You have no device with this ID."
 
 
 class DeviceName(NamedTuple):
@@ -25,7 +27,7 @@ class DeviceName(NamedTuple):
 def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
     """The device among these that the address and `?tenant=<slug>` name.
 
-    Raises Http404, and Conflict if it is not told of which tenant.
+    Raises NotFound, and Conflict if it is not told of which tenant.
     """
     return _in_path(view, device_named, devices)
 
@@ -48,11 +50,11 @@ def _names() -> QuerySet[Device]:
 def _in_path(view: APIView, find: Callable[..., Found | None], devices: object) -> Found:
     tenant = view.request.query_params.get("tenant")
     if tenant is not None and "\0" in tenant:
-        raise Http404
+        raise NotFound(NO_DEVICE)
     try:
         found = find(devices, view.kwargs["device_id"], tenant=tenant)
     except Ambiguous as error:
         raise Conflict(str(error)) from None
     if found is None:
-        raise Http404
+        raise NotFound(NO_DEVICE)
     return found

@@ -26,6 +26,8 @@ TABLES = sorted(model._meta.db_table for model in tenant_models())
 # About who somebody is, or without any row.
 NOT_ABOUT_ROWS = {"login", "logout", "password_change", "password_change_done", "jsi18n"}
 MARK = b"acme"
+# The key of no row.
+NOBODY = 2_000_000_000
 QUERIES = (
     "tenant__id__exact={tenant}",
     "device__tenant={tenant}",
@@ -122,8 +124,9 @@ def row_of(model: type[Model] | None, fleet: Fleet) -> Any:
     return row.pk if row else 1
 
 
-def url_of(address: Address, fleet: Fleet) -> str:
-    row = row_of(model_of(address.name), fleet)
+def url_of(address: Address, fleet: Fleet, row: Any = None) -> str:
+    """Of this row, or of one of the fleet's tenant."""
+    row = row or row_of(model_of(address.name), fleet)
     known = {
         "app_label": "devices",
         "content_type_id": ContentType.objects.get_for_model(Device).pk,
@@ -152,6 +155,20 @@ def test_no_address_shows_an_outsider_anything(acme: Fleet, outsider: User, told
             # What was searched for stands in the field again.
             repeated = MARK + b"-phone" if "q=" in query else b""
             assert_nothing_is_told(client.get(asked), asked, repeated)
+
+
+@pytest.mark.usefixtures("full")
+def test_a_row_of_another_tenant_is_to_an_outsider_what_none_is(
+    acme: Fleet, outsider: User, told: Told
+) -> None:
+    client = client_of(outsider)
+    of_rows = [one for one in ADDRESSES if "object_id" in one.parameters]
+    for address in told(of_rows, "addresses of rows in the admin, asked for one that is not there"):
+        foreign, nowhere = url_of(address, acme), url_of(address, acme, NOBODY)
+        for ask in (client.get, client.post):
+            answers = [ask(url) for url in (foreign, nowhere)]
+            assert answers[0].status_code == answers[1].status_code, foreign
+            assert answers[0].get("Location") == answers[1].get("Location"), foreign
 
 
 @pytest.mark.usefixtures("full")

@@ -262,7 +262,8 @@ class TestOneDevice:
             ("post", "devices/acme-phone/pause", {"why": "mine"}),
             ("post", "devices/acme-phone/resume", {}),
         ):
-            assert_problem(send(client, method, path, body), 404)
+            problem = assert_problem(send(client, method, path, body), 404)
+            assert problem["detail"] == "You have no device with this ID."
         assert Device.objects.values().get(pk=acme.device.pk) == before
         assert DeviceStatus.objects.get(device=acme.device).state == "new"
 
