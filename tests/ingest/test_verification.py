@@ -45,13 +45,13 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def everything(fleet: Fleet) -> None:
-    """One stored twice over, one rejected, a heartbeat, and one in flight."""
+    """One stored twice over, one rejected, a heartbeat, and one in flight; all of one minute."""
     at = now()
-    append(fleet, reading(fleet.device, at), reading(fleet.device, at))
-    append(fleet, reading(fleet.device, at - timedelta(seconds=1), REFUSED))
+    append(fleet, reading(fleet.device, at), reading(fleet.device, at), received_at=at)
+    append(fleet, reading(fleet.device, at - timedelta(seconds=1), REFUSED), received_at=at)
     append_heartbeat(fleet.device, at)
     drain()
-    append(fleet, reading(fleet.device, at + timedelta(seconds=5)))
+    append(fleet, reading(fleet.device, at + timedelta(seconds=5)), received_at=at)
 
 
 def test_every_message_is_accounted_for(acme: Fleet, rival: Fleet) -> None:
