@@ -211,7 +211,8 @@ def _excused(due: Due, unheard: Sequence[Unheard]) -> timedelta:
     """
     known = timedelta(seconds=due.excused_s)
     counted_from = due.last_seen + known
-    interval, grace = timedelta(seconds=due.interval_s), timedelta(seconds=due.grace_s)
+    # Forms and the API take no interval of 0, but the column does.
+    interval, grace = timedelta(seconds=max(1, due.interval_s)), timedelta(seconds=due.grace_s)
     missed = last = 0
     for since, until in unheard:
         first = max(last + 1, -((counted_from + grace - since) // interval))

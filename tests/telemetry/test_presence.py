@@ -266,6 +266,13 @@ def test_what_was_accepted_before_a_stop_and_stored_after_it_is_excused_too(hear
     assert status(heard).state == "late"
 
 
+def test_a_device_that_was_given_no_interval_stops_no_sweep(acme: Fleet) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(expected_interval_s=0, grace_s=30)
+    heartbeats_store(heartbeats=[heartbeat(acme.device, T0)])
+
+    assert judged_late_at(acme.device, (20, 50), until=300) == 30 + 50
+
+
 def test_a_late_device_is_not_called_offline_for_what_nobody_heard(heard: Device) -> None:
     sweep_until(90)
     away = Unheard(after(100), after(125))
