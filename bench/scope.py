@@ -16,8 +16,8 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
     from devices.models import Device
-    from devices.scope import tenant_scope
-    from monitoring.history import heartbeats_of, transitions_of
+    from devices.tenancy.scope import tenant_scope
+    from monitoring.pages.device import heartbeats_of, transitions_of
 
     device = Device.objects.filter(tenant__slug="page-1").earliest("id")
 

@@ -14,11 +14,11 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from config.body_limit import BodyLimit  # noqa: E402
-from config.garbage import collector_settle  # noqa: E402
-from config.portal import Portal  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
-from devices.second_factor import SecondFactorGate  # noqa: E402
+from config.web.asgi_handler import Portal  # noqa: E402
+from config.web.body_limit import BodyLimit  # noqa: E402
+from config.web.garbage import collector_settle  # noqa: E402
+from devices.people.second_factor import SecondFactorGate  # noqa: E402
 
 
 class OwnPages(OriginValidator):

@@ -33,7 +33,7 @@ def drop_broken_connections(**kwargs: Any) -> None:
 @task_prerun.connect
 def name_origin(task: Any, **kwargs: Any) -> None:
     """The history names the task as where its changes come from. After broken connections went."""
-    from devices.origin import work_set
+    from devices.http.origin import work_set
 
     work_set(task=task.name)
 

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from ingest import stream
-from ingest.ledger import last_check, shards_known
-from monitoring.health import Check, Finding, Findings
-from telemetry.listening import deaf_since
+from ingest.ledger.balances import last_check, shards_known
+from ingest.stream import shards
+from monitoring.system.health import Check, Finding, Findings
+from telemetry.presence.listening import deaf_since
 
 # The worker looks every half minute; one that does not is reported as silent.
 STALE_AFTER = timedelta(minutes=5)
@@ -18,7 +18,7 @@ def stream_findings() -> Findings:
     """Which shards of the stream are away, since others take what comes meanwhile unless all are,
     and for how many seconds the oldest accepted message of the others has waited to be stored."""
     try:
-        survey = stream.survey(shards_known())
+        survey = shards.survey(shards_known())
     except RedisError:
         return {"stream": Finding("away", is_ok=False, can_serve=False)}
     names = ", ".join(map(str, survey.away))

@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from monitoring.consumers import LiveConsumer
+from monitoring.live.consumers import LiveConsumer
 
 websocket_urlpatterns = [path("ws/live", LiveConsumer.as_asgi())]  # type: ignore[arg-type]

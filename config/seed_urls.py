@@ -5,12 +5,12 @@ Each answers as its document says, with Rollcall's keys, tenants and limits. A p
 
 from django.urls import path
 
-import devices.api.paths  # noqa: F401 -- registers the converters
-from ingest.ledger import messages_stored
-from ingest.probes import NodesView
-from ingest.push import PushView
+import devices.api.base.paths  # noqa: F401 -- registers the converters
+from ingest.ledger.balances import messages_stored
+from ingest.probes.latest import NodesView
+from ingest.probes.push import PushView
 from monitoring.api.installation import PoolHealthView, SystemHealthView
-from monitoring.health import api_status
+from monitoring.system.health import api_status
 from telemetry.api.readings import ReadingsView
 from telemetry.api.summary import SummaryView
 

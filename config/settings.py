@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from config.environment import Environment
-from config.policies import STRICT
+from config.web.policies import STRICT
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -36,7 +36,7 @@ VALKEY_URL = env.valkey_url("VALKEY_URL", None)
 INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL, cluster=True)
 # A body beyond its view's own limit is refused there, with words.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
-FILE_UPLOAD_HANDLERS = ["config.body_limit.NoFiles"]
+FILE_UPLOAD_HANDLERS = ["config.web.body_limit.NoFiles"]
 
 # The API for people and their programs
 JWT_SIGNING_KEY = env.text("JWT_SIGNING_KEY", "")
@@ -130,24 +130,24 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "config.lane.DeviceLane",
+    "ingest.door.fast_path.DeviceLane",
     "django.middleware.security.SecurityMiddleware",
-    "config.policies.PermissionsPolicyMiddleware",
-    "config.policies.ContentPolicyMiddleware",
-    "config.plain_address.PlainAddress",
+    "config.web.policies.PermissionsPolicyMiddleware",
+    "config.web.policies.ContentPolicyMiddleware",
+    "config.web.plain_address.PlainAddress",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "devices.origin.OriginMiddleware",
+    "devices.http.origin.OriginMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
-    "devices.second_factor.SecondFactorMiddleware",
-    "devices.signed_out.SignedOutMiddleware",
-    "devices.middleware.ScopeMiddleware",
+    "devices.people.second_factor.SecondFactorMiddleware",
+    "devices.people.unsent_forms.SignedOutMiddleware",
+    "devices.tenancy.middleware.ScopeMiddleware",
 ]
 # Who somebody is has to be known before there is a scope; the API opens its own.
 UNSCOPED_PATHS = (
@@ -240,23 +240,23 @@ CACHES = {
 REST_FRAMEWORK = {
     # The first says how to sign in to whoever did not.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "devices.api.person.PersonAuthentication",
+        "devices.api.auth.person.PersonAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_THROTTLE_CLASSES": ["devices.api.throttles.PersonThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["devices.api.base.throttles.PersonThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["devices.api.bodies.JSONBody"],
-    "DEFAULT_PAGINATION_CLASS": "devices.api.pages.KeysetPages",
+    "DEFAULT_PARSER_CLASSES": ["devices.api.base.bodies.JSONBody"],
+    "DEFAULT_PAGINATION_CLASS": "devices.api.base.pages.KeysetPages",
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
-        "devices.api.search.Search",
+        "devices.api.base.search.Search",
     ],
-    "DEFAULT_SCHEMA_CLASS": "config.schema.ProblemSchema",
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.schema.ProblemSchema",
     "DEFAULT_METADATA_CLASS": None,
     "SEARCH_PARAM": "q",
     "URL_FORMAT_OVERRIDE": None,
-    "EXCEPTION_HANDLER": "config.problems.exception_handler",
+    "EXCEPTION_HANDLER": "devices.http.problems.exception_handler",
 }
 
 _jwt_key = JWT_SIGNING_KEY or hmac.digest(SECRET_KEY.encode(), b"rollcall.jwt", "sha256").hex()
@@ -279,13 +279,13 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
-    "DEFAULT_GENERATOR_CLASS": "config.schema.Generator",
-    "PREPROCESSING_HOOKS": ["config.door_schema.documented"],
+    "DEFAULT_GENERATOR_CLASS": "config.openapi.schema.Generator",
+    "PREPROCESSING_HOOKS": ["config.openapi.door.documented"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.door_schema.with_doors",
-        "config.live_schema.with_live",
-        "config.link_schema.with_links",
+        "config.openapi.door.with_doors",
+        "config.openapi.live.with_live",
+        "config.openapi.links.with_links",
     ],
     "ENUM_NAME_OVERRIDES": {
         "PresenceState": "telemetry.models.PresenceState",
@@ -316,7 +316,7 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
 ]
-ACCOUNT_ADAPTER = "devices.sign_in.AccountAdapter"
+ACCOUNT_ADAPTER = "devices.people.sign_in.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "optional"
@@ -329,8 +329,8 @@ ACCOUNT_RATE_LIMITS = {
 }
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if BEHIND_TLS else "http"
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
-ACCOUNT_FORMS = {"login": "devices.sign_in.LoginForm"}
-SOCIALACCOUNT_ADAPTER = "devices.sign_in.SingleSignOnAdapter"
+ACCOUNT_FORMS = {"login": "devices.people.sign_in.LoginForm"}
+SOCIALACCOUNT_ADAPTER = "devices.people.sign_in.SingleSignOnAdapter"
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_PROVIDERS = {
@@ -351,12 +351,12 @@ SOCIALACCOUNT_PROVIDERS = {
         else []
     }
 }
-MFA_ADAPTER = "devices.second_factor.SecondFactorAdapter"
+MFA_ADAPTER = "devices.people.second_factor.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
-    "activate_totp": "devices.second_factor_codes.ActivateTOTPForm",
-    "authenticate": "devices.second_factor_codes.AuthenticateForm",
-    "reauthenticate": "devices.second_factor_codes.ReauthenticateForm",
+    "activate_totp": "devices.people.second_factor_codes.ActivateTOTPForm",
+    "authenticate": "devices.people.second_factor_codes.AuthenticateForm",
+    "reauthenticate": "devices.people.second_factor_codes.ReauthenticateForm",
 }
 MFA_TOTP_ISSUER = "Rollcall"
 MFA_TOTP_TOLERANCE = 1
@@ -370,9 +370,9 @@ AXES_COOLOFF_TIME = timedelta(minutes=SIGN_IN_COOL_OFF_MIN)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "devices.origin.client_address"
-AXES_USERNAME_CALLABLE = "devices.sign_in.attempted_username"
-AXES_LOCKOUT_CALLABLE = "config.lockout.locked_out"
+AXES_CLIENT_IP_CALLABLE = "devices.http.origin.client_address"
+AXES_USERNAME_CALLABLE = "devices.people.sign_in.attempted_username"
+AXES_LOCKOUT_CALLABLE = "devices.people.lockout.locked_out"
 # Kept out of the logs and of what is kept of a form, beside the password.
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "login", "csrfmiddlewaretoken", "code"]
 AXES_DISABLE_ACCESS_LOG = True
@@ -486,11 +486,11 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "config.masking.MaskingFormatter",
+            "()": "config.logs.masking.MaskingFormatter",
             "format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
         }
     },
-    "filters": {"refusals": {"()": "config.refusals.RefusalInOneLine"}},
+    "filters": {"refusals": {"()": "config.logs.refusals.RefusalInOneLine"}},
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
@@ -527,7 +527,7 @@ UNFOLD = {
     ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "monitoring.pages.dashboard.dashboard",
     "STYLES": [lambda request: static("monitoring/admin.css")],
     "SCRIPTS": [lambda request: static("devices/form_token.js")],
     "COLORS": {
@@ -545,6 +545,6 @@ UNFOLD = {
             "950": "oklch(28.2% .091 267.935)",
         },
     },
-    "ACCOUNT": {"navigation": "monitoring.navigation.account_links"},
-    "SIDEBAR": {"navigation": "monitoring.navigation.navigation"},
+    "ACCOUNT": {"navigation": "monitoring.pages.navigation.account_links"},
+    "SIDEBAR": {"navigation": "monitoring.pages.navigation.navigation"},
 }

@@ -7,17 +7,17 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from config import seed_urls
 from config.health import CHECKS
-from devices.invitation_pages import invitation
-from devices.sign_in import admin_sign_in, single_sign_on
-from ingest.api import HeartbeatView, ReadingsView
-from ingest.enrol import EnrolView
-from ingest.ledger import messages_stored
-from monitoring.health import health_view
+from devices.people.invitation_pages import invitation
+from devices.people.sign_in import admin_sign_in, single_sign_on
+from ingest.door.enrol import EnrolView
+from ingest.door.views import HeartbeatView, ReadingsView
+from ingest.ledger.balances import messages_stored
+from monitoring.system.health import health_view
 from telemetry.api.summary import SummaryView
 
 summary = SummaryView.as_view(messages_stored=messages_stored)
 
-# Without parameters in their paths; config.lane takes them past what is for people.
+# Without parameters in their paths; ingest.door.fast_path takes them past what is for people.
 device_urlpatterns = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
     path("api/v1/readings", ReadingsView.as_view(), name="readings"),
@@ -45,6 +45,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]
 
-handler400 = "config.problems.bad_request"
-handler404 = "config.problems.not_found"
-handler500 = "config.problems.server_error"
+handler400 = "devices.http.problems.bad_request"
+handler404 = "devices.http.problems.not_found"
+handler500 = "devices.http.problems.server_error"

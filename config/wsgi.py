@@ -4,14 +4,14 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from config.garbage import collector_settle
-from config.lane import DeviceDoor
+from config.web.garbage import collector_settle
+from ingest.door.fast_path import DeviceDoor
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = DeviceDoor(get_wsgi_application())
 
 # Imports models, so it may only be imported once Django is set up.
-from telemetry.listening import listening_keep_noted  # noqa: E402
+from telemetry.presence.listening import listening_keep_noted  # noqa: E402
 
 collector_settle()
 listening_keep_noted()

@@ -8,8 +8,8 @@ class DevicesConfig(AppConfig):
     verbose_name = "Devices"
 
     def ready(self) -> None:
-        from devices.grants import grants_apply
-        from devices.origin import work_tell
+        from devices.http.origin import work_tell
+        from devices.tenancy.grants import grants_apply
 
         post_migrate.connect(grants_apply, sender=self)
         connection_created.connect(work_tell)

@@ -152,7 +152,7 @@ class Membership(models.Model):
 class Invitation(models.Model):
     """Asks somebody by e-mail to become a member of a tenant.
 
-    Only a hash of the token in its link is kept; devices.invitations issues and takes tokens.
+    Only a hash of the token in its link is kept (devices.people.invitations).
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
@@ -318,7 +318,7 @@ class Device(models.Model):
 @tracked(exclude=("secret_sha256", "mqtt_password_hash"), also_by="device")
 class Credential(models.Model):
     """A key: a device's own, or without a device a gateway's, which speaks for all devices of
-    its tenant. Only its hash is kept; devices.credentials issues and checks keys.
+    its tenant. Only its hash is kept; devices.fleet.keys issues and checks keys.
 
     `revoked_at` lies ahead when the key was rotated: it is in force until then.
     """
@@ -363,7 +363,7 @@ class Credential(models.Model):
 class EnrolmentToken(models.Model):
     """Lets devices add themselves to a tenant and get a key each, so many times and so long.
 
-    Only a hash of the token is kept; devices.enrolment issues and takes tokens.
+    Only a hash of the token is kept; devices.fleet.enrolment issues and takes tokens.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")

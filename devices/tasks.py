@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from devices.operators import operator_access_forget
+from devices.audit.operator_access import operator_access_forget
 
 
 @shared_task(name="devices.operator_access_forget")

@@ -1,8 +1,8 @@
 """Models whose every change is kept: who, when, before and after.
 
 Triggers of the database write the events, so that changes in bulk and by hand are seen too. An
-event holds where it comes from (devices.origin) itself, and not by a reference to a table that all
-tenants would share.
+event holds its origin itself (devices.http.origin), not a reference to a table that all tenants
+would share.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """This process's client of VALKEY_URL, for what is small and asked often: counters, marks, health.
 
-The stream has connections of its own (ingest.nodes): it may be on other servers.
+The stream has connections of its own (ingest.stream.nodes): it may be on other servers.
 """
 
 import asyncio

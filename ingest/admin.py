@@ -29,14 +29,15 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from devices.admin.base import Question, ScopedAdmin, changes_log
 from devices.models import Device
-from devices.scoped_admin import Question, ScopedAdmin, access_in, changes_log
-from ingest.breaches import breach_words
-from ingest.ledger_page import ledger_context
+from devices.tenancy.access import access_in
+from ingest.door.breaches import breach_words
+from ingest.ledger.page import ledger_context
+from ingest.messages.errors import InvalidMessage
 from ingest.models import LimitBreach, RejectedMessage
-from ingest.refusal import InvalidMessage
-from ingest.rejected import name_in, payload_check, rejected_edit
-from ingest.replay import replay_request
+from ingest.storage.rejected import name_in, payload_check, rejected_edit
+from ingest.storage.replay import replay_request
 
 PER_PAGE = 50
 LOGGED_AT_ONCE = 1000

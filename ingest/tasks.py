@@ -6,13 +6,13 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from ingest import stream
-from ingest.breaches import breaches_collect, breaches_forget
-from ingest.drain import drain_run
-from ingest.ledger import ledger_check, shards_known
-from ingest.replay import approved_replay, requested_replay
-from telemetry.listening import listening
-from telemetry.presence import presence_sweep
+from ingest.door.breaches import breaches_collect, breaches_forget
+from ingest.ledger.balances import ledger_check, shards_known
+from ingest.storage.drain import drain_run
+from ingest.storage.replay import approved_replay, requested_replay
+from ingest.stream import shards
+from telemetry.presence.listening import listening
+from telemetry.presence.sweep import presence_sweep
 
 # A server that has not listened for so long is taken to have been removed.
 HOLD_MAX = timedelta(hours=1)
@@ -29,7 +29,7 @@ def drain(shard: int = 0, turn: str | None = None) -> None:
 @shared_task(name="ingest.drain_beyond")
 def drain_beyond() -> None:
     """Beat starts drains of the shards that INGEST_SHARDS has; this starts those of the others."""
-    for shard in stream.held_beyond():
+    for shard in shards.held_beyond():
         drain.apply_async(kwargs={"shard": shard}, expires=10)
 
 
@@ -66,7 +66,7 @@ def sweep() -> None:
     in a shard that is away is not waited for: its devices are heard through the others. While no
     server listens nobody is judged, for HOLD_MAX."""
     ts = timezone.now()
-    waiting = stream.survey(shards_known())
+    waiting = shards.survey(shards_known())
     door = listening()
     heard_until = waiting.oldest_waiting_at or ts
     if door and ts - door.at < HOLD_MAX:

@@ -32,27 +32,34 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from devices.credentials import credential_issue
-from devices.key_admin import CredentialInline, KeyForm, key_shown
-from devices.models import Device
-from devices.place_admin import PLACES, ChoosesPlace
-from devices.registration import devices_approve
-from devices.scoped_admin import (
+from devices.admin.base import (
     KeepsTenant,
     OperatorOnly,
     Question,
     ScopedAdmin,
-    access_in,
     action_fields,
     changes_log,
 )
-from devices.tenancy import Access
-from monitoring.dashboard import fleet_context
-from monitoring.fleet import Seen, changes_since, counts_by_state, seen_in, urgency
-from monitoring.history import heartbeats_of, transitions_of
-from monitoring.presentation import NOTHING, ago, battery, live, live_state, state_badge, unparted
+from devices.admin.keys import CredentialInline, KeyForm, key_shown
+from devices.admin.sites import PLACES, ChoosesPlace
+from devices.fleet.keys import credential_issue
+from devices.fleet.registration import devices_approve
+from devices.models import Device
+from devices.tenancy.access import Access, access_in
+from monitoring.pages.dashboard import fleet_context
+from monitoring.pages.device import heartbeats_of, transitions_of
+from monitoring.pages.fleet import Seen, changes_since, counts_by_state, seen_in, urgency
+from monitoring.pages.formatting import (
+    NOTHING,
+    ago,
+    battery,
+    live,
+    live_state,
+    state_badge,
+    unparted,
+)
 from telemetry.models import PresenceState
-from telemetry.presence import presence_pause, presence_resume
+from telemetry.presence.pausing import presence_pause, presence_resume
 
 PER_PAGE = 50
 SEEN = re.compile(r"[0-9]{1,9}", re.ASCII)

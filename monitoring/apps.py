@@ -6,7 +6,7 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
-        from monitoring.live import publish_changes
+        from monitoring.live.publisher import publish_changes
         from telemetry.signals import statuses_changed
 
-        statuses_changed.connect(publish_changes, dispatch_uid="monitoring.live")
+        statuses_changed.connect(publish_changes, dispatch_uid="monitoring.live.publisher")

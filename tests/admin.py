@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from devices.models import Membership, Tenant
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 
 
 def client_of(user: User) -> Client:

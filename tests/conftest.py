@@ -13,9 +13,9 @@ from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.db import connection
 
-from devices.credentials import credential_issue
+from devices.fleet.keys import credential_issue
 from devices.models import Device, Membership, Site, Tenant
-from ingest import stream
+from ingest.stream import shards
 from scripts.stack import Stack
 from tests.e2e.cluster import Cluster
 from tests.services import EXTERNAL, STATE
@@ -156,9 +156,9 @@ def operator(db: None) -> User:
 @pytest.fixture
 def valkey() -> Iterator[None]:
     """The stream of this process's own Valkey database, empty before and after."""
-    stream.connection().flushdb()
+    shards.connection().flushdb()
     yield
-    stream.connection().flushdb()
+    shards.connection().flushdb()
 
 
 @pytest.hookimpl(wrapper=True)

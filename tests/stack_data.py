@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-from devices.credentials import (
+from devices.fleet.keys import (
     ALPHABET,
     PREFIX_LENGTH,
     SECRET_LENGTH,

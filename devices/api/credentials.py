@@ -9,11 +9,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import ModelBody
-from devices.api.lookup import device_in_path
-from devices.api.refusals import Conflict
-from devices.api.viewset import TenantViewSet, secret_once
-from devices.credentials import (
+from devices.api.base.bodies import ModelBody
+from devices.api.base.lookup import device_in_path
+from devices.api.base.viewset import TenantViewSet, secret_once
+from devices.fleet.keys import (
     MAX_OVERLAP_S,
     IssuedKey,
     NotInForce,
@@ -22,6 +21,7 @@ from devices.credentials import (
     credentials_revoke,
     gateway_credential_issue,
 )
+from devices.http.errors import Conflict
 from devices.models import Credential, Device, Tenant
 
 

@@ -9,10 +9,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import ModelBody
-from devices.api.fields import RowId, TenantFilter, TenantSlug
-from devices.api.viewset import TenantViewSet, secret_once
-from devices.enrolment import token_issue, token_state, tokens_revoke
+from devices.api.base.bodies import ModelBody
+from devices.api.base.fields import RowId, TenantFilter, TenantSlug
+from devices.api.base.viewset import TenantViewSet, secret_once
+from devices.fleet.enrolment import token_issue, token_state, tokens_revoke
 from devices.models import EnrolmentToken
 
 MINUTE_S, WEEK_S, YEAR_S = 60, 7 * 86_400, 366 * 86_400

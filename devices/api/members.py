@@ -9,13 +9,13 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import StrictBody
-from devices.api.fields import TenantFilter, TenantSlug
-from devices.api.refusals import Conflict, NoSuchReference
-from devices.api.viewset import TenantViewSet
-from devices.members import LastOwner, owner_ensure_other
+from devices.api.base.bodies import StrictBody
+from devices.api.base.fields import TenantFilter, TenantSlug
+from devices.api.base.viewset import TenantViewSet
+from devices.http.errors import Conflict, NoSuchReference
 from devices.models import Membership, Tenant
-from devices.tenancy import Role
+from devices.tenancy.access import Role
+from devices.tenancy.members import LastOwner, owner_ensure_other
 
 WHY_NOBODY = (
     "You see nobody with this user name. People who have no account yet are invited in the admin, "

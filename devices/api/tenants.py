@@ -9,10 +9,10 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import ModelBody
-from devices.api.viewset import TenantViewSet
+from devices.api.base.bodies import ModelBody
+from devices.api.base.viewset import TenantViewSet
 from devices.models import Tenant
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 
 OPERATORS_FIELDS = ("slug", "device_limit", "rate_per_s", "burst", "is_active")
 OWNERS_FIELDS = (

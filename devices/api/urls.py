@@ -4,13 +4,13 @@ from typing import Any
 
 from django.urls import path
 
-import devices.api.paths  # noqa: F401 -- registers the converters
+import devices.api.base.paths  # noqa: F401 -- registers the converters
+from devices.api.auth.jwt import TokenRefreshView, TokenView
 from devices.api.credentials import DeviceCredentialViewSet, GatewayCredentialViewSet
 from devices.api.enrolment_tokens import EnrolmentTokenViewSet
 from devices.api.members import MemberViewSet
-from devices.api.places import GroupViewSet, SiteViewSet
+from devices.api.sites import GroupViewSet, SiteViewSet
 from devices.api.tenants import TenantsViewSet
-from devices.api.tokens import TokenRefreshView, TokenView
 
 Actions = dict[str, Any]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from devices.credentials import in_force, mqtt_password_hash
+from devices.fleet.keys import in_force, mqtt_password_hash
 from devices.models import Credential
 from ingest.mqtt.batch import HEARTBEAT, TELEMETRY
 

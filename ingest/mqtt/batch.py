@@ -11,17 +11,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
-from devices.credentials import Speaker
-from devices.registration import KnownDevice
-from ingest.accept import Origin, device_of, foreign_record, heartbeat_entry, readings_entries
-from ingest.directory import directory
-from ingest.entries import Entry, HeartbeatEntry
-from ingest.keys import TenantCache
-from ingest.limits import Messages, is_limited, limits_give_back, limits_take
-from ingest.messages import HeartbeatMessage, heartbeat_decode
-from ingest.readings import DecodedReadings, ReadingMessage, readings_decode
-from ingest.refusal import ForeignDevice, InvalidMessage, LimitReached
-from ingest.stream import ShardAway, append
+from devices.fleet.keys import Speaker
+from devices.fleet.registration import KnownDevice
+from ingest.door.accept import Origin, device_of, foreign_record, heartbeat_entry, readings_entries
+from ingest.door.authentication import TenantCache
+from ingest.door.directory import directory
+from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
+from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
+from ingest.messages.heartbeat import HeartbeatMessage, heartbeat_decode
+from ingest.messages.readings import DecodedReadings, ReadingMessage, readings_decode
+from ingest.stream.entries import Entry, HeartbeatEntry
+from ingest.stream.shards import ShardAway, append
 
 TELEMETRY = "tenant/+/device/+/telemetry"
 HEARTBEAT = "tenant/+/device/+/heartbeat"

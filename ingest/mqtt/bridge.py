@@ -26,10 +26,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from ingest.keys import TenantCache
+from ingest.door.authentication import TenantCache
 from ingest.mqtt.batch import HEARTBEAT, MAX_BYTES, TELEMETRY, Published, batch_accept
 from ingest.mqtt.tally import Tally
-from ingest.stream import StreamAway
+from ingest.stream.shards import StreamAway
 
 log = logging.getLogger(__name__)
 

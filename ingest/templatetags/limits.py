@@ -6,7 +6,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from ingest.breaches import breach_words
+from ingest.door.breaches import breach_words
 from ingest.models import LimitBreach
 
 register = template.Library()

@@ -8,15 +8,22 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.bodies import ModelBody, StrictBody
-from devices.api.fields import ChoicesFilter, IdFilter, RowId, TenantFilter, TenantSlug, YesNoFilter
-from devices.api.lookup import device_in_path, row_in_path
-from devices.api.queries import parameters_check
-from devices.api.viewset import TenantViewSet
+from devices.api.base.bodies import ModelBody, StrictBody
+from devices.api.base.fields import (
+    ChoicesFilter,
+    IdFilter,
+    RowId,
+    TenantFilter,
+    TenantSlug,
+    YesNoFilter,
+)
+from devices.api.base.lookup import device_in_path, row_in_path
+from devices.api.base.queries import parameters_check
+from devices.api.base.viewset import TenantViewSet
+from devices.fleet.registration import devices_approve
 from devices.models import Device
-from devices.registration import devices_approve
 from telemetry.models import PresenceState
-from telemetry.presence import presence_pause, presence_resume
+from telemetry.presence.pausing import presence_pause, presence_resume
 
 SETTINGS = (
     "name",

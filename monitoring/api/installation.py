@@ -13,10 +13,10 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from devices.api.queries import Query
-from devices.scoped_api import ScopedView
-from monitoring.database import Use, pool_figures, pool_use, server_read
-from monitoring.health import valkey_answers, worker_works
+from devices.api.base.queries import Query
+from devices.api.base.views import ScopedView
+from monitoring.system.database import Use, pool_figures, pool_use, server_read
+from monitoring.system.health import valkey_answers, worker_works
 from telemetry.sql import hypertable
 from telemetry.sql.hypertable import Extension
 

@@ -15,7 +15,7 @@ from monitoring.api.installation import (
     TimescaleHealthView,
     TimescaleStatusView,
 )
-from monitoring.live_events import live_events
+from monitoring.live.events import live_events
 
 urlpatterns = [
     path("live", live_events, name="live"),

@@ -6,11 +6,11 @@ from django import template
 from django.template.context import RequestContext
 from django.utils.safestring import SafeString
 
-from devices.addresses import device_url
+from devices.fleet.addresses import device_url
 from devices.models import Device
-from monitoring import presentation
+from monitoring.pages import formatting
 from telemetry.models import DeviceStatus
-from telemetry.reasons import duration
+from telemetry.presence.reasons import duration
 
 register = template.Library()
 
@@ -21,45 +21,45 @@ FIRST_MESSAGES = {
 }
 HEARTBEAT = ("heartbeats", '{"battery_pct": 88}')
 
-register.filter(presentation.state_badge)
-register.filter(presentation.ago)
-register.filter(presentation.elapsed)
-register.filter(presentation.battery)
-register.filter(presentation.moment)
-register.filter(presentation.unparted)
-register.filter(presentation.vital)
-register.filter(presentation.pairs)
-register.filter(presentation.clock_skew)
-register.filter(presentation.allowance)
+register.filter(formatting.state_badge)
+register.filter(formatting.ago)
+register.filter(formatting.elapsed)
+register.filter(formatting.battery)
+register.filter(formatting.moment)
+register.filter(formatting.unparted)
+register.filter(formatting.vital)
+register.filter(formatting.pairs)
+register.filter(formatting.clock_skew)
+register.filter(formatting.allowance)
 register.filter(duration)
 
 
 @register.simple_tag
 def live_state(status: DeviceStatus) -> SafeString:
-    return presentation.live_state(status.device_id, status.device.device_id, status.state)
+    return formatting.live_state(status.device_id, status.device.device_id, status.state)
 
 
 @register.simple_tag
 def live_since(status: DeviceStatus) -> SafeString:
-    since = presentation.elapsed(status.state_since)
-    return presentation.live(status.device_id, "state_since", since)
+    since = formatting.elapsed(status.state_since)
+    return formatting.live(status.device_id, "state_since", since)
 
 
 @register.simple_tag
 def live_last_seen(status: DeviceStatus) -> SafeString:
-    return presentation.live(status.device_id, "last_seen", presentation.ago(status.last_seen))
+    return formatting.live(status.device_id, "last_seen", formatting.ago(status.last_seen))
 
 
 @register.simple_tag
 def live_battery(status: DeviceStatus) -> SafeString:
-    charge = presentation.battery(status.battery_pct)
-    return presentation.live(status.device_id, "battery_pct", charge)
+    charge = formatting.battery(status.battery_pct)
+    return formatting.live(status.device_id, "battery_pct", charge)
 
 
 @register.simple_tag
 def live_reason(status: DeviceStatus) -> SafeString:
-    reason = presentation.unparted(status.reason)
-    return presentation.live(status.device_id, "reason", reason)
+    reason = formatting.unparted(status.reason)
+    return formatting.live(status.device_id, "reason", reason)
 
 
 @register.inclusion_tag("admin/devices/device/first_message.html", takes_context=True)

@@ -20,8 +20,8 @@ from django.utils.http import content_disposition_header
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
-from devices.places import Place, Places
-from devices.tenancy import Access
+from devices.http.quotas import Place, Places
+from devices.tenancy.access import Access
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from devices.api.lookup import name_in_path
-from telemetry.api.asking import PageQuery
+from devices.api.base.lookup import name_in_path
 from telemetry.api.pages import page_response, past_open, past_seal
-from telemetry.api.patience import PeriodView
+from telemetry.api.periods import PageQuery
+from telemetry.api.timeouts import PeriodView
 from telemetry.sql import heartbeat
 from telemetry.sql.heartbeat import StoredHeartbeat
 

@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-from devices.api.cursors import cursor_open, cursor_seal
-from telemetry.api.asking import Span
+from devices.api.base.cursors import cursor_open, cursor_seal
+from telemetry.api.periods import Span
 
 _encode = msgspec.json.Encoder().encode
 

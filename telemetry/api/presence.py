@@ -9,12 +9,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from devices.api.cursors import cursor_open, cursor_seal
-from devices.api.lookup import name_in_path
-from devices.api.queries import Query
-from devices.scoped_api import ScopedView
-from telemetry.api.asking import DEFAULT_LIMIT, MAX_LIMIT
+from devices.api.base.cursors import cursor_open, cursor_seal
+from devices.api.base.lookup import name_in_path
+from devices.api.base.queries import Query
+from devices.api.base.views import ScopedView
 from telemetry.api.pages import page_response
+from telemetry.api.periods import DEFAULT_LIMIT, MAX_LIMIT
 from telemetry.models import PresenceState
 from telemetry.sql import presenceevent
 from telemetry.sql.presenceevent import StoredTransition

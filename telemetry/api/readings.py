@@ -18,8 +18,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
-from devices.api.lookup import DeviceName, name_in_path
-from telemetry.api.asking import MAX_VALUES, ReadingsQuery, Span, too_many_values
+from devices.api.base.lookup import DeviceName, name_in_path
 from telemetry.api.exports import export_response
 from telemetry.api.formats import (
     BUCKET_COLUMNS,
@@ -32,7 +31,8 @@ from telemetry.api.formats import (
     reading_cells,
 )
 from telemetry.api.pages import json_response, page_response, past_open, past_seal
-from telemetry.api.patience import PeriodView
+from telemetry.api.periods import MAX_VALUES, ReadingsQuery, Span, too_many_values
+from telemetry.api.timeouts import PeriodView
 from telemetry.sql import reading_history
 from telemetry.sql.reading_history import Bucket, Last, StoredReading, Window
 

@@ -5,8 +5,8 @@ from typing import Any
 from django.db.models import QuerySet
 from rest_framework import serializers
 
-from devices.api.lookup import device_in_path
-from devices.api.viewset import TenantViewSet
+from devices.api.base.lookup import device_in_path
+from devices.api.base.viewset import TenantViewSet
 from devices.models import Device
 from telemetry.models import DeviceStatus, PresenceState
 

@@ -20,12 +20,12 @@ from redis.exceptions import RedisError
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from devices.api.queries import Query
+from devices.api.base.queries import Query
 from devices.models import Tenant
-from telemetry.api.asking import DEFAULT_HOURS, MAX_HOURS
 from telemetry.api.formats import number
 from telemetry.api.pages import json_response
-from telemetry.api.patience import PeriodView
+from telemetry.api.periods import DEFAULT_HOURS, MAX_HOURS
+from telemetry.api.timeouts import PeriodView
 from telemetry.models import DeviceStatus, PresenceState
 from telemetry.sql import fleet_metrics
 from telemetry.sql.fleet_metrics import FleetWindow

@@ -8,7 +8,7 @@ from django.db.backends.utils import CursorWrapper
 
 from telemetry.sql.bulk import Target, fetch_binary, insert_once, moment, number, text
 from telemetry.sql.devicestatus import SignOfLife
-from telemetry.sql.newest import backwards, newest
+from telemetry.sql.windows import backwards, newest
 
 BUCKET = timedelta(seconds=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ import msgspec
 from django.db.backends.utils import CursorWrapper
 
 from telemetry.sql.bulk import fetch_binary
-from telemetry.sql.newest import backwards
+from telemetry.sql.windows import backwards
 
 COLUMNS = """
 time, received_at, msg_type, seq, site,

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from scripts.stack import Stack
 from scripts.waiting import healthy
-from telemetry.reasons import duration
+from telemetry.presence.reasons import duration
 from tests.browser.conftest import SignIn, fill_in_login
 from tests.browser.heart import Heart
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from scripts.stack import Stack
 from tests.browser.conftest import SignIn, save
 from tests.stack_data import add_devices, add_staff, add_tenant

@@ -14,9 +14,9 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from devices.credentials import gateway_credential_issue
+from devices.fleet.keys import gateway_credential_issue
 from devices.models import Device, Tenant
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import client_of, person, told_by
 from tests.conftest import Fleet, Told
 from tests.ingest.way import REFUSED, append, append_heartbeat, drain, now, reading

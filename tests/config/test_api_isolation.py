@@ -11,9 +11,9 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
-from devices.credentials import gateway_credential_issue
+from devices.fleet.keys import gateway_credential_issue
 from devices.models import Device, Site
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import person
 from tests.conftest import Fleet, Told
 from tests.devices.api_callers import caller

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from config.door_schema import DOOR_COMPONENTS
-from ingest.messages import MAX_FIELDS, heartbeat_decode
-from ingest.readings import readings_decode
-from ingest.refusal import InvalidMessage
+from config.openapi.door import DOOR_COMPONENTS
+from ingest.messages.errors import InvalidMessage
+from ingest.messages.heartbeat import MAX_FIELDS, heartbeat_decode
+from ingest.messages.readings import readings_decode
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NAMES = {"n" * 64: True, "n" * 65: False, "": False, "a\0b": False}

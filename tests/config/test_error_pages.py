@@ -12,11 +12,11 @@ from django.test import Client, RequestFactory
 from psycopg.errors import AdminShutdown
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
-from config.problems import bad_request, server_error
-from devices import scope
+from devices.http.problems import bad_request, server_error
 from devices.models import Device
-from devices.signed_out import SECRET
-from devices.tenancy import Role
+from devices.people.unsent_forms import SECRET
+from devices.tenancy import scope
+from devices.tenancy.access import Role
 from monitoring.admin import DeviceAdmin
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet

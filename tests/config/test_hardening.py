@@ -20,9 +20,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from config.body_limit import TOO_LARGE, BodyLimit, Message
 from config.environment import Environment
-from config.masking import MaskingFormatter, mask
+from config.logs.masking import MaskingFormatter, mask
+from config.web.body_limit import TOO_LARGE, BodyLimit, Message
 from devices.models import Device
 from scripts.processes import BIN, ROOT, secrets_read
 from scripts.stack import Stack

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.urls import path
 
-from config.lane import DeviceDoor
+from ingest.door.fast_path import DeviceDoor
 from tests.conftest import Fleet
 
 PATIENCE_S = 20
@@ -37,7 +37,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 device_urlpatterns = [path("api/broken", broken), path("api/away", away)]
 urlpatterns = device_urlpatterns
-handler500 = "config.problems.server_error"
+handler500 = "devices.http.problems.server_error"
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_what_goes_wrong_is_named_while_developing(
         raise ZeroDivisionError("of no use")
 
     settings.DEBUG = True
-    monkeypatch.setattr("ingest.api.heartbeat_accept", fail)
+    monkeypatch.setattr("ingest.door.views.heartbeat_accept", fail)
     headers = {"HTTP_AUTHORIZATION": f"Bearer {acme.key}", "HTTP_ACCEPT": "application/json"}
     answer = ask(door, "/api/v1/heartbeats", b"{}", **headers)
     assert answer.status == 500

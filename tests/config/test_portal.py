@@ -11,7 +11,7 @@ from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from config.portal import Portal
+from config.web.asgi_handler import Portal
 
 GET: dict[str, Any] = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
 PATIENCE_S = 10

@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from devices.models import OperatorAccess
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import client_of
 from tests.conftest import Fleet
 from tests.devices.api_callers import caller, member

@@ -25,10 +25,10 @@ from django.core.cache import cache
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from devices.invitations import invitation_issue
 from devices.models import Invitation, Membership
-from devices.second_factor import SecondFactorGate, lacks_second_factor
-from ingest import stream
+from devices.people.invitations import invitation_issue
+from devices.people.second_factor import SecondFactorGate, lacks_second_factor
+from ingest.stream import shards
 from tests.admin import client_of, inviter, page, person
 from tests.conftest import Fleet
 from tests.second_factor import code_for
@@ -58,8 +58,8 @@ def ask_for_token(password: str = PASSWORD, **fields: str) -> Any:
 
 def forget_as_allauth_does() -> None:
     """After one period of the three for which a code is valid."""
-    for key in stream.connection().scan_iter("*allauth.mfa.totp.used*"):
-        stream.connection().delete(key)
+    for key in shards.connection().scan_iter("*allauth.mfa.totp.used*"):
+        shards.connection().delete(key)
 
 
 def is_in(client: Client) -> bool:

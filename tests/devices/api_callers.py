@@ -7,7 +7,7 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from devices.models import Device, Site, Tenant
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import person
 from tests.conftest import Fleet
 

@@ -1,7 +1,7 @@
 import pytest
 from django.contrib.auth.models import User
 
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import person
 from tests.conftest import Fleet
 

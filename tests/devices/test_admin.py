@@ -5,7 +5,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from devices.credentials import (
+from devices.fleet.keys import (
     speaker_for_key,
 )
 from devices.models import (

@@ -10,8 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device, Membership, Site, Tenant
-from devices.tenancy import Role
-from telemetry.api.asking import FORMATS
+from devices.tenancy.access import Role
+from telemetry.api.periods import FORMATS
 from telemetry.models import DeviceStatus, PresenceState
 from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, person
 from tests.conftest import Fleet

@@ -7,11 +7,11 @@ import pytest
 from django.contrib.auth.models import User
 
 from devices.api import credentials
-from devices.api.lookup import device_in_path
-from devices.credentials import gateway_credential_issue, speaker_for_key
-from devices.enrolment import TokenRefused, device_enrol, token_issue
+from devices.api.base.lookup import device_in_path
+from devices.fleet.enrolment import TokenRefused, device_enrol, token_issue
+from devices.fleet.keys import gateway_credential_issue, speaker_for_key
 from devices.models import Credential, Device, EnrolmentToken
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
 from tests.two_at_once import elsewhere

@@ -22,7 +22,7 @@ from django.test import AsyncClient, Client
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from devices.models import Device, DeviceGroup, Membership, Tenant
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from scripts.waiting import await_condition
 from tests.admin import client_of, person
 from tests.conftest import Fleet

@@ -11,8 +11,8 @@ from django.utils import timezone
 from msgspec import structs
 from pytest_django import DjangoAssertNumQueries
 
-from devices.credentials import credentials_revoke, gateway_credential_issue, speaker_for_key
-from devices.demo import Addresses, Demo, DemoDevice, demo_prepare, demo_read, demo_write
+from devices.fleet.demo import Addresses, Demo, DemoDevice, demo_prepare, demo_read, demo_write
+from devices.fleet.keys import credentials_revoke, gateway_credential_issue, speaker_for_key
 from devices.models import Credential, Device, Membership, Site, Tenant
 from tests.conftest import Fleet
 

@@ -13,11 +13,10 @@ from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from devices.credentials import credentials_revoke
-from devices.enrolment import token_issue
-from devices.forgetting import STEP
-from devices.history import SUBJECTS, lines_of
-from devices.invitations import invitation_issue
+from devices.audit.history import SUBJECTS, lines_of
+from devices.audit.operator_access import operator_access_forget
+from devices.fleet.enrolment import token_issue
+from devices.fleet.keys import credentials_revoke
 from devices.models import (
     Credential,
     Device,
@@ -29,9 +28,10 @@ from devices.models import (
     OperatorAccess,
     Tenant,
 )
-from devices.operators import operator_access_forget
-from devices.scope import operator_scope, tenant_scope
-from devices.tenancy import Role
+from devices.people.invitations import invitation_issue
+from devices.pruning import STEP
+from devices.tenancy.access import Role
+from devices.tenancy.scope import operator_scope, tenant_scope
 from scripts.stack import Stack
 from tests.admin import client_of, inviter, page, person, told_by
 from tests.conftest import Fleet

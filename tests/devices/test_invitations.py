@@ -14,7 +14,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from devices.invitations import (
+from devices.models import Invitation, Membership
+from devices.people.invitations import (
     REFUSALS,
     AlreadyMember,
     InvitationRefused,
@@ -28,8 +29,7 @@ from devices.invitations import (
     invitations_revoke,
     invited_account_create,
 )
-from devices.models import Invitation, Membership
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import client_of, inviter, page, person
 from tests.conftest import Fleet
 from tests.two_at_once import after_waiting_for

@@ -18,8 +18,8 @@ from django.db import (
 )
 
 from devices.models import Membership, Tenant
-from devices.scope import ScopeError, access_scope, operator_scope, tenant_scope
-from devices.tenancy import Access
+from devices.tenancy.access import Access
+from devices.tenancy.scope import ScopeError, access_scope, operator_scope, tenant_scope
 from tests.conftest import Fleet, Told
 from tests.services import endpoints
 from tests.tenant_tables import (

@@ -6,18 +6,18 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from devices.credentials import (
+from devices.fleet.enrolment import token_issue
+from devices.fleet.keys import (
     credential_issue,
     gateway_credential_issue,
     speaker_for_key,
 )
-from devices.enrolment import token_issue
 from devices.models import (
     Credential,
     Device,
     EnrolmentToken,
 )
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet
 

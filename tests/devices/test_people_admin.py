@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from devices.models import Membership, OperatorAccess
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet
 from tests.devices.test_unseen import form_of

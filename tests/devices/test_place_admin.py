@@ -4,13 +4,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 
+from devices.admin.sites import SiteAdmin
 from devices.models import (
     Device,
     DeviceGroup,
     EnrolmentToken,
     Site,
 )
-from devices.place_admin import SiteAdmin
 from tests.admin import client_of, page, told_by
 from tests.conftest import Fleet
 from tests.two_at_once import after_waiting_for, elsewhere

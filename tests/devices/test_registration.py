@@ -1,12 +1,12 @@
 import pytest
 
-from devices.models import Device, Registration
-from devices.registration import (
+from devices.fleet.registration import (
     devices_approve,
     devices_find,
     devices_register,
     pending_among,
 )
+from devices.models import Device, Registration
 from tests.conftest import Fleet
 from tests.two_at_once import after_waiting_for
 

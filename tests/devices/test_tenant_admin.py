@@ -5,15 +5,15 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from devices.credentials import (
+from devices.fleet.keys import (
     gateway_credential_issue,
 )
-from devices.invitations import invitation_issue
 from devices.models import (
     Invitation,
     Tenant,
 )
-from devices.tenancy import Role
+from devices.people.invitations import invitation_issue
+from devices.tenancy.access import Role
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet
 

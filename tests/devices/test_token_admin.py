@@ -5,7 +5,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from devices.enrolment import token_issue
+from devices.fleet.enrolment import token_issue
 from devices.models import (
     EnrolmentToken,
 )

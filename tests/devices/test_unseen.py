@@ -7,10 +7,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from devices.enrolment import token_issue
-from devices.history import latest_differences
+from devices.audit.history import latest_differences
+from devices.fleet.enrolment import token_issue
 from devices.models import Device, DeviceGroup, EnrolmentToken, Membership, Tenant
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet
 

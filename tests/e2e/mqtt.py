@@ -10,7 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from devices.credentials import (
+from devices.fleet.keys import (
     PREFIX_LENGTH,
     SECRET_LENGTH,
     mqtt_password_hash,

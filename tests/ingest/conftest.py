@@ -3,8 +3,8 @@
 import pytest
 from django.conf import LazySettings
 
-from devices.credentials import gateway_credential_issue
-from ingest import directory as directories
+from devices.fleet.keys import gateway_credential_issue
+from ingest.door import directory as directories
 from ingest.mqtt import batch as batches
 from tests.conftest import Fleet
 
@@ -21,7 +21,7 @@ def fresh_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = directories.Directory()
     monkeypatch.setattr(directories, "directory", fresh)
     monkeypatch.setattr(batches, "directory", fresh)
-    monkeypatch.setattr("ingest.accept.directory", fresh)
+    monkeypatch.setattr("ingest.door.accept.directory", fresh)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.models import Device
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from ingest.models import LedgerMinute, RejectedMessage
-from ingest.replay import ReplayOutcome, approved_replay, requested_replay
+from ingest.storage.replay import ReplayOutcome, approved_replay, requested_replay
 from ingest.templatetags.rejected import COUNTED
 from telemetry.models import Reading
 from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by

@@ -6,10 +6,10 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
-from devices.credentials import credential_issue, credentials_revoke
+from devices.fleet.keys import credential_issue, credentials_revoke
 from devices.models import Device
-from ingest import stream
-from ingest.entries import decode
+from ingest.stream import shards
+from ingest.stream.entries import decode
 from tests.conftest import Fleet
 
 pytestmark = pytest.mark.usefixtures("valkey")
@@ -23,8 +23,8 @@ def post(client: Client, key: str | None, body: str | bytes = "{}", **extra: Any
 
 
 def waiting() -> list[Any]:
-    entries: Any = stream.connection().xrange(stream.stream_key(0))
-    return [decode(fields[stream.FIELD]) for _, fields in entries]
+    entries: Any = shards.connection().xrange(shards.stream_key(0))
+    return [decode(fields[shards.FIELD]) for _, fields in entries]
 
 
 def assert_problem(answer: Any, status: int) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from devices.models import Device
-from devices.tenancy import Role
-from ingest import breaches, stream
-from ingest.breaches import breaches_collect, breaches_key, group_of
+from devices.tenancy.access import Role
+from ingest.door import breaches
+from ingest.door.breaches import breaches_collect, breaches_key, group_of
 from ingest.models import LimitBreach
+from ingest.stream import shards
 from ingest.tasks import collect_breaches, forget_breaches
 from scripts.waiting import await_condition
 from tests.admin import SCOPE_QUERIES, client_of, page, person
@@ -34,7 +35,7 @@ Kind = LimitBreach.Kind
 @pytest.fixture(autouse=True)
 def early_in_a_minute(valkey: None) -> None:
     """So that what a test does is in one minute, by Valkey's time."""
-    client: Any = stream.connection()
+    client: Any = shards.connection()
     await_condition(lambda: client.time()[0] % 60 < 57, 4, "another minute")
 
 
@@ -50,7 +51,7 @@ def found() -> list[tuple[str, str | None, int, str]]:
 
 
 def counted(fleet: Fleet) -> dict[bytes, bytes]:
-    fields: Any = stream.connection().hgetall(breaches_key(group_of(fleet.tenant.pk)))
+    fields: Any = shards.connection().hgetall(breaches_key(group_of(fleet.tenant.pk)))
     return dict(fields)
 
 
@@ -71,8 +72,8 @@ def move_minute(fleet: Fleet, minutes: int) -> None:
     key = breaches_key(group_of(fleet.tenant.pk))
     for name, value in counted(fleet).items():
         what, _, minute = name.rpartition(b":")
-        stream.connection().hdel(key, name)
-        stream.connection().hset(key, b"%s:%d" % (what, int(minute) - minutes), value)
+        shards.connection().hdel(key, name)
+        shards.connection().hset(key, b"%s:%d" % (what, int(minute) - minutes), value)
 
 
 def test_a_window_of_refusals_is_one_row(client: Client, acme: Fleet) -> None:
@@ -179,7 +180,7 @@ def test_what_is_refused_stays_refused_if_it_cannot_be_counted(
         raise RedisError("out of memory")
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(stream, "run_script", away)
+        meanwhile.setattr(shards, "run_script", away)
         assert_problem(post(client, acme.key, reading("other")), 403)
 
     assert "is not counted" in caplog.text

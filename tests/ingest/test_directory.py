@@ -1,9 +1,9 @@
 import pytest
 from django.db import OperationalError
 
-from devices.credentials import Speaker, speaker_for_key
-from ingest import directory
-from ingest.directory import Directory, Resolved
+from devices.fleet.keys import Speaker, speaker_for_key
+from ingest.door import directory
+from ingest.door.directory import Directory, Resolved
 from tests.conftest import Fleet
 
 

@@ -10,15 +10,15 @@ from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 
+from devices.fleet.registration import devices_approve
 from devices.models import Device
-from devices.registration import devices_approve
-from ingest import stream
-from ingest.drain import drain_run
-from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
-from ingest.ledger import balance_read, shards_known
+from ingest.ledger.balances import balance_read, shards_known
 from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
-from ingest.rejected import name_in
-from ingest.replay import rejected_replay
+from ingest.storage.drain import drain_run
+from ingest.storage.rejected import name_in
+from ingest.storage.replay import rejected_replay
+from ingest.stream import shards
+from ingest.stream.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
@@ -45,7 +45,7 @@ def reading(device: Device, seconds: float = 0, **metrics: Any) -> EntryReading:
 
 
 def append(fleet: Fleet, *readings: EntryReading, **fields: Any) -> None:
-    stream.append(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings), **fields))
+    shards.append(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings), **fields))
 
 
 def ledger(fleet: Fleet) -> dict[str, int]:
@@ -57,7 +57,7 @@ def ledger(fleet: Fleet) -> dict[str, int]:
 def test_accepted_messages_are_stored_and_leave_the_stream(acme: Fleet, rival: Fleet) -> None:
     append(acme, *(reading(acme.device, n) for n in range(5)))
     append(rival, reading(rival.device))
-    stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
 
     assert drain() is not None
 
@@ -65,8 +65,8 @@ def test_accepted_messages_are_stored_and_leave_the_stream(acme: Fleet, rival: F
     assert Reading.objects.filter(tenant=rival.tenant).count() == 1
     assert Heartbeat.objects.filter(tenant=acme.tenant).count() == 1
     assert DeviceStatus.objects.get(device=acme.device).metrics == {"temp_c": 21.5}
-    assert all(count == 0 for count in stream.waiting_counts(0).values())
-    assert stream.oldest_waiting_at(shards_known()) is None
+    assert all(count == 0 for count in shards.waiting_counts(0).values())
+    assert shards.oldest_waiting_at(shards_known()) is None
     assert balance_read().residual == 0
     assert ledger(acme) == {"accepted": 6, "stored": 6, "duplicate": 0, "late": 0, "rejected": 0}
 
@@ -92,26 +92,26 @@ def test_an_entry_that_was_stored_counts_once_when_its_drain_died_before_finishi
         raise ConnectionError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "finish", die)
+        patch.setattr(shards, "finish", die)
         with pytest.raises(ConnectionError):
             drain()
     assert Reading.objects.count() == 3
-    assert stream.waiting_counts(0)["messages"] == 3
+    assert shards.waiting_counts(0)["messages"] == 3
 
     drain()
 
-    assert stream.waiting_counts(0)["messages"] == 0
+    assert shards.waiting_counts(0)["messages"] == 0
     assert ledger(acme) == {"accepted": 3, "stored": 3, "duplicate": 0, "late": 0, "rejected": 0}
 
 
 def test_a_stream_that_begins_anew_is_not_taken_for_the_stored_one(acme: Fleet) -> None:
     append(acme, reading(acme.device, 1))
     drain()
-    stream.connection().flushdb()
-    stream.connection().xadd(stream.stream_key(0), {"x": "y"}, id="1-1")
-    stream.connection().xdel(stream.stream_key(0), "1-1")
-    stream.connection().xadd(
-        stream.stream_key(0),
+    shards.connection().flushdb()
+    shards.connection().xadd(shards.stream_key(0), {"x": "y"}, id="1-1")
+    shards.connection().xdel(shards.stream_key(0), "1-1")
+    shards.connection().xadd(
+        shards.stream_key(0),
         {"d": _encoded(acme, reading(acme.device, 2))},
         id="1-2",
     )
@@ -161,7 +161,7 @@ def test_only_the_message_that_its_status_refuses_is_rejected(
     bad = reading(acme.device, temp_c=-300)
     for batch in [[*good, bad]] if in_one_entry else [good, [bad]]:
         append(acme, *batch)
-    stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
 
     with status_refused(acme.device, "NEW.metrics @> '{\"temp_c\": -300}'"):
         drain()
@@ -173,7 +173,7 @@ def test_only_the_message_that_its_status_refuses_is_rejected(
     assert (rejected.error, "-300" in rejected.payload) == ("no such status", True)
     statuses = DeviceStatus.objects.filter(tenant=acme.tenant)
     assert [(one.state, one.metrics) for one in statuses] == [("online", {"temp_c": 21.5})] * 2
-    assert all(count == 0 for count in stream.waiting_counts(0).values())
+    assert all(count == 0 for count in shards.waiting_counts(0).values())
     assert ledger(acme) == {"accepted": 12, "stored": 11, "duplicate": 0, "late": 0, "rejected": 1}
     assert balance_read().residual == 0
 
@@ -183,7 +183,7 @@ def test_a_device_whose_status_refuses_all_is_the_only_one_that_is_not_stored(
 ) -> None:
     append(acme, *(reading(acme.device, n) for n in range(3)))
     append(rival, reading(rival.device))
-    stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
 
     with status_refused(acme.device, "true"):
         drain()
@@ -217,7 +217,7 @@ def test_messages_of_a_deleted_tenant_go_with_it_and_stop_nobody(acme: Fleet, ri
     drain()
 
     assert Reading.objects.filter(tenant=rival.tenant).count() == 1
-    assert stream.oldest_waiting_at(shards_known()) is None
+    assert shards.oldest_waiting_at(shards_known()) is None
 
 
 def test_messages_of_a_pending_device_are_held_until_it_is_approved(acme: Fleet) -> None:
@@ -245,19 +245,19 @@ def test_late_messages_are_stored_and_counted_and_touch_no_status(acme: Fleet) -
 
 def test_an_entry_that_nobody_can_read_is_set_aside_and_stays_in_flight(acme: Fleet) -> None:
     append(acme, reading(acme.device, 1))
-    stream.connection().xadd(stream.stream_key(0), {"d": b"\xc1"})
+    shards.connection().xadd(shards.stream_key(0), {"d": b"\xc1"})
 
     drain()
 
     assert Reading.objects.count() == 1
-    assert stream.connection().xlen(f"{stream.stream_key(0)}:unreadable") == 1
+    assert shards.connection().xlen(f"{shards.stream_key(0)}:unreadable") == 1
 
 
 def test_the_stream_refuses_at_its_mark_and_takes_again_when_drained(
     acme: Fleet, settings: LazySettings
 ) -> None:
     settings.INGEST_SHARD_MAX_BYTES = 300
-    with pytest.raises(stream.StreamFull):
+    with pytest.raises(shards.StreamFull):
         for n in range(20):
             append(acme, reading(acme.device, n))
 
@@ -273,7 +273,7 @@ def test_a_batch_that_was_rolled_back_for_another_transaction_is_stored_once_mor
 ) -> None:
     other = Device.objects.create(tenant=acme.tenant, device_id="other")
     append(acme, reading(acme.device), reading(other))
-    stream.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
 
     against(
         drain,
@@ -301,7 +301,7 @@ def test_a_batch_is_stored_once_more_when_a_tenant_was_deleted_meanwhile(
     assert Reading.objects.filter(device=rival.device).count() == 1
     assert not RejectedMessage.objects.exists()
     assert not LedgerMinute.objects.exclude(tenant=rival.tenant).exists()
-    assert stream.oldest_waiting_at(shards_known()) is None
+    assert shards.oldest_waiting_at(shards_known()) is None
     assert balance_read().residual == 0
 
 
@@ -324,7 +324,7 @@ def test_devices_are_deleted_while_their_messages_are_stored_and_replayed(acme: 
 
     assert Reading.objects.filter(device_id__in=kept).count() == 2 * len(kept)
     assert not DeviceStatus.objects.exclude(device_id__in=(*kept, acme.device.pk)).exists()
-    assert stream.oldest_waiting_at(shards_known()) is None
+    assert shards.oldest_waiting_at(shards_known()) is None
     assert ledger(acme)["accepted"] == 160
     assert balance_read().residual == balance_read().in_flight == 0
 
@@ -355,10 +355,10 @@ def test_what_shards_beyond_hold_is_counted_and_stored(acme: Fleet, settings: La
     settings.INGEST_SHARDS = 1
     drain()
 
-    assert stream.held_beyond() == [1, 2]
+    assert shards.held_beyond() == [1, 2]
     assert balance_read().in_flight == 40 - ledger(acme)["stored"] > 0
-    assert stream.oldest_waiting_at(shards_known()) is not None
-    assert [drain_run(shard=shard, run_s=60) for shard in stream.held_beyond()] == [None, None]
+    assert shards.oldest_waiting_at(shards_known()) is not None
+    assert [drain_run(shard=shard, run_s=60) for shard in shards.held_beyond()] == [None, None]
     assert Reading.objects.filter(device=acme.device).count() == 40
     assert ledger(acme)["accepted"] == ledger(acme)["stored"] == 40
     assert balance_read().residual == balance_read().in_flight == 0
@@ -378,7 +378,7 @@ def test_messages_of_thousands_of_days_are_stored_in_several_transactions(acme: 
 def test_a_stream_that_fell_back_loses_nothing(acme: Fleet) -> None:
     append(acme, reading(acme.device, 1))
     drain()
-    later = stream.last_id(0).split(b"-")[0]
+    later = shards.last_id(0).split(b"-")[0]
     DrainPosition.objects.update(entry_id=f"{int(later) + 60_000}-0")
     append(acme, reading(acme.device, 2))
 

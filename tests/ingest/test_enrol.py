@@ -7,8 +7,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from devices.credentials import speaker_for_key
-from devices.enrolment import DeviceExists, TokenRefused, device_enrol, token_issue, tokens_revoke
+from devices.fleet.enrolment import (
+    DeviceExists,
+    TokenRefused,
+    device_enrol,
+    token_issue,
+    tokens_revoke,
+)
+from devices.fleet.keys import speaker_for_key
 from devices.models import Device, DeviceGroup, EnrolmentToken
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem

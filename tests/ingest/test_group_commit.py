@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from ingest.group_commit import GroupCommit
+from ingest.stream.group_commit import GroupCommit
 
 PATIENCE_S = 10
 

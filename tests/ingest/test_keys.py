@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 import pytest
 from django.db import OperationalError
 
-from devices.credentials import Speaker, credential_issue, credentials_revoke, speakers_for_keys
-from ingest import keys
-from ingest.keys import KeyCache
+from devices.fleet.keys import Speaker, credential_issue, credentials_revoke, speakers_for_keys
+from ingest.door import authentication
+from ingest.door.authentication import KeyCache
 from tests.conftest import Fleet
 
 
@@ -32,14 +32,14 @@ class Database:
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     database = Database()
-    monkeypatch.setattr(keys, "speakers_for_keys", database.speakers_for_keys)
+    monkeypatch.setattr(authentication, "speakers_for_keys", database.speakers_for_keys)
     return database
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(keys, "monotonic", lambda: now[0])
+    monkeypatch.setattr(authentication, "monotonic", lambda: now[0])
     return now
 
 

@@ -3,16 +3,16 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from ingest import stream
-from ingest.in_flight import counts_read
-from ingest.ledger import (
+from ingest.ledger.balances import (
     balances,
     ledger_check,
     minutes_counted,
     residuals_settled,
     settled_until,
 )
+from ingest.ledger.in_flight import counts_read
 from ingest.models import LedgerMinute
+from ingest.stream import shards
 from tests.conftest import Fleet
 from tests.ingest.way import append, drain, ledger, now, reading, seconds_ago
 
@@ -128,4 +128,4 @@ def test_a_deleted_tenant_makes_no_false_alarm(acme: Fleet, rival: Fleet) -> Non
     assert ledger_check(ts=timezone.now()) == 0
     drain()
     assert ledger_check(ts=timezone.now()) == 0
-    assert stream.waiting_counts(0)["messages"] == 0
+    assert shards.waiting_counts(0)["messages"] == 0

@@ -8,7 +8,7 @@ from django.conf import LazySettings
 from django.test import Client
 
 from devices.models import Device
-from ingest import stream
+from ingest.stream import shards
 from scripts.waiting import await_condition
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem, waiting
@@ -45,7 +45,7 @@ def many(count: int, device_id: str | None = None) -> list[dict[str, Any]]:
 
 
 def bucket_keys() -> set[bytes]:
-    keys: Any = stream.connection().keys("ingest:{limits*")
+    keys: Any = shards.connection().keys("ingest:{limits*")
     return {key for key in keys if not key.endswith(b":breaches")}
 
 
@@ -70,7 +70,7 @@ def test_after_what_retry_after_says_it_is_accepted(client: Client, acme: Fleet)
     (key,) = bucket_keys()
 
     # A bucket that is full again vanishes, after half a second by Valkey's time.
-    await_condition(lambda: not stream.connection().exists(key), 1, "the bucket to be full")
+    await_condition(lambda: not shards.connection().exists(key), 1, "the bucket to be full")
 
     assert post(client, acme.key, reading()).status_code == 202
 
@@ -235,7 +235,7 @@ def test_where_there_is_no_limit_valkey_is_not_asked(
     def calls() -> int:
         return sum(
             stats["calls"]
-            for name, stats in stream.connection().info("commandstats").items()
+            for name, stats in shards.connection().info("commandstats").items()
             if "eval" in name
         )
 
@@ -256,7 +256,7 @@ def test_all_keys_of_a_tenant_are_in_one_slot(client: Client, acme: Fleet) -> No
     for _ in range(2):
         post(client, acme.key, reading())
 
-    keys: Any = stream.connection().keys("ingest:{limits*")
+    keys: Any = shards.connection().keys("ingest:{limits*")
 
     assert len(keys) == 3
     assert {key.split(b"}")[0] for key in keys} == {b"ingest:{limits%d" % (acme.tenant.pk % 16)}
@@ -279,13 +279,13 @@ def test_it_answers_503_when_valkey_is_away(
 ) -> None:
     limit_tenant(acme, 1, 1)
     settings.INGEST_STREAM_URL = "redis://127.0.0.1:1/0"
-    stream.connection.cache_clear()
+    shards.connection.cache_clear()
     try:
         assert_problem(post(client, acme.key, reading()), 503)
         assert_problem(post_heartbeat(client, acme.key), 503)
     finally:
         settings.INGEST_STREAM_URL = settings.VALKEY_URL
-        stream.connection.cache_clear()
+        shards.connection.cache_clear()
 
 
 def test_what_the_stream_has_no_room_for_does_not_count(
@@ -296,7 +296,7 @@ def test_what_the_stream_has_no_room_for_does_not_count(
     room, settings.INGEST_SHARD_MAX_BYTES = settings.INGEST_SHARD_MAX_BYTES, 0
     for _ in range(5):
         assert post(client, acme.key, reading()).status_code == 503
-        with pytest.raises(stream.StreamFull):
+        with pytest.raises(shards.StreamFull):
             accept(telemetry("acme-phone", {"metrics": {"a": 1}}), heartbeat("acme-phone", {}))
     settings.INGEST_SHARD_MAX_BYTES = room
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.messages import heartbeat_decode
-from ingest.refusal import InvalidMessage
+from ingest.messages.errors import InvalidMessage
+from ingest.messages.heartbeat import heartbeat_decode
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from devices.credentials import (
+from devices.fleet.keys import (
     credential_issue,
     credentials_issue,
     credentials_revoke,

@@ -7,12 +7,12 @@ import pytest
 from django.db import OperationalError
 
 from devices.models import Device, Registration, Tenant
-from ingest import directory as directories
-from ingest import stream
-from ingest.entries import HeartbeatEntry, ReadingsEntry, decode
-from ingest.keys import TenantCache
+from ingest.door import directory as directories
+from ingest.door.authentication import TenantCache
 from ingest.mqtt.batch import MAX_BYTES, BatchOutcome, Published, batch_accept
 from ingest.mqtt.bridge import BATCH_MESSAGES
+from ingest.stream import shards
+from ingest.stream.entries import HeartbeatEntry, ReadingsEntry, decode
 from tests.conftest import Fleet
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
@@ -41,8 +41,8 @@ def accept(*messages: Published) -> BatchOutcome:
 
 
 def waiting() -> list[Any]:
-    entries: Any = stream.connection().xrange(stream.stream_key(0))
-    return [decode(fields[stream.FIELD]) for _, fields in entries]
+    entries: Any = shards.connection().xrange(shards.stream_key(0))
+    return [decode(fields[shards.FIELD]) for _, fields in entries]
 
 
 def codes(outcome: BatchOutcome) -> list[str]:
@@ -66,7 +66,7 @@ def test_messages_of_a_tenant_become_one_entry_each_with_its_own_time(
         (acme.device.pk, NOW + timedelta(milliseconds=2), None, None),
     ]
     assert (theirs.tenant_id, theirs.count) == (rival.tenant.pk, 1)
-    assert stream.waiting_counts(0)[f"t{acme.tenant.pk}"] == 2
+    assert shards.waiting_counts(0)[f"t{acme.tenant.pk}"] == 2
 
 
 def test_heartbeats_and_readings_mix(acme: Fleet) -> None:
@@ -165,11 +165,11 @@ def test_a_full_stream_takes_nothing_of_a_batch(acme: Fleet, settings: Any) -> N
     messages = [telemetry("acme-phone", {"metrics": {"a": 1}}), heartbeat("acme-phone", {})]
     settings.INGEST_SHARD_MAX_BYTES = 0
 
-    with pytest.raises(stream.StreamFull):
+    with pytest.raises(shards.StreamFull):
         accept(*messages)
 
     assert waiting() == []
-    assert stream.waiting_counts(0) == {}
+    assert shards.waiting_counts(0) == {}
 
 
 def test_as_many_heartbeats_as_a_bridge_appends_at_once_are_appended(acme: Fleet) -> None:

@@ -6,7 +6,7 @@ from django.conf import LazySettings
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from ingest import nodes, stream
+from ingest.stream import nodes, shards
 from scripts.services.ports import port_choose
 from tests.conftest import Fleet
 from tests.e2e.cluster import Cluster
@@ -35,7 +35,7 @@ def test_an_append_is_refused_when_nobody_answers(
     settings.INGEST_STREAM_URL = f"{scheme}://127.0.0.1:{port_choose()}"
 
     for _ in range(2):
-        with pytest.raises(stream.StreamAway):
+        with pytest.raises(shards.StreamAway):
             append(acme, reading(acme.device, now()))
 
 
@@ -46,7 +46,7 @@ def test_a_shard_that_no_node_has_is_away(acme: Fleet, monkeypatch: pytest.Monke
     monkeypatch.setattr(nodes, "node_of", node_of)
     monkeypatch.setitem(nodes._away_until, "10.0.0.1:6379", monotonic() + 60)
 
-    with pytest.raises(stream.StreamAway, match="no node has"):
+    with pytest.raises(shards.StreamAway, match="no node has"):
         append(acme, reading(acme.device, now()))
 
 
@@ -62,9 +62,9 @@ def test_shards_whose_node_is_away_are_not_waited_for(
 ) -> None:
     settings.INGEST_STREAM_URL = f"redis://127.0.0.1:{port_choose()}"
 
-    assert stream.held_beyond() == []
+    assert shards.held_beyond() == []
     assert f"shards {', '.join(map(str, BEYOND))} cannot be asked" in caplog.text
-    assert nodes.is_away(stream.stream_key(7))
+    assert nodes.is_away(shards.stream_key(7))
 
 
 @pytest.fixture
@@ -73,46 +73,46 @@ def clustered(cluster: Cluster, settings: LazySettings) -> Iterator[Cluster]:
     settings.INGEST_STREAM_URL = cluster.url.replace("valkey", "redis")
     yield cluster
     for shard in BEYOND:
-        nodes.connection().delete(stream.stream_key(shard), stream.accepted_key(shard))
+        nodes.connection().delete(shards.stream_key(shard), shards.accepted_key(shard))
 
 
 def test_the_shards_of_other_nodes_say_what_they_hold_while_a_node_is_away(
     clustered: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     for shard in BEYOND[::2]:
-        nodes.connection().xadd(stream.stream_key(shard), {"d": b""})
+        nodes.connection().xadd(shards.stream_key(shard), {"d": b""})
     for shard in BEYOND[1::4]:
-        nodes.connection().hset(stream.accepted_key(shard), "1:29000000", 1)
+        nodes.connection().hset(shards.accepted_key(shard), "1:29000000", 1)
     held = sorted({*BEYOND[::2], *BEYOND[1::4]})
-    assert stream.held_beyond() == held
+    assert shards.held_beyond() == held
     lost = clustered.nodes[0]
-    away = [n for n in BEYOND if nodes.node_of(stream.stream_key(n)).name.endswith(f":{lost.port}")]
+    away = [n for n in BEYOND if nodes.node_of(shards.stream_key(n)).name.endswith(f":{lost.port}")]
 
     lost.kill()
     try:
-        assert stream.held_beyond() == [shard for shard in held if shard not in away]
+        assert shards.held_beyond() == [shard for shard in held if shard not in away]
     finally:
         lost.start()
         clustered.await_whole()
 
     assert f"shards {', '.join(map(str, away))} cannot be asked" in caplog.text
-    assert stream.held_beyond() == held
+    assert shards.held_beyond() == held
 
 
 def test_a_shard_that_has_moved_is_found_with_the_next_look(
     clustered: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     shard = BEYOND[0]
-    key = stream.stream_key(shard)
+    key = shards.stream_key(shard)
     others = [n for n in clustered.nodes if not nodes.node_of(key).name.endswith(f":{n.port}")]
     new = others[0].client.execute_command("CLUSTER MYID").decode()
     for node in clustered.nodes:
         node.client.execute_command("CLUSTER SETSLOT", key_slot(key.encode()), "NODE", new)
     others[0].client.xadd(key, {"d": b""})
 
-    assert stream.held_beyond() == []
+    assert shards.held_beyond() == []
     assert f"shards {shard} cannot be asked" in caplog.text
-    assert stream.held_beyond() == [shard]
+    assert shards.held_beyond() == [shard]
 
 
 @pytest.mark.usefixtures("valkey")
@@ -121,13 +121,13 @@ def test_an_entry_goes_to_another_shard_when_one_is_at_its_mark(
 ) -> None:
     settings.INGEST_SHARDS = 2
     settings.INGEST_SHARD_MAX_BYTES = 1000
-    stream.connection().hset(stream.waiting_key(0), "bytes", 1000)
+    shards.connection().hset(shards.waiting_key(0), "bytes", 1000)
 
     for n in range(5):
         append(acme, reading(acme.device, now()), received_at=now().replace(microsecond=n))
 
-    assert stream.connection().xlen(stream.stream_key(1)) == 5
-    assert stream.connection().xlen(stream.stream_key(0)) == 0
+    assert shards.connection().xlen(shards.stream_key(1)) == 5
+    assert shards.connection().xlen(shards.stream_key(0)) == 0
 
 
 @pytest.mark.usefixtures("valkey")
@@ -139,9 +139,9 @@ def test_nothing_is_appended_twice_when_the_answer_is_lost(
     nodes.connection.cache_clear()
     nodes.connection().client_pause(5000, all=False)
 
-    with pytest.raises(stream.StreamAway) as away:
+    with pytest.raises(shards.StreamAway) as away:
         append(acme, reading(acme.device, now()))
 
-    assert not isinstance(away.value, stream.ShardAway)
+    assert not isinstance(away.value, shards.ShardAway)
     nodes.connection().client_unpause()
-    assert sum(stream.connection().xlen(stream.stream_key(shard)) for shard in (0, 1)) <= 1
+    assert sum(shards.connection().xlen(shards.stream_key(shard)) for shard in (0, 1)) <= 1

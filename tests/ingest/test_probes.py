@@ -8,9 +8,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from devices.credentials import credential_issue, gateway_credential_issue
+from devices.fleet.keys import credential_issue, gateway_credential_issue
 from devices.models import Device, OperatorAccess
-from ingest.probes import HEARD_WITHIN
+from ingest.probes.latest import HEARD_WITHIN
 from telemetry.sql.reading import IncomingReading
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem

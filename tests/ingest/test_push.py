@@ -6,10 +6,10 @@ from django.contrib.admin.utils import label_for_field
 from django.test import Client
 from django.utils.text import capfirst
 
-from devices.credentials import gateway_credential_issue
+from devices.fleet.keys import gateway_credential_issue
 from devices.models import Device, Registration, Tenant
-from ingest.push import push_decode
-from ingest.refusal import InvalidMessage
+from ingest.messages.errors import InvalidMessage
+from ingest.probes.push import push_decode
 from telemetry.models import Reading
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem, waiting

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.readings import (
+from ingest.messages.errors import InvalidMessage
+from ingest.messages.readings import (
     MAX_BYTES,
     MAX_MESSAGES,
     BodyTooLong,
@@ -18,7 +19,6 @@ from ingest.readings import (
     readings_decode,
     unpack,
 )
-from ingest.refusal import InvalidMessage
 from tests.ingest.test_messages import json_values
 
 EXAMPLES = int(os.environ.get("ROLLCALL_FUZZ_EXAMPLES", "5000"))

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devices.models import Device, Registration
-from ingest import stream
-from ingest.entries import ReadingsEntry
+from ingest.stream import shards
+from ingest.stream.entries import ReadingsEntry
 from tests.conftest import Fleet
 from tests.ingest.test_api import assert_problem, waiting
 from tests.ingest.test_readings import DRAWN, bodies, values
@@ -44,8 +44,8 @@ def test_a_request_is_one_entry_of_the_stream(client: Client, acme: Fleet) -> No
     (entry,) = entries()
     assert entry.tenant_id == acme.tenant.pk
     assert [one.device_id for one in entry.readings] == [acme.device.pk] * 2
-    assert stream.waiting_counts(0)["messages"] == 2
-    assert sum(stream.accepted_counts(0).values()) == 2
+    assert shards.waiting_counts(0)["messages"] == 2
+    assert sum(shards.accepted_counts(0).values()) == 2
 
 
 def test_a_body_whose_end_has_not_come_is_refused_whole(client: Client, acme: Fleet) -> None:

@@ -2,9 +2,9 @@ import pytest
 from django.utils import timezone
 
 from devices.models import Device
+from ingest.messages.errors import InvalidMessage
 from ingest.models import RejectedMessage
-from ingest.refusal import InvalidMessage
-from ingest.rejected import rejected_edit
+from ingest.storage.rejected import rejected_edit
 from tests.conftest import Fleet
 from tests.ingest.way import REFUSED, append, drain, now, reading
 

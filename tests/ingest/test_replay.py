@@ -9,12 +9,12 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from devices.fleet.registration import devices_approve
 from devices.models import Device
-from devices.registration import devices_approve
-from ingest.ledger import balance_read
+from ingest.ledger.balances import balance_read
 from ingest.models import RejectedMessage
-from ingest.rejected import DELETED, Reason, rejected_edit
-from ingest.replay import (
+from ingest.storage.rejected import DELETED, Reason, rejected_edit
+from ingest.storage.replay import (
     ReplayOutcome,
     approved_replay,
     rejected_replay,
@@ -23,7 +23,7 @@ from ingest.replay import (
 )
 from ingest.tasks import replay_approved
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
-from telemetry.presence import presence_sweep
+from telemetry.presence.sweep import presence_sweep
 from tests.conftest import Fleet
 from tests.ingest.way import (
     REFUSED,
@@ -140,7 +140,7 @@ def test_one_that_the_database_refuses_does_not_stop_the_others(
     acme: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = mended(acme, 1), refused(acme, 2)
-    monkeypatch.setattr("ingest.readings._check_texts", lambda body: None)
+    monkeypatch.setattr("ingest.messages.readings._check_texts", lambda body: None)
 
     outcome = replay(good, bad)
 
@@ -269,7 +269,7 @@ def test_an_approved_device_was_heard_when_its_old_messages_came(
     acme: Fleet, monkeypatch: pytest.MonkeyPatch, by_person: bool
 ) -> None:
     """However many transactions replay them; and it is no more here than they say."""
-    monkeypatch.setattr("ingest.replay.AT_ONCE", 1)
+    monkeypatch.setattr("ingest.storage.replay.AT_ONCE", 1)
     messages = held(acme, 7200, 3600)
     devices_approve(ids=[acme.device.pk])
 

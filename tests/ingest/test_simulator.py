@@ -16,7 +16,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.messages import heartbeat_decode
+from ingest.messages.heartbeat import heartbeat_decode
 from ingest.simulator.fleet import fleet_run
 from ingest.simulator.habits import Habits
 from ingest.simulator.phone import Phone, Rotation

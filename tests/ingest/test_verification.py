@@ -12,10 +12,11 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from devices.models import Device
-from ingest import stream, verification
-from ingest.drain import drain_run
+from ingest.ledger import verification
+from ingest.ledger.verification import Account, ledger_verify
 from ingest.models import LedgerMinute, RejectedMessage
-from ingest.verification import Account, ledger_verify
+from ingest.storage.drain import drain_run
+from ingest.stream import shards
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import Reading
 from tests.conftest import Fleet
@@ -126,7 +127,7 @@ def test_rows_from_before_the_ledger_are_left_out(acme: Fleet) -> None:
     append(acme, reading(acme.device, old), received_at=old)
     drain()
     LedgerMinute.objects.all().delete()
-    stream.connection().delete(stream.accepted_key(0))
+    shards.connection().delete(shards.accepted_key(0))
     append(acme, reading(acme.device, now()))
     drain()
 
@@ -143,11 +144,11 @@ def test_what_was_stored_and_not_yet_taken_out_is_not_in_flight(
         raise ConnectionError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stream, "finish", die)
+        patch.setattr(shards, "finish", die)
         with pytest.raises(ConnectionError):
             drain()
     append(acme, reading(acme.device, seconds_ago(9)))
-    assert stream.waiting_counts(0)["messages"] == 4
+    assert shards.waiting_counts(0)["messages"] == 4
 
     own = account(acme)
 

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 from devices.models import Device
-from ingest import stream
-from ingest.drain import drain_run
-from ingest.entries import EntryReading, HeartbeatEntry, ReadingsEntry
 from ingest.models import LedgerMinute
+from ingest.storage.drain import drain_run
+from ingest.stream import shards
+from ingest.stream.entries import EntryReading, HeartbeatEntry, ReadingsEntry
 from tests.conftest import Fleet
 
 BODY = b'{"temp_c": 21.5}'
@@ -34,12 +34,12 @@ def append(
 ) -> None:
     """Accepts readings of the fleet's devices in one request."""
     at = received_at or now()
-    stream.append(ReadingsEntry(fleet.tenant.pk, at, None, list(readings), is_pending))
+    shards.append(ReadingsEntry(fleet.tenant.pk, at, None, list(readings), is_pending))
 
 
 def append_heartbeat(device: Device, received_at: datetime, *, is_pending: bool = False) -> None:
     entry = HeartbeatEntry(device.tenant_id, received_at, None, device.pk, is_pending=is_pending)
-    stream.append(entry)
+    shards.append(entry)
 
 
 def seconds_ago(seconds: float) -> datetime:

@@ -13,15 +13,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from devices.credentials import speaker_for_key
+from devices.admin.base import FoundByKey
+from devices.fleet.keys import speaker_for_key
 from devices.models import Device, Membership, Site
-from devices.scope import tenant_scope
-from devices.scoped_admin import FoundByKey
-from devices.tenancy import Role
-from monitoring.fleet import silent_now
-from monitoring.presentation import unparted
+from devices.tenancy.access import Role
+from devices.tenancy.scope import tenant_scope
+from monitoring.pages.fleet import silent_now
+from monitoring.pages.formatting import unparted
 from telemetry.models import DeviceStatus, PresenceEvent
-from telemetry.presence import presence_pause, presence_sweep
+from telemetry.presence.pausing import presence_pause
+from telemetry.presence.sweep import presence_sweep
 from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat

@@ -4,8 +4,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from devices.models import OperatorAccess
-from devices.tenancy import Role
-from monitoring.database import Use
+from devices.tenancy.access import Role
+from monitoring.system.database import Use
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
 from tests.telemetry.past import moment, store

@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from config.health import CHECKS
 from devices import valkey as valkey_client
-from ingest import nodes, stream
-from ingest.ledger import shards_known
+from ingest.ledger.balances import shards_known
 from ingest.models import LedgerCheck, LedgerMinute
+from ingest.stream import nodes, shards
 from ingest.tasks import check_ledger
-from monitoring.health import Findings, health_view
+from monitoring.system.health import Findings, health_view
 from telemetry.models import PresenceSweep
 from tests.conftest import Fleet
 from tests.ingest.way import append, reading, seconds_ago
@@ -20,7 +20,7 @@ from tests.ingest.way import append, reading, seconds_ago
 
 def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, db: None) -> None:
     PresenceSweep.objects.create(swept_at=timezone.now())
-    stream.connection().flushdb()
+    shards.connection().flushdb()
 
     answer = client.get("/health")
 
@@ -101,7 +101,7 @@ def test_it_fails_when_a_stream_of_its_own_is_away(
 
 @pytest.fixture
 def swept(db: None, valkey: None) -> None:
-    """A worker that works, and nothing in the stream."""
+    """A worker that works, and nothing in the shards."""
     PresenceSweep.objects.create(swept_at=timezone.now())
 
 
@@ -109,7 +109,7 @@ def test_it_tells_for_how_long_the_oldest_message_waits(
     client: Client, acme: Fleet, swept: None
 ) -> None:
     append(acme, reading(acme.device, seconds_ago(0)))
-    accepted_at = stream.oldest_waiting_at(shards_known())
+    accepted_at = shards.oldest_waiting_at(shards_known())
     assert accepted_at is not None
 
     told = client.get("/health").json()["oldest_waiting_s"]

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from django.utils import timezone
 
-from monitoring.history import HEARTBEATS, heartbeats_of
+from monitoring.pages.device import HEARTBEATS, heartbeats_of
 from telemetry.models import DeviceStatus
 from telemetry.sql import heartbeat as heartbeat_sql
 from telemetry.sql.bulk import fetch_binary

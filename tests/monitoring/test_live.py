@@ -21,10 +21,10 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from devices import valkey
 from devices.models import Device, Membership
-from devices.tenancy import Role
+from devices.tenancy.access import Role
 from devices.valkey import async_connection
-from monitoring import consumers, live_reader
-from monitoring.consumers import (
+from monitoring.live import consumers, reader
+from monitoring.live.consumers import (
     NO_TENANT,
     NOT_SIGNED_IN,
     NOT_UNDERSTOOD,
@@ -32,11 +32,11 @@ from monitoring.consumers import (
     TRY_AGAIN_LATER,
     LiveConsumer,
 )
-from monitoring.live import OPERATORS, Publisher, tenant_group
-from monitoring.live_reader import Reader
-from monitoring.live_replay import KEPT_MESSAGES, missed, now_id, remember
-from monitoring.live_visitor import Visitor, visitor_of_session, visitor_of_token
-from monitoring.live_watching import Marks, groups_watched, watching
+from monitoring.live.publisher import OPERATORS, Publisher, tenant_group
+from monitoring.live.reader import Reader
+from monitoring.live.replay import KEPT_MESSAGES, missed, now_id, remember
+from monitoring.live.visitor import Visitor, visitor_of_session, visitor_of_token
+from monitoring.live.watching import Marks, groups_watched, watching
 from telemetry.statuses import StatusChange
 from tests.admin import person
 from tests.conftest import Fleet
@@ -125,7 +125,7 @@ async def lock_out(user: User) -> None:
 
 @pytest.fixture
 def often_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (live_reader, consumers):
+    for module in (reader, consumers):
         monkeypatch.setattr(module, "RECHECK_S", 0.05)
         monkeypatch.setattr(module, "RETRY_S", 0.05)
 
@@ -208,7 +208,7 @@ class TestReader:
         self, acme: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.LIVE_COALESCE_S = 0
-        monkeypatch.setattr(live_reader, "SLOW_AFTER_S", 0)
+        monkeypatch.setattr(reader, "SLOW_AFTER_S", 0)
 
         async def hear() -> bool:
             given_up = asyncio.Event()

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from django.db import connection, transaction
 
-from telemetry.batches import InsertOutcome, statuses_move
-from telemetry.heartbeats import heartbeats_insert
-from telemetry.readings import readings_insert
 from telemetry.sql import devicestatus
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
+from telemetry.storage.batches import InsertOutcome, statuses_move
+from telemetry.storage.heartbeats import heartbeats_insert
+from telemetry.storage.readings import readings_insert
 
 
 @transaction.atomic

@@ -15,13 +15,13 @@ from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
+from devices.http.quotas import Places
 from devices.models import Device
-from devices.places import Places
-from devices.scope import open_tenant_ids, tenant_scope
-from devices.tenancy import Role
-from telemetry.api import exports, patience, summary
+from devices.tenancy.access import Role
+from devices.tenancy.scope import open_tenant_ids, tenant_scope
+from telemetry.api import exports, summary, timeouts
 from telemetry.api.formats import cell
-from telemetry.presence import presence_pause, presence_resume
+from telemetry.presence.pausing import presence_pause, presence_resume
 from telemetry.sql import reading_history
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading_history import Window
@@ -279,7 +279,7 @@ class TestBuckets:
 def test_what_takes_too_long_is_given_up_in_words(
     acme: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.001)
+    monkeypatch.setattr(timeouts, "PATIENCE_S", 0.001)
     with connection.cursor() as cursor:
         cursor.execute(FILL, [acme.device.pk, acme.tenant.pk])
     answer = send(member(acme, Role.VIEWER), "get", "devices/acme-phone/readings?bucket=1m")
@@ -538,7 +538,7 @@ class TestFiles:
             cursor.execute("SELECT pg_sleep(60)")
             yield cursor.fetchmany(1)
 
-        monkeypatch.setattr(patience, "PATIENCE_S", 1)
+        monkeypatch.setattr(timeouts, "PATIENCE_S", 1)
         monkeypatch.setattr(reading_history, "whole", slow)
         path = f"devices/acme-phone/readings?format={kind}"
         problem = assert_problem(send(member(acme, Role.VIEWER), "get", path), 400)

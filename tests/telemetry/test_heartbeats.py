@@ -5,12 +5,12 @@ import pytest
 from django.db import connection, transaction
 
 from devices.models import Device
-from telemetry.batches import InsertOutcome, statuses_move
-from telemetry.heartbeats import heartbeats_insert
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent
-from telemetry.presence import presence_pause
+from telemetry.presence.pausing import presence_pause
 from telemetry.signals import statuses_changed
 from telemetry.statuses import StatusChange
+from telemetry.storage.batches import InsertOutcome, statuses_move
+from telemetry.storage.heartbeats import heartbeats_insert
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
 from tests.telemetry.storing import heartbeats_store

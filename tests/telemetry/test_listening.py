@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from devices import valkey
 from ingest.tasks import HOLD_MAX, sweep
-from telemetry.listening import BREAK_MS, KEY, TOGETHER_MS, listening, listening_note
 from telemetry.models import DeviceStatus, PresenceSweep
+from telemetry.presence.listening import BREAK_MS, KEY, TOGETHER_MS, listening, listening_note
 from tests.admin import client_of
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat

@@ -5,23 +5,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection, connections, transaction
 
-from devices.credentials import credential_issue, credentials_issue, credentials_revoke
+from devices.fleet.keys import credential_issue, credentials_issue, credentials_revoke
 from devices.models import Device
-from telemetry.batches import statuses_move
-from telemetry.heartbeats import heartbeats_insert
 from telemetry.locks import AdvisoryLock, try_lock_in_transaction
 from telemetry.models import DeviceStatus, PresenceEvent, PresenceSweep
-from telemetry.presence import (
-    SweepResult,
-    Unheard,
-    presence_pause,
-    presence_resume,
-    presence_sweep,
-)
-from telemetry.readings import readings_insert
+from telemetry.presence.listening import Unheard
+from telemetry.presence.pausing import presence_pause, presence_resume
+from telemetry.presence.sweep import SweepResult, presence_sweep
 from telemetry.sql import devicestatus
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
+from telemetry.storage.batches import statuses_move
+from telemetry.storage.heartbeats import heartbeats_insert
+from telemetry.storage.readings import readings_insert
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
 from tests.telemetry.storing import device_lock, heartbeats_store, readings_store

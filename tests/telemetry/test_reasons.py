@@ -1,6 +1,6 @@
 import pytest
 
-from telemetry.reasons import duration
+from telemetry.presence.reasons import duration
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from devices.demo import Addresses, demo_prepare, demo_read, demo_write
+from devices.fleet.demo import Addresses, demo_prepare, demo_read, demo_write
 
 MAX_DEVICES = 100_000
 

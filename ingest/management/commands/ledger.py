@@ -10,10 +10,10 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from devices.models import Tenant
-from ingest import stream
-from ingest.in_flight import counts_read
-from ingest.ledger import Balance, balances, residuals_settled, shards_known
-from ingest.verification import ledger_verify
+from ingest.ledger.balances import Balance, balances, residuals_settled, shards_known
+from ingest.ledger.in_flight import counts_read
+from ingest.ledger.verification import ledger_verify
+from ingest.stream.shards import oldest_waiting_at
 
 COLUMNS = ("accepted", "stored", "duplicate", "late", "rejected", "replayed", "in flight")
 ALL_TIME = timedelta(days=36_500)
@@ -151,7 +151,7 @@ def _json(
     *,
     verified: bool,
 ) -> str:
-    oldest = stream.oldest_waiting_at(shards)
+    oldest = oldest_waiting_at(shards)
     return msgspec.json.encode(
         {
             "verified": verified,

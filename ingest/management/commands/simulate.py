@@ -14,8 +14,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from devices.credentials import credentials_issue, credentials_revoke
-from devices.demo import demo_read, phones_ensure
+from devices.fleet.demo import demo_read, phones_ensure
+from devices.fleet.keys import credentials_issue, credentials_revoke
 from devices.models import Tenant
 from ingest.simulator.fleet import fleet_run
 from ingest.simulator.habits import Habits

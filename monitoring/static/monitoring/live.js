@@ -1,4 +1,4 @@
-/* Keeps a page up to date over /ws/live (its protocol: monitoring/consumers.py).
+/* Keeps a page up to date over /ws/live (its protocol: monitoring/live/consumers.py).
  *
  * What the page marks:
  *   data-device="12" data-field="state"   shows that field of device 12, written in place
@@ -25,7 +25,7 @@ const UNITS = [[DAY, "d", HOUR, "h"], [HOUR, "h", MINUTE, "min"], [MINUTE, "min"
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-/* ---- time: as telemetry.reasons.duration and monitoring.presentation write it ---- */
+/* ---- time: as telemetry.presence.reasons.duration and monitoring.pages.formatting write it ---- */
 
 let serverAheadMs = 0;
 
@@ -81,7 +81,7 @@ function writeBattery(element, percent) {
   write(battery, `${Math.round(percent)} %`);
 }
 
-/* As monitoring.presentation.unparted. */
+/* As monitoring.pages.formatting.unparted. */
 const unparted = (words) => words.replace(/(\d) (?=(?:%|s|min|h|d)(?!\w))/g, "$1\u00a0");
 
 function writeReason(element, reason) {

@@ -1,0 +1,178 @@
+"""The doors of devices in the API's description, by hand: their views decode for themselves.
+
+The bodies' shapes come from the structs that decode them.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from django.db import models
+
+from devices.api.base.fields import STORABLE
+from ingest.door.enrol import EnrolAnswer, EnrolBody
+from ingest.door.views import HeartbeatAccepted
+from ingest.messages.heartbeat import MAX_FIELDS, MAX_NAME, MAX_TEXT, HeartbeatBody
+from ingest.messages.readings import MAX_MESSAGES, ReadingBody
+
+OWN = "/api/v1/"
+SCHEMAS = "#/components/schemas/"
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+BODIES = (EnrolAnswer, EnrolBody, HeartbeatAccepted, HeartbeatBody, ReadingBody)
+
+DOOR_SECURITY = {
+    "deviceKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A device's own key or a gateway's, `rc_…`.",
+    }
+}
+SCALAR = {
+    "type": ["boolean", "number", "string", "null"],
+    "maxLength": MAX_TEXT,
+    "pattern": STORABLE,
+}
+
+
+def _components() -> dict[str, Any]:
+    _, found = msgspec.json.schema_components(
+        BODIES, schema_hook=_choices, ref_template=f"{SCHEMAS}{{name}}"
+    )
+    shapes: dict[str, Any] = {name: _storable(shape) for name, shape in found.items()}
+    # Every further field is one of its vitals.
+    heartbeat = shapes["HeartbeatBody"]
+    heartbeat["additionalProperties"] = SCALAR
+    heartbeat["propertyNames"] = {"minLength": 1, "maxLength": MAX_NAME, "pattern": STORABLE}
+    heartbeat["maxProperties"] = MAX_FIELDS
+    shapes["ReadingsAccepted"] = {
+        "type": "object",
+        "required": ["server_time", "accepted", "refused"],
+        "properties": {
+            "server_time": {"type": "string", "format": "date-time"},
+            "accepted": {"type": "integer"},
+            "refused": {"type": "array", "items": REFUSAL},
+        },
+    }
+    return shapes
+
+
+REFUSAL = {
+    "type": "object",
+    "required": ["index", "code", "field", "reason"],
+    "properties": {
+        "index": {"type": "integer"},
+        "code": {"type": "string"},
+        "field": {"type": "string"},
+        "reason": {"type": "string"},
+    },
+}
+
+
+def _storable(shape: Any) -> Any:
+    """The shape without texts that cannot be stored: those with U+0000."""
+    if isinstance(shape, list):
+        return [_storable(one) for one in shape]
+    if not isinstance(shape, dict):
+        return shape
+    inner = {key: _storable(value) for key, value in shape.items()}
+    if "propertyNames" in inner:
+        inner["propertyNames"] = {"pattern": STORABLE} | inner["propertyNames"]
+    is_text = shape.get("type") == "string" and not shape.keys() & {"format", "enum"}
+    return {"pattern": STORABLE} | inner if is_text else inner
+
+
+def _choices(kind: type) -> dict[str, Any]:
+    """Of Django's choices, which msgspec does not know."""
+    if not issubclass(kind, models.TextChoices):
+        raise NotImplementedError
+    return {"type": "string", "enum": kind.values}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"{SCHEMAS}{name}"}
+
+
+def _door(
+    name: str,
+    words: str,
+    *,
+    content: dict[str, Any],
+    answer: tuple[int, str],
+    problems: tuple[int, ...],
+    is_keyed: bool = True,
+) -> dict[str, Any]:
+    code, answered = answer
+    problem = {"application/problem+json": {"schema": _ref("Problem")}}
+    refusals = {
+        str(one): {"description": HTTPStatus(one).phrase, "content": problem} for one in problems
+    }
+    accepted = {
+        "description": HTTPStatus(code).phrase,
+        "content": {JSON: {"schema": _ref(answered)}},
+    }
+    operation = {
+        "operationId": f"{name}_create",
+        "description": words,
+        "tags": [name],
+        "security": [{"deviceKey": []}] if is_keyed else [],
+        "requestBody": {
+            "required": True,
+            "content": {kind: {"schema": schema} for kind, schema in content.items()},
+        },
+        "responses": {str(code): accepted, **refusals},
+    }
+    return {"post": operation}
+
+
+_one_or_many = {
+    "oneOf": [
+        _ref("ReadingBody"),
+        {"type": "array", "items": _ref("ReadingBody"), "maxItems": MAX_MESSAGES},
+    ]
+}
+
+DOOR_COMPONENTS = _components()
+DOOR_PATHS = {
+    "/api/v1/heartbeats": _door(
+        "heartbeats",
+        "I am alive, with a few vitals. 202 once it is on disk.",
+        content={JSON: _ref("HeartbeatBody")},
+        answer=(202, "HeartbeatAccepted"),
+        problems=(400, 401, 403, 413, 415, 429, 503),
+    ),
+    "/api/v1/readings": _door(
+        "readings",
+        "One reading, an array of them, or one a line, plain or with gzip. 202 once the good ones "
+        "are on disk; the others are named. If none is good: 400, or 403 if all are for another "
+        "device.",
+        content={JSON: _one_or_many, NDJSON: {"type": "string"}},
+        answer=(202, "ReadingsAccepted"),
+        problems=(400, 401, 403, 413, 415, 429, 503),
+    ),
+    "/api/v1/enrol": _door(
+        "enrol",
+        "A device adds itself with an enrolment token and gets its key, told this once.",
+        content={JSON: _ref("EnrolBody")},
+        answer=(201, "EnrolAnswer"),
+        problems=(400, 401, 403, 409, 413, 415, 503),
+        is_keyed=False,
+    ),
+}
+
+
+def documented(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
+    """A PREPROCESSING_HOOK: what has its place below /api/v1/. The doors of devices decode by
+    themselves, so there is nothing in their views to find; the seeds' paths answer as the seeds
+    document them."""
+    own = [one for one in endpoints if one[0].startswith(OWN)]
+    return [one for one in own if one[0] not in DOOR_PATHS]
+
+
+def with_doors(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """A POSTPROCESSING_HOOK: the doors of devices."""
+    result["paths"] |= DOOR_PATHS
+    components = result["components"]
+    components["schemas"] |= DOOR_COMPONENTS
+    components["securitySchemes"] |= DOOR_SECURITY
+    return result

@@ -1,0 +1,25 @@
+"""Addresses that mean nothing are refused before anything is asked about them."""
+
+from collections.abc import Callable
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponseBase
+
+from devices.http.problems import API_PREFIXES
+
+NUL, ENCODED_NUL = "\0", "%00"
+
+
+class PlainAddress:
+    """Middleware that answers 400 to an address of a page with U+0000 in it, which the database
+    has in no text and refuses to compare. The API says of each parameter what it should be."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(API_PREFIXES) and (
+            NUL in request.path_info or ENCODED_NUL in request.META.get("QUERY_STRING", "")
+        ):
+            raise BadRequest("U+0000 in an address")
+        return self._get_response(request)

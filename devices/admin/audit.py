@@ -1,0 +1,170 @@
+"""The admin of what happened: the history of tenants, and what operators looked at."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import BaseModelAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.formats import localize
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesCheckboxFilter,
+    FieldTextFilter,
+    RangeDateTimeFilter,
+)
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
+
+from devices.admin.base import OperatorOnly, ScopedAdmin, lookups_answered
+from devices.audit.history import NOTHING, Line, lines_of
+from devices.models import HistoryEntry, OperatorAccess
+from devices.tenancy.access import Role, access_in
+
+
+class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
+    """For admin classes of what nobody changes."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class PeriodFilter(RangeDateTimeFilter):
+    """From one moment to another, in the zone that the page names; of one that is no moment its
+    field says so."""
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        form = self.form_class(name=self.field_path, data=self.used_parameters)
+        form.is_valid()
+        bounds = {"gte": f"{self.field_path}_from", "lte": f"{self.field_path}_to"}
+        given = {
+            f"{self.field_path}__{lookup}": moment
+            for lookup, field in bounds.items()
+            if (moment := form.cleaned_data.get(field))
+        }
+        return queryset.filter(**given)
+
+
+class InWords(ChangeList):
+    """A list of changes that puts all of a page into words at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        with lookups_answered():
+            super().get_results(request)
+            entries: list[Any] = list(self.result_list)
+        for entry, line in zip(entries, lines_of(entries), strict=True):
+            entry.line = line
+        self.result_list: Any = entries
+
+
+@admin.register(HistoryEntry)
+class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
+    """Who changed what of one's tenants, when, from what to what."""
+
+    actions = None
+    list_display = ("when", "by", "what", "differences", "tenant", "came_from")
+    list_display_links = None
+    list_filter = (
+        ("subject", ChoicesCheckboxFilter),
+        ("change", ChoicesCheckboxFilter),
+        ("who", FieldTextFilter),
+        ("at", PeriodFilter),
+        ("tenant", AutocompleteSelectFilter),
+    )
+    list_filter_submit = True
+    list_select_related = ("tenant",)
+    list_fullwidth = True
+    list_per_page = 50
+    list_max_show_all = 50
+    search_fields = ("object_name", "who")
+    search_help_text = "Name of what was changed, or who changed it"
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    fields = ("when", "by", "what", "differences", "came_from")
+    readonly_fields = fields
+    empty_help = "No changes yet."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[HistoryEntry]:
+        """Whom one invites is for owners, here as on the invitations' own pages."""
+        entries = super().get_queryset(request)
+        open_to_all = entries.exclude(subject=HistoryEntry.Subject.INVITATION)
+        return open_to_all | access_in(request).narrow(entries, Role.OWNER)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return InWords
+
+    @display(description="when", ordering="at")
+    def when(self, entry: HistoryEntry) -> str:
+        return localize(entry.at)
+
+    @display(description="who", ordering="who")
+    def by(self, entry: HistoryEntry) -> str:
+        return _line(entry).who
+
+    @display(description="what")
+    def what(self, entry: HistoryEntry) -> str:
+        return _line(entry).what
+
+    @display(description="from → to")
+    def differences(self, entry: HistoryEntry) -> SafeString:
+        return differences_shown(_line(entry))
+
+    @display(description="request", empty_value=NOTHING)
+    def came_from(self, entry: HistoryEntry) -> SafeString | None:
+        origin = _line(entry).origin
+        return format_html('<span class="rc-origin">{}</span>', origin) if origin else None
+
+
+@admin.register(OperatorAccess)
+class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
+    """Which pages and data operators asked for: they see every tenant, so this is kept."""
+
+    actions = None
+    list_display = ("when", "username", "method", "path", "address")
+    list_display_links = None
+    list_filter = (("username", FieldTextFilter), ("at", PeriodFilter))
+    list_filter_submit = True
+    list_fullwidth = True
+    list_per_page = 50
+    list_max_show_all = 50
+    search_fields = ("path",)
+    search_help_text = "Part of an address"
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    fields = ("when", "username", "method", "path", "address")
+    readonly_fields = fields
+    empty_help = "No operator has asked for anything yet."
+
+    @display(description="when", ordering="at")
+    def when(self, access: OperatorAccess) -> str:
+        return localize(access.at)
+
+
+def differences_shown(line: Line) -> SafeString:
+    """One field a line: `name: Kim's phone → Robin's phone`."""
+    return format_html_join(
+        "",
+        '<span class="rc-difference"><b>{}</b> {}{}</span>',
+        (
+            (one.field, "" if one.before is None else f"{one.before} → ", one.after)
+            for one in line.differences
+        ),
+    )
+
+
+def _line(entry: HistoryEntry) -> Line:
+    """The entry in words; a page of a list has put it into words already."""
+    if not hasattr(entry, "line"):
+        entry.line = lines_of([entry])[0]  # type: ignore[attr-defined]
+    line: Line = entry.line  # type: ignore[attr-defined]
+    return line

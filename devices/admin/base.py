@@ -1,0 +1,316 @@
+"""Admin classes for what belongs to tenants.
+
+The database decides which rows there are (devices.tenancy.scope). What somebody may do follows
+from Membership.role, so that a member needs no rows of Django's permissions: viewers read, and
+`least_role` is the lowest role that may change a class's rows. Operators may do everything.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import (
+    BaseModelAdmin,
+    IncorrectLookupParameters,
+    InlineModelAdmin,
+)
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.core.paginator import Page, Paginator
+from django.db import DataError, transaction
+from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.forms import Field as FormField
+from django.forms import Form, ModelChoiceField
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.views import ChangeList
+
+from devices.admin.stale_forms import keeping_unseen
+from devices.audit.history import SUBJECTS, history_of
+from devices.models import Device, DeviceGroup, Site, Tenant
+from devices.tenancy.access import Role, access_in, sees_several_tenants, tenant_id_of
+
+OWNED = (Tenant, Site, DeviceGroup, Device)
+
+
+def action_fields(request: HttpRequest) -> list[tuple[str, str]]:
+    """The fields of the list's form that say which action was chosen for which rows."""
+    names = (ACTION_CHECKBOX_NAME, "action", "select_across", "index")
+    return [(name, value) for name in names for value in request.POST.getlist(name)]
+
+
+class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
+    """What a list, a page, an inline and their choices have in common."""
+
+    least_role = Role.MANAGER
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(Role.VIEWER, tenant_id_of(obj))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(self.least_role, tenant_id_of(obj))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(self.least_role, tenant_id_of(obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).allows(self.least_role, tenant_id_of(obj))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return access_in(request).allows(Role.VIEWER)
+
+    def formfield_for_foreignkey(
+        self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> ModelChoiceField | None:  # type: ignore[type-arg]
+        model = db_field.remote_field.model
+        if model in OWNED:
+            queryset = kwargs.get("queryset", model._default_manager.all())
+            kwargs["queryset"] = access_in(request).narrow(queryset, self.least_role)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_dbfield(
+        self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any
+    ) -> FormField | None:
+        """Beside a choice stands at most the way to add one more."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and isinstance(wrapper := field.widget, RelatedFieldWidgetWrapper):
+            wrapper.can_change_related = wrapper.can_delete_related = False
+            wrapper.can_view_related = False
+            if db_field.name in ("tenant", "user"):
+                field.widget = wrapper.widget
+        return field
+
+
+def changes_log(request: HttpRequest, rows: Sequence[Model], words: str) -> None:
+    """Notes in the history of each row what this person did to it."""
+    if rows and request.user.pk:
+        LogEntry.objects.log_actions(
+            user_id=request.user.pk,
+            queryset=rows,
+            action_flag=CHANGE,
+            change_message=words,
+        )
+
+
+class Question(NamedTuple):
+    """What the page asks that stands between a button and what it does.
+
+    `about` is what it does it to, `back` is where "Cancel" leads, and `repeated` are hidden
+    fields to send along.
+    """
+
+    title: str
+    lead: str
+    submit: str
+    back: str
+    about: Model | None = None
+    form: Form | None = None
+    repeated: Sequence[tuple[str, str]] = ()
+    is_danger: bool = False
+
+
+@contextmanager
+def lookups_answered() -> Iterator[None]:
+    """Around the queries of a list, whose filters stand in its address: one that the database or
+    its driver cannot understand is the address's fault, as others are to Django.
+
+    Raises IncorrectLookupParameters, which leads back to the list without filters.
+    """
+    try:
+        yield
+    except (DataError, OverflowError, ValueError) as error:
+        transaction.set_rollback(True)
+        raise IncorrectLookupParameters(error) from error
+
+
+class FoundByKey(Paginator):  # type: ignore[type-arg]
+    """Pages whose rows are found by their keys alone: what stands beside a row, such as its
+    device's status, is read for the rows of the page and not for all that are sorted."""
+
+    object_list: QuerySet[Any]
+
+    def page(self, number: int | str) -> Page[Any]:
+        page: Any = super().page(number)
+        page.object_list = self.object_list.filter(pk__in=page.object_list.values("pk"))
+        return page
+
+
+class CountedOnce(ChangeList):
+    """Says how many rows there are in all where that is known without counting again."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        with lookups_answered():
+            super().get_results(request)
+        if not (self.query or self.has_active_filters):
+            self.full_result_count = self.result_count
+
+
+class OneAfterAnother(BaseModelAdmin):  # type: ignore[type-arg]
+    """For pages of rows that several people change."""
+
+    change_form_before_template = "admin/as_shown.html"
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Nobody else's while it is being changed: of two who change a row at once the second sees
+        what the first did, and what was deleted meanwhile is not saved again."""
+        row = super().get_object(request, object_id, from_field)  # type: ignore[misc]
+        if row is None or request.method != "POST" or not self.has_change_permission(request, row):
+            return row
+        list(self.model._default_manager.select_for_update(no_key=True).filter(pk=row.pk))
+        return super().get_object(request, object_id, from_field)  # type: ignore[misc]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Of two who have the form open at once the second is told what the first changed."""
+        form = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
+        return keeping_unseen(form) if obj else form
+
+
+class InlineOneAfterAnother(InlineModelAdmin):  # type: ignore[type-arg]
+    """For rows on such a page."""
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        return super().get_formset(request, obj, form=keeping_unseen(self.form), **kwargs)
+
+
+class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
+    """For lists with actions."""
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """What the chosen action answers. Raises BadRequest for rows that cannot be any, or are
+        not written as the list writes them: `1_0` is no 10."""
+        assert self.opts.pk is not None
+        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                written = str(self.opts.pk.to_python(chosen))
+            except ValidationError as error:
+                raise BadRequest(f"rows to act upon: {error}") from None
+            if written != chosen:
+                raise BadRequest(f"rows to act upon: {chosen!r} is none")
+        return super().response_action(request, *args, **kwargs)  # type: ignore[misc]
+
+
+class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
+    """The pages of a model whose rows belong to tenants."""
+
+    compressed_fields = False
+    show_facets = ShowFacets.NEVER
+    paginator = FoundByKey
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CountedOnce
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Whoever may delete each of the rows deletes what belongs to them, such as keys and
+        breaches of limits, which nobody deletes alone."""
+        objects, counts, _, protected = super().get_deleted_objects(objs, request)
+        may = all(self.has_delete_permission(request, one) for one in objs)
+        return objects, counts, set() if may else {str(self.opts.verbose_name)}, protected
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """They are locked before what belongs to them, as by those who delete one or change it, so
+        that nobody waits for somebody who waits for him."""
+        rows = self.model._default_manager.filter(pk__in=queryset.values("pk")).order_by("pk")
+        list(rows.select_for_update(no_key=True).values_list("pk"))
+        super().delete_queryset(request, queryset)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Who changed what, if that is kept (devices.tracking); else what the admin logged."""
+        if self.model not in SUBJECTS:
+            return super().history_view(request, object_id, extra_context)
+        row = self.get_object(request, object_id)
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"History of {row}",
+            "original": row,
+            "object": row,
+            "lines": history_of(row),
+        }
+        return TemplateResponse(request, "admin/history.html", context)
+
+    def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
+        """A page that posts the answer back to the address that asked."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": question.title,
+            "question": question,
+            "original": question.about,
+        }
+        return TemplateResponse(request, "admin/ask.html", context)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Without the tenant for people who have only one."""
+        columns = list(super().get_list_display(request))
+        return [one for one in columns if one != "tenant" or sees_several_tenants(request)]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        filters = list(super().get_list_filter(request))
+        if sees_several_tenants(request):
+            return filters
+        return [one for one in filters if not isinstance(one, tuple) or one[0] != "tenant"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        """What belongs to a tenant stays with it."""
+        fixed = ["tenant"] if obj is not None and hasattr(obj, "tenant_id") else []
+        return [*super().get_readonly_fields(request, obj), *fixed]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        initial = super().get_changeform_initial_data(request)
+        own = list(access_in(request).narrow(Tenant.objects.all(), self.least_role)[:2])
+        return {"tenant": own[0].pk, **initial} if len(own) == 1 else initial
+
+
+class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
+    """Rows on the page of what they belong to."""
+
+    extra = 0
+    hide_title = True
+
+
+class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
+    """For what belongs to the installation and not to a tenant."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Nothing for others, whose scope may not even read the table."""
+        rows = super().get_queryset(request)
+        return rows if access_in(request).is_operator else rows.none()
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return access_in(request).is_operator
+
+    has_change_permission = has_delete_permission = has_view_permission
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return access_in(request).is_operator
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return access_in(request).is_operator
+
+
+class KeepsTenant:
+    """For model forms: checks that a name is free in the tenant even though a tenant is fixed.
+
+    Django leaves out constraints on fields which a form does not have.
+    """
+
+    def _get_validation_exclusions(self) -> set[str]:
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded - {"tenant"} if self.instance.pk else excluded  # type: ignore[attr-defined]

@@ -1,0 +1,68 @@
+"""Nobody overwrites in a form what was changed since the form was shown.
+
+A form is sent with a mark of the row: a digest of each of its fields. Posted without one, as by a
+script, it is taken as it is.
+"""
+
+import hashlib
+from typing import Any
+
+from django import forms
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from devices.audit.history import latest_differences
+
+MARK = "_shown"
+AGAIN = "Nothing is saved yet: save again to put what stands here in its place."
+
+
+class KeepsUnseen(forms.ModelForm):  # type: ignore[type-arg]
+    """For model forms: refuses once to overwrite what the form did not show, and then shows it."""
+
+    def as_shown(self) -> SafeString:
+        """The mark, as a hidden field."""
+        mark = " ".join(f"{name}:{digest}" for name, digest in self._digests().items())
+        return format_html(
+            '<input type="hidden" name="{}" value="{}">', self.add_prefix(MARK), mark
+        )
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        unseen = self._unseen()
+        if not unseen:
+            return cleaned
+        latest = latest_differences(self.instance)
+        for name in unseen:
+            field = self.instance._meta.get_field(name)
+            who, now = latest.get(str(field.verbose_name), ("", ""))
+            what = f"{who} changed this to “{now}” meanwhile." if who else "This changed meanwhile."
+            self.add_error(name, f"{what} {AGAIN}")
+        return cleaned
+
+    def _unseen(self) -> list[str]:
+        """The fields that would be overwritten with something else than was put there meanwhile."""
+        mark = self.data.get(self.add_prefix(MARK), "")
+        shown = dict(one.partition(":")[::2] for one in mark.split())
+        return [
+            name
+            for name, digest in self._digests().items()
+            if shown.get(name, digest) != digest and name in self.changed_data
+        ]
+
+    def _digests(self) -> dict[str, str]:
+        values = {
+            name: self.get_initial_for_field(field, name)
+            for name, field in self.fields.items()
+            if name in (self._meta.fields or ()) and not field.disabled
+        }
+        return {name: _digest(value) for name, value in values.items()}
+
+
+def keeping_unseen(form: Any) -> Any:
+    """The form's class, which keeps what was not seen."""
+    return type(form.__name__, (KeepsUnseen, form), {})
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]

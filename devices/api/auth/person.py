@@ -1,0 +1,80 @@
+"""Who asks the API with a token (JWT): a person, read together with what they may do."""
+
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from django.contrib.auth.models import User
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import (
+    AuthenticationFailed,
+    ExpiredTokenError,
+    InvalidToken,
+    TokenError,
+)
+from rest_framework_simplejwt.tokens import AccessToken, Token
+from rest_framework_simplejwt.utils import aware_utcnow, get_md5_hash_password
+
+from devices.tenancy.access import person_read
+
+SomeToken = TypeVar("SomeToken", bound=Token)
+MAX_ID = 2**31 - 1
+EXPIRED = "This token has expired: get another at /api/v1/auth/token/refresh, or sign in again."
+
+
+class PersonAuthentication(JWTAuthentication):
+    """`Authorization: Bearer <access token>`."""
+
+    def get_validated_token(self, raw_token: bytes) -> AccessToken:
+        """Raises InvalidToken unless it is an access token that was given here and is good now."""
+        token = _signed(raw_token)
+        try:
+            token.check_exp(current_time=aware_utcnow())
+        except TokenError:
+            raise InvalidToken(EXPIRED) from None
+        return token
+
+    def get_user(self, validated_token: Token) -> Any:
+        """Raises AuthenticationFailed unless its person may still sign in as when it came."""
+        return person_of(validated_token)
+
+
+def token_read(kind: type[SomeToken], raw: Any) -> SomeToken:
+    """A token that was given here and is good now. Raises InvalidToken for any other, also for one
+    whose claims are of odd types or sizes."""
+    try:
+        return kind(raw)
+    except ExpiredTokenError:
+        raise InvalidToken(EXPIRED) from None
+    except TokenError as error:
+        raise InvalidToken(error.args[0]) from None
+    except (OverflowError, TypeError, ValueError):  # no times can be made of its claims
+        raise InvalidToken("Token is invalid") from None
+
+
+@lru_cache(maxsize=1024)
+def _signed(raw: bytes) -> AccessToken:
+    """An access token that was given here. Looked at once, for what it says does not change; that
+    it is good now has to be looked at each time."""
+    return token_read(AccessToken, raw)
+
+
+def person_of(token: Token) -> User:
+    """Whose token it is. Raises AuthenticationFailed for somebody who is not active any more, or
+    has another password than the one that got the token."""
+    user_id = _id(token.get("user_id"))
+    user = None if user_id is None else person_read(user_id)
+    if user is None or not user.is_active or token.get("hash_password") != _proof(user):
+        raise AuthenticationFailed("This token is of somebody who has to sign in again.")
+    return user
+
+
+def _id(claim: Any) -> int | None:
+    """The person's id that is claimed; None if it can be nobody's."""
+    text = str(claim)
+    # Longer ones are out of range, and slow to read.
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 10
+    return int(text) if is_number and int(text) <= MAX_ID else None
+
+
+def _proof(user: User) -> str:
+    return get_md5_hash_password(user.password)

@@ -1,0 +1,38 @@
+"""The code of a second factor, where there is no page to ask for it."""
+
+from enum import Enum, auto
+
+from allauth.mfa.utils import is_mfa_enabled
+from django.contrib.auth.models import User
+
+from devices.people.second_factor_codes import TOO_MANY, USED, AuthenticateForm
+
+
+class Verdict(Enum):
+    RIGHT = auto()
+    MISSING = auto()
+    WRONG = auto()
+    USED = auto()
+    TOO_MANY = auto()
+
+
+def has_second_factor(user: User) -> bool:
+    """True if the person's password alone does not sign them in."""
+    return is_mfa_enabled(user)
+
+
+def code_judge(user: User, code: str) -> Verdict:
+    """RIGHT for a code of the authenticator app, or a recovery code, that was not used before.
+
+    Wrong ones are counted by allauth; after too many none is looked at for a while: TOO_MANY.
+    """
+    if not code:
+        return Verdict.MISSING
+    form = AuthenticateForm(user=user, data={"code": code})
+    if form.is_valid():
+        return Verdict.RIGHT
+    if form.has_error("code", TOO_MANY):
+        return Verdict.TOO_MANY
+    if form.has_error("code", USED):
+        return Verdict.USED
+    return Verdict.WRONG

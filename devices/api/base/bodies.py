@@ -1,0 +1,104 @@
+"""What people send: JSON of a bounded size, without fields that nobody knows."""
+
+import math
+from collections.abc import Mapping
+from io import BytesIO
+from typing import IO, Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import models
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+from rest_framework.serializers import (
+    BooleanField,
+    CharField,
+    ChoiceField,
+    Field,
+    FloatField,
+    IntegerField,
+    ModelSerializer,
+    ValidationError,
+)
+
+from devices.api.base.fields import NamesChoices
+
+MAX_BYTES = 1024 * 1024
+WHY_UNKNOWN = "This is not a field that can be set here; these can: {}."
+
+
+class JSONBody(JSONParser):
+    """JSON of at most 1 MiB.
+
+    Raises RequestDataTooBig, and ParseError for what is no JSON or is nested beyond all sense.
+    """
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = stream.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise RequestDataTooBig
+        try:
+            return super().parse(BytesIO(body), media_type, parser_context)
+        except RecursionError:
+            raise ParseError("This is nested too deeply.") from None
+
+
+# For serializers of what people send: a field that is not known is an error, since somebody who
+# misspelt one would otherwise believe that it was set, and so is a value of another JSON type or
+# a longer text than the description says. (A docstring would become the description of every body
+# there.)
+class StrictBody(NamesChoices):
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            fields: Mapping[str, Any] = self.fields  # type: ignore[attr-defined]
+            why = WHY_UNKNOWN.format(", ".join(fields))
+            unknown = {str(name): why for name in data if name not in fields}
+            wrong = {
+                name: words
+                for name, field in fields.items()
+                if (words := _wrong(field, data.get(name)))
+            }
+            if unknown or wrong:
+                raise ValidationError(unknown | wrong)
+        return super().to_internal_value(data)
+
+
+def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
+    """What the value should be, if its JSON type or its length is not the field's; None for no
+    value."""
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match field:
+        case BooleanField() if not isinstance(value, bool):
+            return "This should be true or false."
+        case CharField() | ChoiceField() if not isinstance(value, str):
+            return "This should be a text."
+        # Before the spaces around it are taken away.
+        case CharField(max_length=int(most)) if len(value) > most:
+            return f"This should be no longer than {most} characters."
+        case IntegerField() | FloatField() if not is_number:
+            return "This should be a number."
+    return None
+
+
+class FiniteFloat(FloatField):
+    """Without NaN, which is within all limits."""
+
+    def to_internal_value(self, data: Any) -> float:
+        value = super().to_internal_value(data)
+        if not math.isfinite(value):
+            self.fail("invalid")
+        return value
+
+
+# The same for what is sent of a model's fields.
+class ModelBody(StrictBody, ModelSerializer[Any]):
+    serializer_field_mapping = {
+        **ModelSerializer.serializer_field_mapping,
+        models.FloatField: FiniteFloat,
+    }

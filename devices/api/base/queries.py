@@ -1,0 +1,53 @@
+"""What an address asks for behind its `?`."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from devices.api.base.fields import INTEGER, NamesChoices
+from devices.api.base.shared import shared
+
+WHY_UNKNOWN = "This is not a parameter here; these are: {}."
+WHY_NONE = "There are no parameters here."
+# By which a path is told of which tenant its device is.
+DEVICE_PATH, OF_TENANT = "device_id", "tenant"
+
+
+def parameters_check(request: Request, known: Collection[str]) -> None:
+    """Raises ValidationError for a parameter that is not known: somebody who misspelt a filter
+    would otherwise believe that it was applied."""
+    parameters = list(known)
+    if DEVICE_PATH in request.parser_context["kwargs"]:
+        parameters.append(OF_TENANT)
+    why = WHY_UNKNOWN.format(", ".join(parameters)) if parameters else WHY_NONE
+    if unknown := {name: why for name in request.query_params if name not in parameters}:
+        raise serializers.ValidationError(unknown)
+
+
+# An empty value is a value, and so a wrong one for most, where REST framework takes it for none, as
+# of an empty field of a form. (A docstring would become a description.)
+class Query(NamesChoices, serializers.Serializer[Any]):
+    @classmethod
+    def asked(cls, request: Request) -> dict[str, Any]:
+        """The parameters of the address, checked. Raises ValidationError, which names the
+        parameter and its limit."""
+        query = shared(cls)
+        parameters_check(request, query.fields)
+        return dict(query.run_validation(request.query_params))
+
+    def to_internal_value(self, data: Any) -> Any:
+        """`data` is the query_params of a request."""
+        many = {name for name, one in self.fields.items() if isinstance(one, serializers.ListField)}
+        values = {name: data.getlist(name) if name in many else data[name] for name in data}
+        if wrong := {name: one for name, one in self._not_numbers(values)}:
+            raise serializers.ValidationError(wrong)
+        return super().to_internal_value(values)
+
+    def _not_numbers(self, values: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+        """Python takes more for a number than the description says: `1_0`, and other digits."""
+        for name, field in self.fields.items():
+            is_number = isinstance(field, serializers.IntegerField) and name in values
+            if is_number and not INTEGER.fullmatch(values[name]):
+                yield name, [str(field.error_messages["invalid"])]

@@ -1,0 +1,205 @@
+"""Device keys: `rc_<prefix>_<secret>`, issued once, kept as a hash, checked in constant time.
+
+The secret has 190 bits of entropy, so one round of SHA-256 is enough: a slow hash protects weak
+passwords, and there is nothing here to guess.
+"""
+
+import hashlib
+import hmac
+import secrets
+import string
+from base64 import b64encode
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.models import Q
+
+from devices.fleet.rates import Rate, rate_of
+from devices.models import Credential, Device, Registration, Tenant
+
+ALPHABET = string.ascii_letters + string.digits
+PREFIX_LENGTH = 10
+SECRET_LENGTH = 32
+MQTT_SALT_LENGTH = 12
+# How long a key that is rotated may stay in force.
+MAX_OVERLAP_S = 30 * 86_400
+
+
+# A function of the database's, for whose key it is has to be known before there is a scope.
+IN_FORCE = "SELECT * FROM devices_keys_in_force(%s)"
+
+
+class NotInForce(ValueError):
+    """The key is not in force, or not for long."""
+
+    def __init__(self, credential: Credential) -> None:
+        super().__init__(f"The key {credential} is revoked or rotated already.")
+
+
+class IssuedKey(NamedTuple):
+    """A credential with its key in the clear, for the one time that it is shown."""
+
+    credential: Credential
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who proved who it is by a key, with what the door needs to know of it.
+
+    A gateway has neither `id` nor `device_id`: it speaks for the devices of its tenant.
+    `interval_s` is the effective heartbeat interval in seconds. `tenant_limit` holds for all
+    devices of the tenant together, `limit` for the device; None where there is none.
+    """
+
+    tenant_id: int
+    id: int | None
+    device_id: str | None
+    interval_s: int
+    registration: Registration
+    is_pending: bool
+    tenant_limit: Rate | None = None
+    limit: Rate | None = None
+
+
+def gateway_credential_issue(*, tenant: Tenant, label: str = "") -> IssuedKey:
+    """Gives the tenant a key that speaks for all of its devices."""
+    issued = _issue(tenant_id=tenant.pk, device=None, label=label)
+    issued.credential.save()
+    return issued
+
+
+def credential_issue(*, device: Device, label: str = "") -> IssuedKey:
+    """Gives the device one more key; the others stay in force."""
+    return credentials_issue(devices=[device], label=label)[0]
+
+
+def credentials_issue(*, devices: Iterable[Device], label: str = "") -> list[IssuedKey]:
+    """Gives each device one more key, in the order of `devices`, with one insert."""
+    issued = [_issue(tenant_id=device.tenant_id, device=device, label=label) for device in devices]
+    Credential.objects.bulk_create([one.credential for one in issued], batch_size=1000)
+    return issued
+
+
+def credentials_revoke(*, ids: Sequence[int], ts: datetime) -> int:
+    """Revokes those still in force; returns how many they were."""
+    return Credential.objects.filter(in_force(ts), id__in=ids).update(revoked_at=ts)
+
+
+def credential_rotate(
+    *, credential: Credential, overlap_s: int, label: str, ts: datetime
+) -> IssuedKey:
+    """Gives the key's speaker a new key; the old one is in force for `overlap_s` seconds more.
+
+    Raises NotInForce if the old one is revoked, or will be because it was rotated already.
+    """
+    until = ts + timedelta(seconds=overlap_s)
+    lasting = Credential.objects.filter(pk=credential.pk, revoked_at=None)
+    if not lasting.update(revoked_at=until):
+        raise NotInForce(credential)
+    issued = _issue(tenant_id=credential.tenant_id, device=credential.device, label=label)
+    issued.credential.save()
+    return issued
+
+
+def in_force(ts: datetime) -> Q:
+    """Of credentials: those with which one may speak at this moment."""
+    return Q(revoked_at=None) | Q(revoked_at__gt=ts)
+
+
+def speaker_for_key(key: str) -> Speaker | None:
+    """Whose key this is, or None for a malformed, unknown or revoked one.
+
+    A key of an inactive tenant is as good as unknown.
+    """
+    return speakers_for_keys([key]).get(key)
+
+
+def speaker_for_tenant(slug: str) -> Speaker | None:
+    """One who speaks for all devices of the tenant, as a gateway does; None if the tenant is
+    unknown or inactive."""
+    tenant = Tenant.objects.filter(slug=slug, is_active=True).first()
+    if tenant is None:
+        return None
+    registration = Registration(tenant.registration)
+    limit = rate_of(tenant.rate_per_s, tenant.burst)
+    return Speaker(tenant.pk, None, None, tenant.default_interval_s, registration, False, limit)
+
+
+def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
+    """Those of the keys that speaker_for_key would know, with one query."""
+    given = {key: _split(key) for key in keys}
+    rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
+    return {
+        key: _speaker(row)
+        for key, (prefix, secret) in given.items()
+        if (row := rows.get(prefix)) and hmac.compare_digest(row[1], secret_hash(secret))
+    }
+
+
+def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
+    """Asked for at almost every heartbeat, and the ORM takes 6 times as long to write the query."""
+    if not prefixes:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(IN_FORCE, [list(prefixes)])
+        rows = cursor.fetchall()
+    return {row[0]: row for row in rows}
+
+
+def _speaker(row: tuple[Any, ...]) -> Speaker:
+    tenant_id, device, device_id, interval_s, registration, is_pending = row[2:8]
+    return Speaker(
+        tenant_id,
+        device,
+        device_id,
+        interval_s,
+        Registration(registration),
+        is_pending,
+        rate_of(*row[8:10]),
+        rate_of(*row[10:12]),
+    )
+
+
+def _issue(*, tenant_id: int, device: Device | None, label: str) -> IssuedKey:
+    prefix, secret = random_text(PREFIX_LENGTH), random_text(SECRET_LENGTH)
+    key = f"rc_{prefix}_{secret}"
+    credential = Credential(
+        tenant_id=tenant_id,
+        device=device,
+        prefix=prefix,
+        secret_sha256=secret_hash(secret),
+        mqtt_password_hash=mqtt_password_hash(key),
+        label=label,
+    )
+    return IssuedKey(credential, key)
+
+
+def _split(key: str) -> tuple[str, str]:
+    marker, _, rest = key.partition("_")
+    prefix, _, secret = rest.partition("_")
+    well_formed = marker == "rc" and len(prefix) == PREFIX_LENGTH and prefix.isalnum()
+    return (prefix, secret) if well_formed and prefix.isascii() else ("", "")
+
+
+def random_text(length: int) -> str:
+    """Letters and digits that nobody can guess."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def secret_hash(secret: str) -> bytes:
+    """The 32 bytes kept of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def mqtt_password_hash(password: str, *, iterations: int = 1) -> str:
+    """The hash as mosquitto's password file has it: PBKDF2 with SHA-512 and a salt of its own.
+
+    One iteration is enough for a key, for the reason given above.
+    """
+    salt = secrets.token_bytes(MQTT_SALT_LENGTH)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, iterations)
+    return f"$7${iterations}${b64encode(salt).decode()}${b64encode(digest).decode()}"

@@ -1,0 +1,27 @@
+"""Members of tenants, and the rule that a tenant keeps an owner."""
+
+from collections.abc import Collection
+
+from devices.models import Membership, Tenant
+from devices.tenancy.access import Role
+
+
+class LastOwner(ValueError):
+    """Nobody would own the tenant any more."""
+
+    def __init__(self) -> None:
+        super().__init__("A tenant keeps at least one owner: make somebody else an owner first.")
+
+
+def owner_ensure_other(*, tenant_id: int, leaving: Collection[int]) -> None:
+    """Raises LastOwner if no owner would be left without these memberships, by their ids.
+
+    To be called in the transaction that changes them: until it ends, nobody else changes the
+    owners of this tenant by way of here. A tenant that has no owner need not get one.
+    """
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
+    owners = set(
+        Membership.objects.filter(tenant_id=tenant_id, role=Role.OWNER).values_list("pk", flat=True)
+    )
+    if owners & set(leaving) and not owners - set(leaving):
+        raise LastOwner

@@ -1,0 +1,58 @@
+"""The scope of requests that people make."""
+
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.db import IntegrityError
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from rest_framework.permissions import SAFE_METHODS
+
+from devices.audit.operator_access import operator_access_record
+from devices.http.errors import Conflict
+from devices.tenancy.access import access_in
+from devices.tenancy.scope import access_scope
+
+View = Callable[..., HttpResponseBase]
+
+
+class ScopeMiddleware:
+    """Runs views for signed-in people in the transaction and the scope of what they may see.
+
+    Left out are the paths of settings.UNSCOPED_PATHS, which are about who somebody is or open
+    their own scope, and async views, which open their own. What a view returns to be rendered is
+    rendered inside; what it streams is not. To be the last middleware, so that the others have had
+    their say, CSRF's among them.
+    """
+
+    def __init__(self, get_response: View) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        unscoped = request.path_info.startswith(settings.UNSCOPED_PATHS)
+        if unscoped or iscoroutinefunction(view) or not request.user.is_authenticated:
+            return None
+        access = access_in(request)
+        if access.is_operator:
+            operator_access_record(request)
+        response: Any = None
+        try:
+            with access_scope(access, reads=request.method in SAFE_METHODS):
+                response = view(request, *args, **kwargs)
+                if callable(getattr(response, "render", None)):
+                    response = response.render()
+        except IntegrityError:
+            if response is None:
+                raise
+            # What the database only finds at the commit: something was deleted meanwhile.
+            messages.error(request, Conflict.default_detail)
+            return redirect(request.get_full_path())
+        return response

@@ -1,0 +1,229 @@
+"""What happens to a decoded message at the door, whichever way it came: it is put to its device,
+appended to the stream, and thereby accepted."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+
+from devices.fleet.keys import Speaker
+from devices.fleet.registration import KnownDevice
+from ingest.door.breaches import breach_record
+from ingest.door.directory import directory
+from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
+from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
+from ingest.messages.heartbeat import HeartbeatMessage
+from ingest.messages.readings import ReadingMessage, Refusal
+from ingest.models import LimitBreach
+from ingest.stream.entries import Entry, EntryReading, HeartbeatEntry, ReadingsEntry
+from ingest.stream.shards import ShardAway, StreamFull, append
+
+ONLY_ITSELF = "a device's key speaks for that device only"
+
+
+class Origin(NamedTuple):
+    """Who sent a request, when we received it, and from which address."""
+
+    speaker: Speaker
+    received_at: datetime
+    address: str | None
+
+
+class ReadingEntries(NamedTuple):
+    """Readings put to their devices: what to append, how many they are, and who was refused.
+
+    `taken` is what they took from limits."""
+
+    entries: list[ReadingsEntry]
+    accepted: int
+    refused: list[Refusal]
+    taken: Messages = {}
+
+
+class _Why(NamedTuple):
+    """Why messages that name a device are refused; see Refusal."""
+
+    code: str
+    field: str
+    reason: str
+    retry_after_s: float = 0.0
+
+
+def heartbeat_accept(*, message: HeartbeatMessage, origin: Origin) -> int:
+    """The device's interval in seconds, once the heartbeat is on disk in the stream.
+
+    Raises InvalidMessage (no such device), ForeignDevice, LimitReached, StreamAway and
+    OperationalError.
+    """
+    speaker = origin.speaker
+    device = device_of(message.body.device_id, speaker)
+    taken: Messages = {}
+    if is_limited(speaker, (device,)):
+        taken, reached = limits_take(speaker=speaker, messages={device: 1})
+        if device.id in reached:
+            raise reached[device.id]
+    entry = heartbeat_entry(message=message, device=device, origin=origin)
+    _append([entry], speaker=speaker, taken=taken)
+    return device.interval_s
+
+
+def readings_accept(
+    *, messages: Sequence[ReadingMessage], origin: Origin
+) -> tuple[int, list[Refusal]]:
+    """How many were accepted, now on disk in the stream, and those that were refused.
+
+    Raises LimitReached (the tenant's), StreamAway and OperationalError; then nothing was accepted.
+    """
+    put = readings_entries(messages=messages, origin=origin)
+    if put.entries:
+        _append(put.entries, speaker=origin.speaker, taken=put.taken)
+    return put.accepted, put.refused
+
+
+def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> None:
+    """Appends a request's entries; that the stream is at its mark is a breach."""
+    try:
+        append(*entries)
+    except ShardAway as error:
+        limits_give_back(speaker=speaker, taken=taken)
+        if isinstance(error, StreamFull):
+            breach_record(
+                tenant_id=speaker.tenant_id,
+                kind=LimitBreach.Kind.BACKLOG,
+                limit=f"{settings.INGEST_SHARD_MAX_BYTES / 1024**2:.7g} MiB wait in a shard",
+                refused=sum(entry.count for entry in entries),
+            )
+        raise
+
+
+def heartbeat_entry(
+    *, message: HeartbeatMessage, device: KnownDevice, origin: Origin
+) -> HeartbeatEntry:
+    """The heartbeat as it stands in the stream."""
+    body = message.body
+    return HeartbeatEntry(
+        origin.speaker.tenant_id,
+        origin.received_at,
+        origin.address,
+        device.id,
+        message.time,
+        body.battery_pct,
+        body.rssi_dbm,
+        body.uptime_s,
+        body.version,
+        message.vitals or None,
+        device.is_pending,
+    )
+
+
+def readings_entries(*, messages: Sequence[ReadingMessage], origin: Origin) -> ReadingEntries:
+    """The readings, put to their devices: one entry, and one more for those that are pending.
+
+    Raises LimitReached (the tenant's), StreamAway and OperationalError.
+    """
+    if not messages:
+        return ReadingEntries([], 0, [])
+    devices, refused = _devices_of(messages, origin.speaker)
+    taken: Messages = {}
+    if is_limited(origin.speaker, devices.values()):
+        named = [devices[one.device_id] for one in messages if one.device_id in devices]
+        taken, reached = limits_take(speaker=origin.speaker, messages=Counter(named))
+        refused |= _beyond_limits(devices, reached)
+    held: list[EntryReading] = []
+    clear: list[EntryReading] = []
+    for _, name, time, seq, msg_type, site, metrics in messages:
+        device = devices.get(name)
+        if device is not None:
+            reading = EntryReading(device.id, time, seq, msg_type, site, metrics)
+            (held if device.is_pending else clear).append(reading)
+    refusals = [
+        Refusal(one.position, *refused[one.device_id])
+        for one in messages
+        if one.device_id in refused
+    ]
+    tenant_id, received_at, address = origin.speaker.tenant_id, origin.received_at, origin.address
+    entries = [
+        ReadingsEntry(tenant_id, received_at, address, readings, is_pending)
+        for readings, is_pending in ((clear, False), (held, True))
+        if readings
+    ]
+    return ReadingEntries(entries, len(clear) + len(held), refusals, taken)
+
+
+def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
+    """The device that a message is of, by the name in it.
+
+    Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
+    """
+    if speaker.id is not None:
+        if name not in (None, speaker.device_id):
+            foreign_record(speaker, 1)
+            raise ForeignDevice(_foreign(speaker, name))
+        return _itself(speaker, speaker.id)
+    if name is None:
+        raise InvalidMessage("$.device_id", "a gateway's message must name its device")
+    resolved = directory.resolve(speaker, (name,))
+    if name in resolved.refused:
+        raise InvalidMessage("$.device_id", resolved.refused[name])
+    return resolved.devices[name]
+
+
+def foreign_record(speaker: Speaker, refused: int) -> None:
+    """Counts messages refused because a device spoke for another one."""
+    breach_record(
+        tenant_id=speaker.tenant_id,
+        kind=LimitBreach.Kind.FOREIGN_DEVICE,
+        limit=ONLY_ITSELF,
+        refused=refused,
+        device=speaker.id,
+    )
+
+
+def _devices_of(
+    messages: Sequence[ReadingMessage], speaker: Speaker
+) -> tuple[dict[str | None, KnownDevice], dict[str | None, _Why]]:
+    """Devices by the names in the messages, and why for the other names."""
+    names = {message.device_id for message in messages}
+    devices: dict[str | None, KnownDevice] = {}
+    refused: dict[str | None, _Why] = {}
+    if speaker.id is not None:
+        own = _itself(speaker, speaker.id)
+        for name in names:
+            if name in (None, speaker.device_id):
+                devices[name] = own
+            else:
+                refused[name] = _Why("forbidden", "$.device_id", _foreign(speaker, name))
+        if refused:
+            foreign_record(speaker, sum(one.device_id in refused for one in messages))
+        return devices, refused
+    if None in names:
+        words = "a gateway's message must name its device"
+        refused[None] = _Why("invalid", "$.device_id", words)
+    resolved = directory.resolve(speaker, [name for name in names if name is not None])
+    devices.update(resolved.devices)
+    for name, reason in resolved.refused.items():
+        refused[name] = _Why("unknown_device", "$.device_id", reason)
+    return devices, refused
+
+
+def _beyond_limits(
+    devices: dict[str | None, KnownDevice], reached: Mapping[int, LimitReached]
+) -> dict[str | None, _Why]:
+    """Takes those devices out whose limit is reached; returns why, by their names."""
+    beyond = {name: reached[one.id] for name, one in devices.items() if one.id in reached}
+    for name in beyond:
+        del devices[name]
+    return {
+        name: _Why("limit", "$", str(limit), limit.retry_after_s) for name, limit in beyond.items()
+    }
+
+
+def _itself(speaker: Speaker, device: int) -> KnownDevice:
+    """The device that speaks, which is the speaker itself."""
+    return KnownDevice(device, speaker.is_pending, speaker.interval_s, speaker.limit)
+
+
+def _foreign(speaker: Speaker, name: str | None) -> str:
+    return f"This key belongs to {speaker.device_id}, the message names {name}"

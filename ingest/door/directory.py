@@ -1,0 +1,109 @@
+"""Which of our devices a message's `device_id` means, remembered for a while."""
+
+import threading
+from collections.abc import Collection, Mapping
+from time import monotonic
+from typing import NamedTuple
+
+from django.db import OperationalError
+
+from devices.fleet.keys import Speaker
+from devices.fleet.registration import (
+    NOT_DESCRIBED,
+    UNKNOWN,
+    Description,
+    KnownDevice,
+    devices_find,
+    devices_register,
+)
+from devices.models import Registration
+from devices.tenancy.scope import tenant_scope
+from ingest.door.database_outage import Absence
+
+REMEMBER_S = 30
+# One that waits for approval is asked for again soon.
+REMEMBER_PENDING_S = 3
+MAX_REMEMBERED = 500_000
+
+
+class Resolved(NamedTuple):
+    """Devices by their own names, and the reason for each name without one."""
+
+    devices: dict[str, KnownDevice]
+    refused: dict[str, str]
+
+
+class _Remembered(NamedTuple):
+    device: KnownDevice
+    until: float
+
+
+class Directory:
+    """Names that were known at last sight; unknown ones are asked for each time."""
+
+    def __init__(self) -> None:
+        self._remembered: dict[tuple[int, str], _Remembered] = {}
+        self._lock = threading.Lock()
+        self._absence = Absence()
+
+    def resolve(
+        self,
+        speaker: Speaker,
+        names: Collection[str],
+        described: Mapping[str, Description] = NOT_DESCRIBED,
+    ) -> Resolved:
+        """The devices of the speaker's tenant; unknown ones are registered, as they are
+        `described`, if it wants that.
+
+        Raises OperationalError if the database is away and a name has never been seen.
+        """
+        now = monotonic()
+        tenant_id = speaker.tenant_id
+        found: dict[str, KnownDevice] = {}
+        stale: dict[str, KnownDevice] = {}
+        for name in names:
+            if known := self._remembered.get((tenant_id, name)):
+                (found if known.until > now else stale)[name] = known.device
+        missing = [name for name in names if name not in found]
+        if not missing:
+            return Resolved(found, {})
+        if len(stale) == len(missing) and not self._absence.may_ask(now):
+            return Resolved(found | stale, {})
+        try:
+            with tenant_scope(tenant_ids=[tenant_id]):
+                asked = _ask(speaker, missing, described)
+        except OperationalError:
+            self._absence.begin(monotonic())
+            if len(stale) < len(missing):
+                raise
+            return Resolved(found | stale, {})
+        self._absence.end()
+        self._remember(tenant_id, asked.devices, now)
+        return Resolved(found | asked.devices, asked.refused)
+
+    def _remember(self, tenant_id: int, devices: dict[str, KnownDevice], now: float) -> None:
+        with self._lock:
+            for name, device in devices.items():
+                self._remembered.pop((tenant_id, name), None)
+                life = REMEMBER_PENDING_S if device.is_pending else REMEMBER_S
+                self._remembered[tenant_id, name] = _Remembered(device, now + life)
+            while len(self._remembered) > MAX_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+
+
+def _ask(
+    speaker: Speaker, names: Collection[str], described: Mapping[str, Description]
+) -> Resolved:
+    known = devices_find(tenant_id=speaker.tenant_id, device_ids=names)
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return Resolved(known, {})
+    if speaker.registration == Registration.OFF:
+        return Resolved(known, dict.fromkeys(unknown, UNKNOWN))
+    registered = devices_register(
+        tenant_id=speaker.tenant_id, device_ids=unknown, described=described
+    )
+    return Resolved(known | registered.devices, registered.refused)
+
+
+directory = Directory()

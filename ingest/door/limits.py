@@ -1,0 +1,178 @@
+"""Limits on how many messages a tenant and its devices may send: token buckets in Valkey.
+
+A bucket holds up to `burst` tokens and gains `per_s` a second. Messages pass if there is a token
+for each, or if the bucket is full, however many they are; what they take beyond is a debt. So a
+batch larger than the burst passes now and then, and in the long run no more than `per_s` a second.
+
+All keys of a call have the hash tag of the tenant's group (see ingest.door.breaches):
+
+    ingest:{limits<n>}:t<tenant>    the tenant's bucket, "<tokens> <microseconds from 1970>"
+    ingest:{limits<n>}:d<device>    a device's
+
+A bucket that is full again vanishes. Time is Valkey's, the same for every process of the door.
+"""
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from redis.exceptions import RedisError
+
+from devices.fleet.keys import Speaker
+from devices.fleet.rates import Rate
+from devices.fleet.registration import KnownDevice
+from ingest.door.breaches import BREACH, breach_name, breaches_key, group_of, limits_key
+from ingest.messages.errors import LimitReached
+from ingest.models import LimitBreach
+from ingest.stream import shards
+from ingest.stream.shards import StreamAway
+
+log = logging.getLogger(__name__)
+
+# After the breaches' key come the devices' buckets, then the tenant's if it has one. ARGV has how
+# many messages are of devices without a limit and how many buckets are devices', then for each
+# bucket rate, burst, messages, its breach's name and its limit in words. Answers with how many
+# milliseconds have to be waited, first by the tenant, then by the devices; 0 for what passes. If
+# the tenant has to wait, nothing is taken.
+TAKE = f"""{BREACH}
+local FIELDS = 5
+local passing, devices = tonumber(ARGV[1]), tonumber(ARGV[2])
+
+local function bucket(n)
+    local at = 2 + (n - 1) * FIELDS
+    local one = {{
+        key = KEYS[n + 1],
+        per_s = tonumber(ARGV[at + 1]),
+        burst = tonumber(ARGV[at + 2]),
+        messages = tonumber(ARGV[at + 3]),
+        what = ARGV[at + 4],
+        limit = ARGV[at + 5],
+    }}
+    one.tokens = one.burst
+    local before = redis.call('GET', one.key)
+    if before then
+        local tokens, at_us = string.match(before, '^(%S+) (%S+)$')
+        one.tokens = math.min(one.burst, tokens + math.max(0, now_us - at_us) * one.per_s / 1e6)
+    end
+    return one
+end
+
+local function wait_ms(one)
+    local lacking = math.min(one.messages, one.burst) - one.tokens
+    if lacking <= 0 then return 0 end
+    breach(one.what, one.messages, one.limit)
+    return math.ceil(lacking / one.per_s * 1000)
+end
+
+local function take(one)
+    local tokens = one.tokens - one.messages
+    redis.call('SET', one.key, string.format('%.6f %.0f', tokens, now_us),
+               'PX', string.format('%.0f', math.ceil((one.burst - tokens) / one.per_s * 1000)))
+end
+
+local answer, passes = {{0}}, {{}}
+for n = 1, devices do
+    local one = bucket(n)
+    answer[n + 1] = wait_ms(one)
+    if answer[n + 1] == 0 then
+        passing = passing + one.messages
+        passes[#passes + 1] = one
+    end
+end
+if passing > 0 and #KEYS > devices + 1 then
+    local tenant = bucket(devices + 1)
+    tenant.messages = passing
+    answer[1] = wait_ms(tenant)
+    passes[#passes + 1] = tenant
+end
+if answer[1] == 0 then
+    for _, one in ipairs(passes) do take(one) end
+end
+return answer
+"""
+
+
+# Gives back to buckets that are not full, each with its burst and a number of messages.
+GIVE_BACK = """
+for n, key in ipairs(KEYS) do
+    local before = redis.call('GET', key)
+    if before then
+        local tokens, at_us = string.match(before, '^(%S+) (%S+)$')
+        tokens = math.min(ARGV[2 * n - 1], tokens + ARGV[2 * n])
+        redis.call('SET', key, string.format('%.6f ', tokens) .. at_us, 'KEEPTTL')
+    end
+end
+"""
+
+Messages = Mapping[KnownDevice, int]
+
+
+class Outcome(NamedTuple):
+    """How many messages of which devices pass, and by id the devices whose messages are refused."""
+
+    taken: Messages
+    reached: Mapping[int, LimitReached]
+
+
+def is_limited(speaker: Speaker, devices: Collection[KnownDevice]) -> bool:
+    """Whether any limit holds for messages of these devices: without one Valkey is not asked."""
+    if speaker.tenant_limit is not None:
+        return bool(devices)
+    return any(one.limit is not None for one in devices)
+
+
+def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
+    """Takes so many messages of each device from the limits that hold for them.
+
+    Refusals are counted as breaches. Raises LimitReached if the tenant's limit refuses what the
+    devices' limits let through, and StreamAway; then nothing was taken.
+    """
+    tenant_id, limit = speaker.tenant_id, speaker.tenant_limit
+    limited = [(one.id, one.limit, count) for one, count in messages.items() if one.limit]
+    keys = [breaches_key(group_of(tenant_id)), *(_device_key(speaker, one[0]) for one in limited)]
+    free = sum(messages.values()) - sum(count for _, _, count in limited)
+    arguments: list[Any] = [free, len(limited)]
+    for device, rate, count in limited:
+        name = breach_name(tenant_id, LimitBreach.Kind.DEVICE_RATE, device)
+        arguments += _bucket(rate, count, name)
+    if limit is not None:
+        keys.append(_tenant_key(speaker))
+        arguments += _bucket(limit, 0, breach_name(tenant_id, LimitBreach.Kind.TENANT_RATE))
+    try:
+        wait_ms, *waits_ms = shards.run_script(TAKE, keys, *arguments)
+    except RedisError as error:
+        raise StreamAway(str(error)) from error
+    if wait_ms:
+        raise LimitReached(f"the tenant's limit is reached: {limit}", wait_ms / 1000)
+    reached = {
+        device: LimitReached(f"the device's limit is reached: {rate}", wait_ms / 1000)
+        for (device, rate, _), wait_ms in zip(limited, waits_ms, strict=True)
+        if wait_ms
+    }
+    return Outcome({one: n for one, n in messages.items() if one.id not in reached}, reached)
+
+
+def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
+    """Gives back what was taken for messages that no shard has taken: they come again."""
+    buckets = [(_device_key(speaker, one.id), one.limit, n) for one, n in taken.items()]
+    buckets.append((_tenant_key(speaker), speaker.tenant_limit, sum(taken.values())))
+    keys = [key for key, rate, _ in buckets if rate]
+    arguments = [value for _, rate, n in buckets if rate for value in (rate.burst, n)]
+    if not keys:
+        return
+    try:
+        shards.run_script(GIVE_BACK, keys, *arguments)
+    except RedisError:
+        log.exception("what tenant %d did not use of its limits is lost", speaker.tenant_id)
+
+
+def _device_key(speaker: Speaker, device: int) -> str:
+    return limits_key(group_of(speaker.tenant_id), f"d{device}")
+
+
+def _tenant_key(speaker: Speaker) -> str:
+    return limits_key(group_of(speaker.tenant_id), f"t{speaker.tenant_id}")
+
+
+def _bucket(rate: Rate, messages: int, breach: str) -> Iterator[float | int | str]:
+    yield from (rate.per_s, rate.burst, messages, breach, str(rate))

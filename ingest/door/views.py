@@ -1,0 +1,244 @@
+"""The door for devices over HTTP."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, NoReturn, cast
+
+import msgspec
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from rest_framework import status
+from rest_framework.exceptions import APIException, PermissionDenied, UnsupportedMediaType
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from devices.fleet.keys import Speaker
+from devices.http.origin import client_address
+from ingest.door.accept import Origin, heartbeat_accept, readings_accept
+from ingest.door.authentication import DeviceKeyAuthentication
+from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
+from ingest.messages.heartbeat import heartbeat_decode
+from ingest.messages.readings import (
+    MAX_BYTES,
+    NDJSON,
+    BodyTooLong,
+    Refusal,
+    UnknownEncoding,
+    readings_decode,
+    unpack,
+)
+from ingest.stream.shards import StreamAway
+
+JSON = "application/json"
+
+
+class InvalidBody(APIException):
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_detail = "The message is not as it should be."
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__(f"{errors[0]['field']}: {errors[0]['reason']}")
+        self.errors = errors
+
+
+class BodyTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit // 1024} KiB.")
+
+
+class StreamUnavailable(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "Nothing can be accepted just now; keep the message and send it again."
+    wait = 5
+
+
+class TooManyMessages(APIException):
+    """A limit is reached, after `wait` whole seconds no more; `errors` are of single messages."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+
+    def __init__(
+        self, words: str, retry_after_s: float, errors: list[dict[str, Any]] | None = None
+    ) -> None:
+        super().__init__(f"{words[:1].upper()}{words[1:]}.")
+        self.wait = ceil(retry_after_s)
+        self.errors = errors
+
+
+class HeartbeatAccepted(msgspec.Struct, gc=False):
+    """The answer to an accepted heartbeat. `next_heartbeat_s` is the interval in force."""
+
+    server_time: datetime
+    next_heartbeat_s: int
+
+
+class ReadingsAccepted(msgspec.Struct, gc=False):
+    """The answer to readings: how many were accepted, and which were refused for what reason."""
+
+    server_time: datetime
+    accepted: int
+    refused: list[dict[str, Any]]
+
+
+class JsonAlways(BaseContentNegotiation):
+    """Devices get JSON whatever they accept, so what they accept need not be understood."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
+        return next(iter(parsers))
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Iterable[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type or ""
+
+
+class DoorView(APIView):
+    """A way in for devices: errors of the door become problems that say what to do."""
+
+    authentication_classes = (DeviceKeyAuthentication,)
+    content_negotiation_class = JsonAlways
+    http_method_names = ("post",)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Who speaks is all that there is to ask: a door has one format and one version, and what
+        it permits and how much of it is a matter of the messages."""
+        self.perform_authentication(request)
+
+    def raise_uncaught_exception(self, exc: Exception) -> NoReturn:
+        """DRF's own would look for a format first."""
+        raise exc
+
+    def post(self, request: Request) -> HttpResponse:
+        try:
+            data = self.read(request)
+            answer = self.accept(data, request, origin_of(request))
+        except InvalidMessage as error:
+            raise InvalidBody([{"field": error.field, "reason": error.reason}]) from None
+        except ForeignDevice as error:
+            raise PermissionDenied(f"{error}.") from None
+        except LimitReached as error:
+            raise TooManyMessages(str(error), error.retry_after_s) from None
+        except StreamAway as error:
+            raise StreamUnavailable from error
+        return HttpResponse(msgspec.json.encode(answer), status=202, content_type=JSON)
+
+    def read(self, request: Request) -> bytes:
+        """The body, before the time of receipt is taken."""
+        raise NotImplementedError
+
+    def accept(self, data: bytes, request: Request, origin: Origin) -> msgspec.Struct:
+        raise NotImplementedError
+
+
+class HeartbeatView(DoorView):
+    """`POST /api/v1/heartbeats`: 202 once the heartbeat is on disk in the stream."""
+
+    def read(self, request: Request) -> bytes:
+        return body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
+
+    def accept(self, data: bytes, request: Request, origin: Origin) -> HeartbeatAccepted:
+        message = heartbeat_decode(data, received_at=origin.received_at)
+        interval_s = heartbeat_accept(message=message, origin=origin)
+        return HeartbeatAccepted(origin.received_at, interval_s)
+
+
+class ReadingsView(DoorView):
+    """`POST /api/v1/readings`: an object, an array or NDJSON; 202 once the good ones are on disk.
+
+    Where none is good the answer is 429 if a limit refused any, 403 if all are for another device,
+    else 400.
+    """
+
+    def read(self, request: Request) -> bytes:
+        body = body_read(request, MAX_BYTES, (JSON, NDJSON))
+        try:
+            return unpack(body, encoding=request.META.get("HTTP_CONTENT_ENCODING", "").lower())
+        except BodyTooLong:
+            raise BodyTooLarge(MAX_BYTES) from None
+        except UnknownEncoding as error:
+            raise UnsupportedMediaType(str(error), "Send it plain or with gzip.") from None
+
+    def accept(self, data: bytes, request: Request, origin: Origin) -> ReadingsAccepted:
+        lines = request._request.content_type == NDJSON
+        decoded = readings_decode(data, lines=lines, received_at=origin.received_at)
+        accepted, refused = readings_accept(messages=decoded.messages, origin=origin)
+        refusals = sorted([*decoded.refused, *refused])
+        if refusals and not accepted:
+            refusals_raise(refusals, is_single=decoded.is_single)
+        return ReadingsAccepted(
+            origin.received_at, accepted, [_as_json(refusal) for refusal in refusals]
+        )
+
+
+def origin_of(request: Request) -> Origin:
+    """Who sent the request; its time of receipt is now."""
+    speaker = cast(Speaker, request.user)
+    return Origin(speaker, datetime.now(UTC), client_address(request._request))
+
+
+def refusals_raise(refusals: list[Refusal], *, is_single: bool) -> None:
+    """Raises PermissionDenied if all are for another device, TooManyMessages if a limit refused
+    any, else InvalidBody, with each of them; without their places in the request if it was a
+    single message."""
+    if all(refusal.code == "forbidden" for refusal in refusals):
+        raise PermissionDenied(f"{refusals[0].reason}.")
+    errors = [_as_json(refusal) for refusal in refusals]
+    if is_single:
+        del errors[0]["index"]
+    if limited := [refusal for refusal in refusals if refusal.code == "limit"]:
+        wait_s = max(refusal.retry_after_s for refusal in limited)
+        raise TooManyMessages(limited[0].reason, wait_s, errors)
+    raise InvalidBody(errors)
+
+
+def _as_json(refusal: Refusal) -> dict[str, Any]:
+    waits = {"retry_after_s": ceil(refusal.retry_after_s)} if refusal.retry_after_s else {}
+    return {
+        "index": refusal.position,
+        "code": refusal.code,
+        "field": refusal.field,
+        "reason": refusal.reason,
+        **waits,
+    }
+
+
+def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> bytes:
+    """The request's body, of one of the types and no longer than `limit` bytes.
+
+    Raises UnsupportedMediaType, BodyTooLarge, and InvalidBody if its end has not come.
+    """
+    http = request._request  # what DRF wraps finds each of its attributes by a detour
+    if http.content_type not in content_types:
+        raise UnsupportedMediaType(
+            http.content_type or "none",
+            f"Send {' or '.join(content_types)} as the Content-Type.",
+        )
+    length = int(http.META.get("CONTENT_LENGTH") or 0)
+    if length > limit:
+        raise BodyTooLarge(limit)
+    body = _chunked_body(http, limit) if _is_chunked(http) else http.read()
+    if len(body) > limit:
+        raise BodyTooLarge(limit)
+    if len(body) < length:
+        raise InvalidBody([{"field": "$", "reason": "the body ends too soon; part is missing"}])
+    return body
+
+
+def _is_chunked(request: HttpRequest) -> bool:
+    """Django takes a WSGI request without a Content-Length for one without a body."""
+    return "wsgi.input" in request.META and "HTTP_TRANSFER_ENCODING" in request.META
+
+
+def _chunked_body(request: HttpRequest, limit: int) -> bytes:
+    body: bytes = request.META["wsgi.input"].read(limit + 1)
+    return body

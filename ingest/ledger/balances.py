@@ -1,0 +1,314 @@
+"""The ledger: of every accepted message, what became of it.
+
+What was accepted is counted by the shards, in the same step that appends; what was stored by the
+drain, in the same transaction that stores. The two meet here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Max, Sum
+from django.utils import timezone
+
+from ingest.ledger.in_flight import ShardCounts, counts_read
+from ingest.models import DrainPosition, LedgerCheck, LedgerMinute
+from ingest.stream.shards import accepted_counts, accepted_forget, minute_of, oldest_waiting_at
+
+# A stream counts a minute until nothing can be accepted in it any more.
+FORGET_AFTER = timedelta(minutes=15)
+# Nothing of a minute comes so long after it: clocks that differ, and requests sent slowly.
+SETTLED_AFTER = timedelta(minutes=3)
+COUNTED = ("stored", "duplicate", "late", "rejected", "replayed")
+
+ADD = """
+INSERT INTO ingest_ledgerminute
+    (tenant_id, minute, shard, accepted, stored, duplicate, late, rejected, replayed)
+SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, 0, stored, duplicate, late, rejected,
+       replayed
+FROM unnest(%(tenants)s::int[], %(minutes)s::bigint[], %(stored)s::bigint[],
+            %(duplicate)s::bigint[], %(late)s::bigint[], %(rejected)s::bigint[],
+            %(replayed)s::bigint[])
+     AS counted (tenant_id, minute, stored, duplicate, late, rejected, replayed)
+WHERE EXISTS (SELECT FROM devices_tenant WHERE id = tenant_id)
+ORDER BY tenant_id, minute
+ON CONFLICT (tenant_id, minute, shard) DO UPDATE
+SET stored = ingest_ledgerminute.stored + excluded.stored,
+    duplicate = ingest_ledgerminute.duplicate + excluded.duplicate,
+    late = ingest_ledgerminute.late + excluded.late,
+    rejected = ingest_ledgerminute.rejected + excluded.rejected,
+    replayed = ingest_ledgerminute.replayed + excluded.replayed
+"""
+
+# Absolute, and only upwards: setting it twice is setting it once.
+SET_ACCEPTED = """
+INSERT INTO ingest_ledgerminute
+    (tenant_id, minute, shard, accepted, stored, duplicate, late, rejected, replayed)
+SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, accepted, 0, 0, 0, 0, 0
+FROM unnest(%(tenants)s::int[], %(minutes)s::bigint[], %(accepted)s::bigint[])
+     AS counted (tenant_id, minute, accepted)
+WHERE EXISTS (SELECT FROM devices_tenant WHERE id = tenant_id)
+ORDER BY tenant_id, minute
+ON CONFLICT (tenant_id, minute, shard) DO UPDATE
+SET accepted = greatest(ingest_ledgerminute.accepted, excluded.accepted)
+"""
+
+# The table, and what the streams have counted beyond it.
+COUNTS = """
+    SELECT tenant_id, minute, accepted, stored, duplicate, late, rejected, replayed
+    FROM ingest_ledgerminute
+    UNION ALL
+    SELECT counted.tenant_id, to_timestamp(counted.minute * 60),
+           greatest(0, counted.accepted - coalesce(l.accepted, 0)), 0, 0, 0, 0, 0
+    FROM unnest(%(shards)s::int[], %(tenants)s::int[], %(minutes)s::bigint[],
+                %(accepted)s::bigint[]) AS counted (shard, tenant_id, minute, accepted)
+    LEFT JOIN ingest_ledgerminute l
+        ON l.tenant_id = counted.tenant_id AND l.shard = counted.shard
+        AND l.minute = to_timestamp(counted.minute * 60)
+"""
+BALANCES = f"""
+SELECT t.id, coalesce(sum(accepted), 0)::bigint, coalesce(sum(stored), 0)::bigint,
+       coalesce(sum(duplicate), 0)::bigint, coalesce(sum(late), 0)::bigint,
+       coalesce(sum(rejected), 0)::bigint, coalesce(sum(replayed), 0)::bigint
+FROM devices_tenant t
+LEFT JOIN ({COUNTS}) m ON m.tenant_id = t.id
+    AND m.minute >= coalesce(%(since)s::timestamptz, '-infinity')
+    AND m.minute < coalesce(%(until)s::timestamptz, 'infinity')
+WHERE %(only)s::int[] IS NULL OR t.id = ANY(%(only)s::int[])
+GROUP BY t.id, t.name
+ORDER BY t.name, t.id
+"""
+ACCEPTED_BY_MINUTE = f"""
+SELECT minute, sum(accepted)::bigint
+FROM devices_tenant t JOIN ({COUNTS}) m ON m.tenant_id = t.id
+WHERE minute >= %(since)s AND (%(only)s::int[] IS NULL OR t.id = ANY(%(only)s::int[]))
+GROUP BY minute
+"""
+
+
+@dataclass
+class Tally:
+    """What became of a batch, by (tenant, minute) of acceptance.
+
+    A replay counts negatively as rejected: so many fewer are.
+    """
+
+    stored: Counter[tuple[int, int]] = field(default_factory=Counter)
+    duplicate: Counter[tuple[int, int]] = field(default_factory=Counter)
+    late: Counter[tuple[int, int]] = field(default_factory=Counter)
+    rejected: Counter[tuple[int, int]] = field(default_factory=Counter)
+    replayed: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+
+class Balance(NamedTuple):
+    """What became of messages; `residual` is what cannot be accounted for."""
+
+    accepted: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    late: int = 0
+    rejected: int = 0
+    replayed: int = 0
+    in_flight: int = 0
+
+    @property
+    def residual(self) -> int:
+        return self.accepted - self.stored - self.duplicate - self.rejected - self.in_flight
+
+    def plus(self, other: "Balance") -> "Balance":
+        return Balance(*map(sum, zip(self, other, strict=True)))
+
+
+def messages_stored(tenant_ids: Sequence[int], since: datetime) -> int:
+    """How many messages of these tenants were stored that came from `since` on, whose minute is
+    counted whole."""
+    minute = since.replace(second=0, microsecond=0)
+    minutes = LedgerMinute.objects.filter(tenant__in=tenant_ids, minute__gte=minute)
+    return minutes.aggregate(sum=Sum("stored", default=0))["sum"]
+
+
+def tally_write(*, shard: int, tally: Tally) -> None:
+    """Adds what became of a batch; to be called in the transaction that stored it."""
+    counters = {name: getattr(tally, name) for name in COUNTED}
+    keys = sorted(set().union(*counters.values()))
+    if not keys:
+        return
+    values: dict[str, object] = {
+        name: [counter[key] for key in keys] for name, counter in counters.items()
+    }
+    values |= {"shard": shard, "tenants": [t for t, _ in keys], "minutes": [m for _, m in keys]}
+    with connection.cursor() as cursor:
+        cursor.execute(ADD, values)  # type: ignore[arg-type]
+
+
+def accepted_collect(*, shard: int) -> None:
+    """Brings what the stream counted into the table, and lets it forget minutes that are over."""
+    counted = accepted_counts(shard)
+    if not counted:
+        return
+    _set_accepted(shard, counted)
+    over = minute_of(timezone.now() - FORGET_AFTER)
+    accepted_forget(shard, [key for key in counted if key[1] < over])
+
+
+def balance_read() -> Balance:
+    """The balance of all tenants, exact only while no drain runs (ingest.ledger.verification)."""
+    counts = [counts_read(shard) for shard in shards_known()]
+    return balance_sum(balances(counts=counts))
+
+
+def balance_sum(by_tenant: Mapping[int, Balance]) -> Balance:
+    total = Balance()
+    for balance in by_tenant.values():
+        total = total.plus(balance)
+    return total
+
+
+def balances(
+    *,
+    counts: Sequence[ShardCounts],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    tenant_ids: Sequence[int] | None = None,
+) -> dict[int, Balance]:
+    """Balances by tenant, of the minutes from `since` on and before `until`.
+
+    `counts` is what the streams counted; of it comes what the table has not yet of the accepted,
+    and what is in flight, of whichever minute. Tenants that were deleted are left out, for their
+    ledger went with them.
+    """
+    values = _counted(counts) | {"since": since, "until": until, "only": _listed(tenant_ids)}
+    with connection.cursor() as cursor:
+        cursor.execute(BALANCES, values)  # type: ignore[arg-type]
+        rows = cursor.fetchall()
+    return {
+        tenant_id: Balance._make(
+            [*sums, sum(shard.in_flight.get(tenant_id, 0) for shard in counts)]
+        )
+        for tenant_id, *sums in rows
+    }
+
+
+def minutes_counted(
+    *, shards: Sequence[int], since: datetime, tenant_ids: Sequence[int] | None
+) -> dict[datetime, Balance]:
+    """Balances by minute from `since` on, the youngest first; nothing is told as in flight.
+
+    What became of messages is read before how many were accepted, so that no minute has stored
+    what it has not accepted.
+    """
+    rows = LedgerMinute.objects.filter(minute__gte=since)
+    if tenant_ids is not None:
+        rows = rows.filter(tenant__in=tenant_ids)
+    sums = rows.values_list("minute").annotate(*(Sum(name) for name in COUNTED))
+    became = {minute: counts for minute, *counts in sums}
+    values = _counted([counts_read(shard) for shard in shards])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ACCEPTED_BY_MINUTE,
+            values | {"since": since, "only": _listed(tenant_ids)},  # type: ignore[arg-type]
+        )
+        accepted = dict(cursor.fetchall())
+    nothing = [0] * len(COUNTED)
+    return {
+        minute: Balance(accepted[minute], *became.get(minute, nothing))
+        for minute in sorted(accepted, reverse=True)
+    }
+
+
+def residuals_settled(
+    *,
+    shards: Sequence[int],
+    ts: datetime,
+    over: timedelta,
+    tenant_ids: Sequence[int] | None = None,
+) -> dict[int, int]:
+    """Messages that cannot be accounted for, by tenant, of minutes in which nothing is in flight
+    any more. Exact while drains run; without regard to the last minutes."""
+    until = settled_until(ts=ts, oldest_waiting_at=oldest_waiting_at(shards))
+    counts = [counts_read(shard)._replace(in_flight={}) for shard in shards]
+    settled = balances(counts=counts, since=ts - over, until=until, tenant_ids=tenant_ids)
+    return {tenant_id: balance.residual for tenant_id, balance in settled.items()}
+
+
+def settled_until(*, ts: datetime, oldest_waiting_at: datetime | None) -> datetime:
+    """Minutes before this one are over: whatever was accepted in them has been dealt with."""
+    return min(ts, oldest_waiting_at or ts) - SETTLED_AFTER
+
+
+def ledger_check(*, ts: datetime) -> int:
+    """Notes for `/health` how many messages of all tenants cannot be accounted for, and returns it.
+
+    See residuals_settled, over the last day. What is missing in one tenant is not made up for by
+    another.
+    """
+    settled = residuals_settled(shards=shards_known(), ts=ts, over=timedelta(days=1))
+    residual = sum(map(abs, settled.values()))
+    LedgerCheck.objects.update_or_create(pk=1, defaults={"checked_at": ts, "residual": residual})
+    return residual
+
+
+def last_check() -> LedgerCheck | None:
+    """What the last look at the ledger found; None if there was none yet."""
+    return LedgerCheck.objects.filter(pk=1).first()
+
+
+def shards_known() -> range:
+    """Those of INGEST_SHARDS, and those beyond that a drain has seen: whatever may hold messages
+    or counts that the ledger knows nothing of yet."""
+    last = DrainPosition.objects.aggregate(last=Max("shard", default=0))["last"]
+    return range(max(settings.INGEST_SHARDS, last + 1))
+
+
+def position_read(*, shard: int, identity: str) -> str:
+    """Up to which entry this stream is stored; "0-0" for one that nothing is stored of."""
+    position = DrainPosition.objects.filter(pk=shard, identity=identity).first()
+    return position.entry_id if position else "0-0"
+
+
+def position_ensure(*, shard: int, identity: str) -> None:
+    """From now on the shard is known as one that was drained."""
+    DrainPosition.objects.get_or_create(
+        pk=shard, defaults={"identity": identity, "entry_id": "0-0"}
+    )
+
+
+def position_write(*, shard: int, identity: str, entry_id: str) -> None:
+    """To be called in the transaction that stored everything up to this entry."""
+    DrainPosition.objects.update_or_create(
+        pk=shard, defaults={"identity": identity, "entry_id": entry_id}
+    )
+
+
+def _counted(counts: Sequence[ShardCounts]) -> dict[str, object]:
+    """What the streams counted, as columns for COUNTS."""
+    keys = [(shard, *key) for shard, counted in enumerate(counts) for key in counted.accepted]
+    return {
+        "shards": [shard for shard, _, _ in keys],
+        "tenants": [tenant for _, tenant, _ in keys],
+        "minutes": [minute for _, _, minute in keys],
+        "accepted": [counts[shard].accepted[tenant, minute] for shard, tenant, minute in keys],
+    }
+
+
+def _listed(tenant_ids: Sequence[int] | None) -> list[int] | None:
+    return None if tenant_ids is None else list(tenant_ids)
+
+
+@transaction.atomic
+def _set_accepted(shard: int, counted: Mapping[tuple[int, int], int]) -> None:
+    keys = sorted(counted)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            SET_ACCEPTED,
+            {
+                "shard": shard,
+                "tenants": [tenant for tenant, _ in keys],
+                "minutes": [minute for _, minute in keys],
+                "accepted": [counted[key] for key in keys],
+            },
+        )

@@ -1,0 +1,120 @@
+"""Proves the ledger: recounts from the tables and the streams, and says what does not agree."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, Min
+
+from ingest.ledger.balances import Balance, balances, position_read, shards_known
+from ingest.ledger.in_flight import ShardCounts, counts_read, stored_and_left
+from ingest.models import LedgerMinute, RejectedMessage
+from ingest.stream import shards
+from telemetry.locks import AdvisoryLock, session_lock_awaited
+from telemetry.sql import heartbeat, reading
+
+# A drain hands its shard on after INGEST_DRAIN_RUN_S, or after the batch that it is storing.
+WAIT_FOR_DRAIN_S = 120
+
+
+class Account(NamedTuple):
+    """A tenant's ledger against what there really is.
+
+    `balance` is of all time. `stored` and `rejected` are what the ledger says of the recounted
+    minutes; `found` and `kept` are the rows and the rejected messages that there are of them.
+    """
+
+    balance: Balance
+    stored: int
+    found: int
+    rejected: int
+    kept: int
+
+    def problems(self) -> list[str]:
+        """What does not agree, in words; none if all is well."""
+        residual = self.balance.residual
+        words = []
+        if residual > 0:
+            words.append(f"{residual} accepted messages are missing")
+        if residual < 0:
+            words.append(f"{-residual} messages more than were accepted")
+        if self.found != self.stored:
+            words.append(f"{self.stored} messages were stored, the tables hold {self.found}")
+        if self.kept != self.rejected:
+            words.append(f"{self.rejected} messages were rejected, {self.kept} are kept")
+        return words
+
+
+def ledger_verify(*, since: datetime | None = None) -> dict[int, Account]:
+    """The accounts of all tenants by their ids, exact at one moment, whether or not drains run.
+
+    With `since`, the beginning of a minute, only what was received from then on is recounted.
+    Drains wait for the blink in which the streams are read, and go on while the tables are
+    counted, which happens in a snapshot of that moment. Not to be called in a transaction.
+    Raises OperationalError if a drain does not make way.
+    """
+    with ExitStack() as drains_wait:
+        for shard in range(settings.INGEST_MOST_SHARDS):
+            lock = session_lock_awaited(AdvisoryLock.DRAIN + shard, timeout_s=WAIT_FOR_DRAIN_S)
+            drains_wait.enter_context(lock)
+        with _snapshot():
+            counts = [_shard_read(shard) for shard in shards_known()]
+            drains_wait.close()
+            return _accounts(counts, since)
+
+
+@contextmanager
+def _snapshot() -> Iterator[None]:
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def _shard_read(shard: int) -> ShardCounts:
+    """The database is asked first: what it does not know of yet is then in the stream's counts."""
+    position = position_read(shard=shard, identity=shards.identity_ensure(shard))
+    stored = stored_and_left(shard, position=position)
+    counts = counts_read(shard)
+    in_flight = Counter(counts.in_flight)
+    in_flight.subtract(stored)
+    return counts._replace(in_flight=in_flight)
+
+
+def _accounts(counts: Sequence[ShardCounts], since: datetime | None) -> dict[int, Account]:
+    # Rows from before there was a ledger are not in it.
+    first = LedgerMinute.objects.aggregate(first=Min("minute"))["first"]
+    recounted = max((one for one in (first, since) if one), default=None)
+    found, kept = _found(recounted), _kept(recounted)
+    everything = balances(counts=counts)
+    window = balances(counts=counts, since=recounted)
+    return {
+        tenant_id: Account(
+            balance,
+            window[tenant_id].stored,
+            found[tenant_id],
+            window[tenant_id].rejected,
+            kept.get(tenant_id, 0),
+        )
+        for tenant_id, balance in everything.items()
+    }
+
+
+def _found(since: datetime | None) -> Counter[int]:
+    """Rows in the hypertables by tenant, of deleted devices too: their rows stay."""
+    found: Counter[int] = Counter()
+    if since is not None:
+        with connection.cursor() as cursor:
+            found.update(reading.count_by_tenant(cursor, since=since))
+            found.update(heartbeat.count_by_tenant(cursor, since=since))
+    return found
+
+
+def _kept(since: datetime | None) -> Mapping[int, int]:
+    if since is None:
+        return {}
+    rows = RejectedMessage.objects.filter(replayed_at=None, received_at__gte=since).order_by()
+    return dict(rows.values_list("tenant").annotate(count=Count("pk")))

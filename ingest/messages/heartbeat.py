@@ -1,0 +1,185 @@
+"""Decodes what devices send, and says precisely what is wrong with it."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ingest.messages.errors import InvalidMessage
+from ingest.messages.times import Time, device_time
+
+MAX_NAME = 64
+
+Battery = Annotated[float, Meta(ge=0, le=100)]
+Name = Annotated[str, Meta(max_length=MAX_NAME)]
+Scalar = bool | float | str | None
+Body = TypeVar("Body")
+
+MAX_FIELDS = 40
+KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "an array",
+}
+LIMITS = {"<=": "at most", ">=": "at least"}
+UNITS = {"str": "character", "array": "element", "object": "field"}
+MAX_TEXT = 1024
+# Without any of this in a body, no number in it is beyond float8 and no text has half a pair.
+STRANGE = re.compile(rb"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}|\d{200}")
+HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+class HeartbeatBody(Struct, frozen=True, gc=False):
+    """The named fields of a heartbeat; every other field of the object is one of its `vitals`."""
+
+    device_id: Name | None = None
+    time: Time | None = None
+    battery_pct: Battery | None = None
+    rssi_dbm: Annotated[float, Meta(ge=-200, le=20)] | None = None
+    uptime_s: Annotated[float, Meta(ge=0)] | None = None
+    version: Name | None = None
+
+
+class HeartbeatMessage(Struct, frozen=True, gc=False):
+    """A valid heartbeat: the body with its time in UTC and the further vitals."""
+
+    body: HeartbeatBody
+    time: datetime | None
+    vitals: dict[str, Scalar]
+
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+_named = frozenset(HeartbeatBody.__struct_fields__)
+
+
+def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
+    """The heartbeat in a JSON object such as `{"battery_pct": 71.5, "cpu_pct": 3}`.
+
+    `time` is ISO 8601 with a time zone, or seconds since 1970; without it the time is ours.
+    Raises InvalidMessage for anything that cannot be stored as it is.
+    """
+    fields = _parse(data)
+    if len(fields) > MAX_FIELDS:
+        raise InvalidMessage("$", f"{len(fields)} fields; a heartbeat has at most {MAX_FIELDS}")
+    named = {name: fields.pop(name) for name in _named & fields.keys()}
+    try:
+        body = msgspec.convert(named, HeartbeatBody)
+    except msgspec.ValidationError as error:
+        raise from_msgspec(error) from None
+    for name in ("device_id", "version"):
+        check_text(f"$.{name}", getattr(body, name))
+    _check_vitals(fields)
+    time = None if body.time is None else device_time(body.time, received_at=received_at)
+    return HeartbeatMessage(body, time, fields)
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    if not data.strip():
+        raise InvalidMessage("$", "the body is empty; send a JSON object, {} at the least")
+    return body_decode(_decoder, data)
+
+
+def body_decode(decoder: msgspec.json.Decoder[Body], data: bytes) -> Body:
+    """What the decoder makes of the body. Raises InvalidMessage, which names the field if it can,
+    for what is not JSON and for what the decoder does not take."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_strange(data)
+        if isinstance(error, msgspec.ValidationError):
+            raise from_msgspec(error) from None
+        raise InvalidMessage("$", not_json(error)) from None
+
+
+def _refuse_strange(data: bytes) -> None:
+    """Names the field of a NaN, an Infinity, a number too large or half a surrogate pair, which
+    other writers of JSON let through and the strict decoder refuses without saying where."""
+    if not STRANGE.search(data):
+        return
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    for path, part in _parts("$", value):
+        if isinstance(part, str) and HALF_PAIR.search(part):
+            raise InvalidMessage(path, "text with half of a surrogate pair cannot be stored")
+        if isinstance(part, float) and not math.isfinite(part):
+            raise InvalidMessage(path, "NaN, Infinity and numbers beyond 1.8e308 cannot be stored")
+
+
+def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The names and values in an object and in the objects right below it, with their paths."""
+    if not isinstance(value, dict):
+        yield path, value
+    elif path.count(".") < 2:
+        for name, inner in value.items():
+            yield path, name
+            yield from _parts(f"{path}.{name[:64]}", inner)
+
+
+def _check_vitals(vitals: dict[str, Any]) -> None:
+    for name, value in vitals.items():
+        path = f"$.{name[:64]}"
+        if not 1 <= len(name) <= MAX_NAME:
+            raise InvalidMessage(path, f"a field's name has 1 to {MAX_NAME} characters")
+        check_text(path, name)
+        if isinstance(value, str):
+            check_text(path, value)
+        elif isinstance(value, dict | list):
+            raise InvalidMessage(path, "expected a number, a text, true, false or null")
+        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**63:
+            raise InvalidMessage(path, "the number is too large")
+
+
+def check_text(path: str, text: str | None) -> None:
+    """Raises InvalidMessage for text that PostgreSQL cannot hold, or that is too long."""
+    if text is None:
+        return
+    if "\x00" in text:
+        raise InvalidMessage(path, "text with the character U+0000 cannot be stored")
+    if len(text) > MAX_TEXT:
+        raise InvalidMessage(path, f"text of {len(text)} characters; at most {MAX_TEXT}")
+
+
+def not_json(error: Exception) -> str:
+    return f"this is not JSON: {str(error).removeprefix('JSON is malformed: ')}"
+
+
+def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
+    """The same in our words, with the JSON path apart."""
+    reason, found_path, path = str(error).rpartition(" - at `")
+    if not found_path:
+        reason, path = path, ""
+    path = path.removeprefix("key` in `").rstrip("`") or "$"
+    if path in ("$.time", "$.timestamp"):
+        reason = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
+    if found := re.fullmatch(
+        "Object (contains unknown|missing required) field `(.*)`", reason, re.S
+    ):
+        words = "unknown field" if found[1] == "contains unknown" else "this field is missing"
+        return InvalidMessage(f"{path}.{found[2][:MAX_NAME]}", words)
+    return InvalidMessage(path, _in_words(reason))
+
+
+def _in_words(reason: str) -> str:
+    """`Expected `float | null`, got `str`` becomes `expected a number, got a text`."""
+    if found := re.fullmatch("Expected `(.*)`, got `(.*)`", reason):
+        kinds = [kind for kind in found[1].split(" | ") if kind != "null"]
+        if "float" in kinds and "int" in kinds:
+            kinds.remove("int")
+        wanted = " or ".join(KINDS.get(kind, kind) for kind in kinds)
+        return f"expected {wanted}, got {KINDS.get(found[2], found[2])}"
+    if found := re.fullmatch("Expected `(str|array|object)` of length (<=|>=) (.*)", reason):
+        unit = UNITS[found[1]] if found[3] == "1" else f"{UNITS[found[1]]}s"
+        return f"expected {LIMITS[found[2]]} {found[3]} {unit}"
+    if found := re.fullmatch("Expected `(?:int|float)` (<=|>=) (.*)", reason):
+        return f"expected {LIMITS[found[1]]} {found[2].removesuffix('.0')}"
+    return reason

@@ -1,0 +1,192 @@
+"""The door for network probes: `POST /api/push` takes one measurement and stores it as a reading.
+
+The body is what the probes of fiber-api send, under more than one name where their documents leave
+it open which one is meant.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+from msgspec import Meta, Struct
+from rest_framework.request import Request
+
+from devices.fleet.keys import Speaker
+from devices.fleet.registration import Description
+from devices.models import Device
+from ingest.door.accept import Origin, readings_accept
+from ingest.door.directory import directory
+from ingest.door.views import JSON, DoorView, body_read, refusals_raise
+from ingest.messages.errors import InvalidMessage
+from ingest.messages.heartbeat import body_decode, check_text, from_msgspec
+from ingest.messages.readings import Name, ReadingMessage, Value
+from ingest.messages.times import Time, device_time
+
+PROBE = "probe"
+# With the three measurements as many as a reading has, and with "metadata." as long as theirs.
+MAX_METADATA = 61
+MAX_METADATA_NAME = 55
+
+Latency = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=100)]
+Measured = bool | int | float | str
+
+
+class PushBody(Struct, gc=False, forbid_unknown_fields=True):
+    """A measurement as it is sent: latency in milliseconds, uptime and packet loss in percent."""
+
+    node_id: Name | None = None
+    node_name: Annotated[str, Meta(max_length=120)] | None = None
+    region: Annotated[str, Meta(max_length=64)] | None = None
+    latency: Latency | None = None
+    latency_ms: Latency | None = None
+    uptime: Share | None = None
+    uptime_pct: Share | None = None
+    packet_loss: Share | None = None
+    packet_loss_pct: Share | None = None
+    timestamp: Time | None = None
+    time: Time | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Push(NamedTuple):
+    """A valid measurement. `metrics` are latency_ms, uptime_pct, packet_loss_pct and what the
+    metadata holds as `metadata.<name>`."""
+
+    node_id: str | None
+    node_name: str | None
+    region: str | None
+    time: datetime
+    metrics: dict[str, Measured]
+
+
+class PushAccepted(Struct, gc=False):
+    """The answer to an accepted measurement."""
+
+    status: str
+    node_id: str
+    server_time: datetime
+
+
+class PushView(DoorView):
+    """`POST /api/push`: 202 once the measurement is on disk in the stream.
+
+    A node that its tenant does not know yet is registered if a gateway's key speaks for it, as the
+    tenant's policy says.
+    """
+
+    def read(self, request: Request) -> bytes:
+        return body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
+
+    def accept(self, data: bytes, request: Request, origin: Origin) -> PushAccepted:
+        push = push_decode(data, received_at=origin.received_at)
+        push_accept(push=push, origin=origin)
+        node_id = push.node_id or origin.speaker.device_id or ""
+        return PushAccepted("accepted", node_id, origin.received_at)
+
+
+def push_accept(*, push: Push, origin: Origin) -> None:
+    """Returns once the measurement is on disk in the stream.
+
+    Raises InvalidBody or PermissionDenied (no such node, or one that the key may not speak for),
+    StreamAway and OperationalError.
+    """
+    _register(push, origin.speaker)
+    message = ReadingMessage(
+        0, push.node_id, push.time, None, PROBE, push.region, msgspec.json.encode(push.metrics)
+    )
+    _, refused = readings_accept(messages=[message], origin=origin)
+    if refused:
+        refusals_raise([one._replace(field="$.node_id") for one in refused], is_single=True)
+
+
+def push_decode(data: bytes, *, received_at: datetime) -> Push:
+    """The measurement in a JSON object such as `{"node_id": "accra-1", "latency": 21.5}`.
+
+    Raises InvalidMessage for anything that cannot be stored as it is.
+    """
+    if not data.strip():
+        raise InvalidMessage("$", "the body is empty; send a JSON object with a node_id")
+    body = body_decode(_decoder, data)
+    for name in ("node_id", "node_name", "region"):
+        check_text(f"$.{name}", getattr(body, name))
+    measured = {
+        "latency_ms": _either(body, "latency_ms", "latency"),
+        "uptime_pct": _either(body, "uptime_pct", "uptime"),
+        "packet_loss_pct": _either(body, "packet_loss_pct", "packet_loss"),
+    }
+    metrics = {name: value for name, value in measured.items() if value is not None}
+    if not metrics:
+        raise InvalidMessage("$", "nothing was measured; send latency, uptime or packet_loss")
+    return Push(
+        body.node_id,
+        body.node_name,
+        body.region,
+        _time(body, received_at),
+        metrics | _metadata(body.metadata or {}),
+    )
+
+
+def _register(push: Push, speaker: Speaker) -> None:
+    if speaker.id is None and push.node_id is not None:
+        described = Description(push.node_name or _name_for(push.node_id), Device.Kind.PROBE)
+        directory.resolve(speaker, (push.node_id,), {push.node_id: described})
+
+
+def _name_for(node_id: str) -> str:
+    """`probe-e33e47e7` for a UUID, nothing for a node_id that is a name itself."""
+    try:
+        return f"probe-{UUID(node_id).hex[:8]}"
+    except ValueError:
+        return ""
+
+
+def _either(body: PushBody, *names: str) -> Any:
+    """The value that was sent under one of the names; None if it was sent under none."""
+    sent = [name for name in names if getattr(body, name) is not None]
+    if len(sent) > 1:
+        raise InvalidMessage(f"$.{sent[1]}", f"this is sent as {sent[0]} too; send one of them")
+    return getattr(body, sent[0]) if sent else None
+
+
+def _time(body: PushBody, received_at: datetime) -> datetime:
+    value = _either(body, "timestamp", "time")
+    if value is None:
+        return received_at
+    try:
+        return device_time(value, received_at=received_at)
+    except InvalidMessage as error:
+        field = "$.time" if body.timestamp is None else "$.timestamp"
+        raise InvalidMessage(field, error.reason) from None
+
+
+def _metadata(metadata: dict[str, Any]) -> dict[str, Measured]:
+    """Metadata as metrics: single values as they are, others as their JSON, null not at all."""
+    if len(metadata) > MAX_METADATA:
+        words = f"{len(metadata)} fields; at most {MAX_METADATA} are kept"
+        raise InvalidMessage("$.metadata", words)
+    return {
+        f"metadata.{name}": _metadatum(name, value)
+        for name, value in metadata.items()
+        if value is not None
+    }
+
+
+def _metadatum(name: str, value: Any) -> Measured:
+    path = f"$.metadata.{name[:64]}"
+    if not 1 <= len(name) <= MAX_METADATA_NAME:
+        raise InvalidMessage(path, f"a field's name has 1 to {MAX_METADATA_NAME} characters")
+    if isinstance(value, dict | list):
+        value = msgspec.json.encode(value).decode()
+    check_text(path, name)
+    check_text(path, value if isinstance(value, str) else None)
+    try:
+        measured: Measured = msgspec.convert(value, Value)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(path, from_msgspec(error).reason) from None
+    return measured
+
+
+_decoder = msgspec.json.Decoder(PushBody)

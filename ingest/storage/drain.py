@@ -1,0 +1,273 @@
+"""Moves accepted messages from the stream into the database: batch, store, then finish.
+
+One transaction stores a batch, what became of it (the ledger), and how far the stream is stored.
+So every entry counts exactly once, whenever a process dies: an entry at or before the stored
+position is only taken out of the stream.
+"""
+
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from datetime import date
+from functools import partial
+from time import monotonic, sleep
+from typing import Any, NamedTuple
+
+import msgspec
+from django.conf import settings
+from django.db import DataError, IntegrityError, transaction
+
+from devices.fleet.registration import pending_among
+from ingest.ledger.balances import (
+    Tally,
+    accepted_collect,
+    position_ensure,
+    position_read,
+    position_write,
+    tally_write,
+)
+from ingest.storage.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
+from ingest.storage.rows import error_words, minute_key, rows_insert, stored_once_more, without
+from ingest.stream import shards
+from ingest.stream.entries import Entry, HeartbeatEntry, decode
+from ingest.stream.shards import Finished, Waiting
+from telemetry.locks import AdvisoryLock, session_lock
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+from telemetry.storage.batches import InsertOutcome, statuses_lock, statuses_move, youngest_first
+from telemetry.storage.heartbeats import heartbeats_insert
+from telemetry.storage.readings import readings_insert
+
+log = logging.getLogger(__name__)
+
+BLOCK_MS = 250
+COLLECT_EVERY_S = 1.0
+# How many entries a run begins with, before it knows how large they are.
+FIRST_ENTRIES = 100
+BYTES_AT_ONCE = 16 * 1024 * 1024
+DAYS_AT_ONCE = 200
+# A transaction costs as much as storing some hundred entries, so after a small batch the next one
+# is given time to grow: 20 transactions a second instead of 100, for 50 ms that nobody notices.
+GATHER_BELOW = 500
+GATHER_S = 0.05
+
+_Heartbeats = Sequence[IncomingHeartbeat]
+_Readings = Sequence[IncomingReading]
+_Store = Callable[[_Heartbeats, _Readings, Tally], list[Rejection]]
+
+
+class _Read(NamedTuple):
+    waiting: Waiting
+    entry: Entry
+
+    def finished(self) -> Finished:
+        size = len(self.waiting.data)
+        return Finished(self.waiting.entry_id, size, self.entry.count, self.entry.tenant_id)
+
+
+def drain_run(*, shard: int, run_s: float, turn: str | None = None) -> str | None:
+    """Stores what waits in a shard for `run_s` seconds; returns the turn of its successor.
+
+    None if another run has the shard, or took this one's turn, or if the shard is beyond
+    INGEST_SHARDS and empty. A shard belongs to whoever holds its lock, which dies with the
+    database connection. So what an earlier holder left unfinished is read again at once: it cannot
+    be in the middle of storing it any more.
+    """
+    with session_lock(AdvisoryLock.DRAIN + shard) as held:
+        next_turn = shards.turn_take(shard, turn) if held else None
+        if next_turn is None:
+            return None
+        drain = _Drain(shard)
+        drain.finish_left()
+        until = monotonic() + run_s
+        while monotonic() < until:
+            batch = shards.read_new(shard, count=drain.entries_at_once, block_ms=BLOCK_MS)
+            drain.store(batch)
+            drain.collect()
+            if not batch and shard >= settings.INGEST_SHARDS:
+                return None
+            if 0 < len(batch) < GATHER_BELOW:
+                sleep(GATHER_S)
+        return next_turn
+
+
+class _Drain:
+    """One holder's run over a shard."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.identity = shards.identity_ensure(shard)
+        position_ensure(shard=shard, identity=self.identity)
+        self.position = self._position()
+        self.entries_at_once = FIRST_ENTRIES
+        self._collected_at = 0.0
+
+    def _position(self) -> tuple[int, int]:
+        """Up to which entry this stream is stored.
+
+        A stream that has not come so far is not the one that was stored, but an older state of
+        it: it gets an identity of its own, and what it holds is stored, once more if need be.
+        """
+        position = _entry_order(position_read(shard=self.shard, identity=self.identity))
+        if position <= _entry_order(shards.last_id(self.shard)):
+            return position
+        log.error("shard %d has fallen back behind what is stored of it", self.shard)
+        self.identity = shards.identity_renew(self.shard)
+        return (0, 0)
+
+    def finish_left(self) -> None:
+        """Stores or takes out what an earlier run was given and did not finish."""
+        while left := shards.read_left(self.shard, after=b"0", count=self.entries_at_once):
+            self.store(left)
+
+    def store(self, batch: Sequence[Waiting]) -> None:
+        """Stores a batch of entries in one transaction, and takes them out of the stream."""
+        if not batch:
+            return
+        with _uncollected():
+            self._store(batch)
+
+    def _store(self, batch: Sequence[Waiting]) -> None:
+        read = self._read(batch)
+        new = [one for one in read if _entry_order(one.waiting.entry_id) > self.position]
+        for part in _parts(new):
+            last_id = part[-1].waiting.entry_id
+            self._store_part([one.entry for one in part], last_id)
+            self.position = _entry_order(last_id)
+        shards.finish(self.shard, [one.finished() for one in read])
+        self._adapt(read)
+
+    def collect(self) -> None:
+        """Brings the ledger's accepted counts up to date, about once a second."""
+        if monotonic() - self._collected_at >= COLLECT_EVERY_S:
+            accepted_collect(shard=self.shard)
+            self._collected_at = monotonic()
+
+    def _read(self, batch: Sequence[Waiting]) -> list[_Read]:
+        read = []
+        for waiting in batch:
+            try:
+                read.append(_Read(waiting, decode(waiting.data)))
+            except msgspec.DecodeError as error:
+                log.error("entry %s cannot be read and is set aside: %s", waiting.entry_id, error)
+                shards.set_aside(self.shard, waiting)
+        return read
+
+    def _store_part(self, entries: Sequence[Entry], last_id: bytes) -> None:
+        """Stores entries; each message with its status if a status refuses what history took."""
+        try:
+            stored_once_more(partial(self._store_new, entries, last_id, _together))
+        except (DataError, IntegrityError) as error:
+            log.warning("a batch is stored message by message: %s", error_words(error))
+            stored_once_more(partial(self._store_new, entries, last_id, _each_with_its_status))
+
+    @transaction.atomic
+    def _store_new(self, entries: Sequence[Entry], last_id: bytes, store: _Store) -> None:
+        tally = Tally()
+        heartbeats, readings, held = _rows(entries)
+        tally.rejected.update(map(minute_key, held))
+        rejections = [Rejection(row, Reason.PENDING_DEVICE, NOT_APPROVED) for row in held]
+        rejections += store(heartbeats, readings, tally)
+        rejections_write(shard=self.shard, rejections=rejections)
+        tally_write(shard=self.shard, tally=tally)
+        position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())
+
+    def _adapt(self, read: Sequence[_Read]) -> None:
+        """Entries hold one message or thousands: reads about INGEST_DRAIN_BATCH messages, and no
+        more than BYTES_AT_ONCE."""
+        if read:
+            messages = sum(one.entry.count for one in read) / len(read)
+            size = sum(len(one.waiting.data) for one in read) / len(read)
+            fitting = min(settings.INGEST_DRAIN_BATCH / max(1, messages), BYTES_AT_ONCE / size)
+            self.entries_at_once = max(1, min(round(fitting), 2 * self.entries_at_once))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles: a batch is some hundred thousand objects without any, all
+    alive until it is stored, and it would look through them several times in vain."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _parts(read: Sequence[_Read]) -> Iterator[list[_Read]]:
+    """The entries in runs that span at most about DAYS_AT_ONCE different days: a transaction
+    locks each chunk that it writes to, and has not locks without end."""
+    part: list[_Read] = []
+    days: set[date] = set()
+    for one in read:
+        part.append(one)
+        days.update(one.entry.days)
+        if len(days) >= DAYS_AT_ONCE:
+            yield part
+            part, days = [], set()
+    if part:
+        yield part
+
+
+def _together(heartbeats: _Heartbeats, readings: _Readings, tally: Tally) -> list[Rejection]:
+    """Stores all history, then all statuses."""
+    rejections = rows_insert(heartbeats, heartbeats_insert, tally)
+    rejections += rows_insert(readings, readings_insert, tally)
+    statuses_move(
+        heartbeats=without(heartbeats, rejections), readings=without(readings, rejections)
+    )
+    return rejections
+
+
+def _each_with_its_status(
+    heartbeats: _Heartbeats, readings: _Readings, tally: Tally
+) -> list[Rejection]:
+    """Slower than _together, and finds the messages that only the status refuses. The youngest
+    come first: those before them could move no status that these have moved."""
+
+    def heartbeats_store(rows: _Heartbeats) -> InsertOutcome:
+        outcome = heartbeats_insert(rows)
+        statuses_move(heartbeats=rows)
+        return outcome
+
+    def readings_store(rows: _Readings) -> InsertOutcome:
+        outcome = readings_insert(rows)
+        statuses_move(readings=rows)
+        return outcome
+
+    statuses_lock(
+        device_ids={row.device_id for row in heartbeats} | {row.device_id for row in readings}
+    )
+    rejections = rows_insert(youngest_first(heartbeats), heartbeats_store, tally)
+    return rejections + rows_insert(youngest_first(readings), readings_store, tally)
+
+
+def _rows(
+    entries: Sequence[Entry],
+) -> tuple[
+    list[IncomingHeartbeat], list[IncomingReading], list[IncomingHeartbeat | IncomingReading]
+]:
+    """The heartbeats and the readings to store, and the rows of devices not approved yet."""
+    heartbeats: list[Any] = []
+    readings: list[Any] = []
+    held: list[Any] = []
+    pending = _pending_devices(entries)
+    for entry in entries:
+        rows = heartbeats if isinstance(entry, HeartbeatEntry) else readings
+        if not entry.is_pending:
+            rows.extend(entry.rows())
+        for row in entry.rows() if entry.is_pending else ():
+            (held if row.device_id in pending else rows).append(row)
+    return heartbeats, readings, held
+
+
+def _pending_devices(entries: Sequence[Entry]) -> Set[int]:
+    """Of the devices that were pending when their message came, those that still are."""
+    ids = {row.device_id for entry in entries if entry.is_pending for row in entry.rows()}
+    return pending_among(ids=ids) if ids else ids
+
+
+def _entry_order(entry_id: bytes | str) -> tuple[int, int]:
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    milliseconds, _, sequence = text.partition("-")
+    return int(milliseconds), int(sequence)

@@ -1,0 +1,190 @@
+"""Rejected messages: accepted, and not stored; kept until somebody deals with them."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from devices.fleet.registration import devices_find, pending_among
+from devices.models import Device, HistoryEntry, Tenant
+from ingest.messages.errors import InvalidMessage
+from ingest.messages.heartbeat import heartbeat_decode
+from ingest.messages.readings import readings_decode
+from ingest.models import RejectedMessage
+from ingest.stream.entries import EntryReading, HeartbeatEntry, ReadingsEntry
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+
+Reason = RejectedMessage.Reason
+Kind = RejectedMessage.Kind
+
+NOT_APPROVED = "the device registered itself and is not approved yet"
+DELETED = "the device was deleted after its message was accepted"
+
+
+class _Named(msgspec.Struct):
+    device_id: str | None = None
+
+
+class Rejection(NamedTuple):
+    """A message as it was handed to the store, and why it was not stored."""
+
+    row: IncomingHeartbeat | IncomingReading
+    reason: Reason
+    error: str
+
+
+def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
+    """Keeps rejected messages; to be called in the transaction that counts them.
+
+    Those of a tenant that was deleted meanwhile go with it.
+    """
+    if not rejections:
+        return
+    tenant_ids = {rejection.row.tenant_id for rejection in rejections}
+    existing = set(Tenant.objects.filter(id__in=tenant_ids).values_list("id", flat=True))
+    names = _names({rejection.row.device_id for rejection in rejections})
+    RejectedMessage.objects.bulk_create(
+        (
+            _message(shard, one, names.get(one.row.device_id))
+            for one in rejections
+            if one.row.tenant_id in existing
+        ),
+        batch_size=1000,
+    )
+
+
+def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
+    """Gives the message another payload, and the device that this names, if it names one.
+
+    It waits for somebody to replay it then, or for its device's approval if that is pending.
+    False if it was replayed meanwhile. Raises InvalidMessage for what the door would not accept.
+    """
+    device_id = payload_check(message, payload)
+    waiting = RejectedMessage.objects.filter(pk=message.pk, replayed_at=None)
+    pending = pending_among(ids=() if device_id is None else (device_id,))
+    reason, error = hindrance(device_id, pending) or (Reason.CORRECTED, message.error)
+    changes = {"payload": payload, "device_id": device_id, "reason": reason, "error": error}
+    return waiting.update(**changes) == 1
+
+
+def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, str] | None:
+    """Why no message of the device may be stored, in words; None if they may. `pending` are
+    devices that wait for approval."""
+    if device_id is None:
+        return Reason.UNKNOWN_DEVICE, DELETED
+    if device_id in pending:
+        return Reason.PENDING_DEVICE, NOT_APPROVED
+    return None
+
+
+def name_in(payload: str) -> str | None:
+    """Which device the payload of a rejected message names."""
+    return msgspec.json.decode(payload, type=_Named).device_id
+
+
+def payload_check(message: RejectedMessage, payload: str) -> int | None:
+    """Which device the message would be of with this payload; None if that one is gone.
+
+    Raises InvalidMessage for what the door would not accept.
+    """
+    name, _ = _decode(message, payload)
+    if name is None:
+        existing = Device.objects.filter(pk=message.device_id or 0)
+        return existing.values_list("pk", flat=True).first()
+    known = devices_find(tenant_id=message.tenant_id, device_ids=(name,))
+    if name not in known:
+        raise InvalidMessage("$.device_id", f"this tenant has no device {name!r}")
+    return known[name].id
+
+
+def row_of(message: RejectedMessage) -> IncomingHeartbeat | IncomingReading:
+    """The message as the store takes it. Raises InvalidMessage for what the door would refuse.
+
+    Its device is the one that it was rejected for, unless its payload was edited to name another.
+    """
+    _, row = _decode(message, message.payload)
+    return row
+
+
+def _decode(
+    message: RejectedMessage, payload: str
+) -> tuple[str | None, IncomingHeartbeat | IncomingReading]:
+    """The name of the device in the payload, and the row."""
+    if message.kind == Kind.HEARTBEAT:
+        return _heartbeat(message, payload.encode())
+    return _reading(message, payload.encode())
+
+
+def _heartbeat(message: RejectedMessage, data: bytes) -> tuple[str | None, IncomingHeartbeat]:
+    decoded = heartbeat_decode(data, received_at=message.received_at)
+    body = decoded.body
+    entry = HeartbeatEntry(
+        message.tenant_id,
+        message.received_at,
+        None,
+        message.device_id or 0,
+        decoded.time,
+        body.battery_pct,
+        body.rssi_dbm,
+        body.uptime_s,
+        body.version,
+        decoded.vitals or None,
+    )
+    return body.device_id, next(entry.rows())
+
+
+def _reading(message: RejectedMessage, data: bytes) -> tuple[str | None, IncomingReading]:
+    decoded = readings_decode(data, lines=False, received_at=message.received_at)
+    if not decoded.is_single:
+        raise InvalidMessage("$", "this is a list; a rejected message is one object")
+    if decoded.refused:
+        refusal = decoded.refused[0]
+        raise InvalidMessage(refusal.field, refusal.reason)
+    _, name, time, seq, msg_type, site, metrics = decoded.messages[0]
+    reading = EntryReading(message.device_id or 0, time, seq, msg_type, site, metrics)
+    entry = ReadingsEntry(message.tenant_id, message.received_at, None, [reading])
+    return name, next(entry.rows())
+
+
+def _names(device_ids: Collection[int]) -> dict[int, str]:
+    """The devices' names; of those that were deleted, what the history knows."""
+    rows = Device.objects.filter(id__in=device_ids).order_by()
+    names = dict(rows.values_list("id", "device_id"))
+    if gone := [device for device in device_ids if device not in names]:
+        deleted = HistoryEntry.objects.filter(
+            subject=HistoryEntry.Subject.DEVICE,
+            change=HistoryEntry.Change.DELETE,
+            object_id__in=gone,
+        )
+        names |= dict(deleted.values_list("object_id", "object_name"))
+    return names
+
+
+def _message(shard: int, rejection: Rejection, name: str | None) -> RejectedMessage:
+    row = rejection.row
+    return RejectedMessage(
+        tenant_id=row.tenant_id,
+        device_id=row.device_id,
+        kind=Kind.HEARTBEAT if isinstance(row, IncomingHeartbeat) else Kind.READING,
+        reason=rejection.reason,
+        error=rejection.error,
+        payload=_payload(row, name),
+        received_at=row.received_at,
+        shard=shard,
+    )
+
+
+def _payload(row: IncomingHeartbeat | IncomingReading, name: str | None) -> str:
+    """The message as its device would send it, as JSON; it names the device, if that is known."""
+    fields: dict[str, Any] = {"device_id": name} if name else {}
+    fields |= {
+        name: value
+        for name, value in row._asdict().items()
+        if value is not None and name not in ("device_id", "tenant_id", "received_at", "address")
+    }
+    if "metrics" in fields:
+        fields["metrics"] = msgspec.Raw(fields["metrics"])
+    if vitals := fields.pop("vitals", None):
+        fields |= msgspec.json.decode(vitals, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode(fields).decode()

@@ -1,0 +1,271 @@
+"""Stores rejected messages after all: those that people replay, and those of approved devices.
+
+People ask for a replay in their tenant's scope, where nobody writes history; the worker does it.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby
+from typing import NamedTuple
+
+from django.db import OperationalError, transaction
+from django.db.models import Count, QuerySet
+
+from devices.fleet.registration import pending_among
+from ingest.ledger.balances import Tally, tally_write
+from ingest.messages.errors import InvalidMessage
+from ingest.models import RejectedMessage
+from ingest.storage.rejected import Reason, Rejection, hindrance, row_of
+from ingest.storage.rows import error_words, rows_insert, stored_once_more
+from telemetry.models import DeviceStatus
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+from telemetry.storage.batches import statuses_move
+from telemetry.storage.heartbeats import heartbeats_insert
+from telemetry.storage.readings import readings_insert
+
+log = logging.getLogger(__name__)
+
+# How many messages one transaction replays, and how many of approved devices one run does.
+AT_ONCE = 500
+APPROVED_AT_ONCE = REQUESTED_AT_ONCE = 5000
+BY_APPROVAL = "approval"
+SETTLED = (
+    "reason",
+    "error",
+    "replayed_at",
+    "replayed_by",
+    "replay_requested_by",
+    "replay_failed_at",
+    "replay_error",
+)
+
+Row = IncomingHeartbeat | IncomingReading
+
+
+class ReplayOutcome(NamedTuple):
+    """What became of replayed messages; `errors` are the different reasons of those still
+    rejected, in words."""
+
+    stored: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    errors: tuple[str, ...] = ()
+
+    def plus(self, other: "ReplayOutcome") -> "ReplayOutcome":
+        return ReplayOutcome(
+            self.stored + other.stored,
+            self.duplicate + other.duplicate,
+            self.rejected + other.rejected,
+            tuple(dict.fromkeys((*self.errors, *other.errors))),
+        )
+
+
+class ReplayRequest(NamedTuple):
+    """Messages that somebody wants replayed: `asked` are those that are now, by their ids. How many
+    were before, by who wanted it: `under_way` are to be replayed still."""
+
+    asked: list[int]
+    under_way: Mapping[str, int]
+    replayed: Mapping[str, int]
+
+
+@transaction.atomic
+def replay_request(*, ids: Sequence[int], by: str) -> ReplayRequest:
+    """Has the messages replayed within seconds, for whom `by` names.
+
+    Those that were replayed, or wait for it already, are left as they are.
+    """
+    wanted = RejectedMessage.objects.filter(id__in=ids)
+    unstored = wanted.filter(replayed_at=None)
+    waiting = unstored.filter(replay_requested_by="").select_for_update(no_key=True)
+    request = ReplayRequest(
+        asked=list(waiting.values_list("id", flat=True)),
+        under_way=_counts(unstored.exclude(replay_requested_by=""), "replay_requested_by"),
+        replayed=_counts(wanted.exclude(replayed_at=None), "replayed_by"),
+    )
+    RejectedMessage.objects.filter(id__in=request.asked).update(replay_requested_by=by)
+    return request
+
+
+def _counts(messages: QuerySet[RejectedMessage], field: str) -> dict[str, int]:
+    rows = messages.order_by().values(field).annotate(count=Count("id"))
+    return dict(rows.values_list(field, "count"))
+
+
+def requested_replay(*, ts: datetime) -> ReplayOutcome:
+    """Replays what people have asked for, the oldest first."""
+    requested = RejectedMessage.objects.exclude(replay_requested_by="").order_by("id")
+    ids_by_person: dict[str, list[int]] = defaultdict(list)
+    for pk, person in requested.values_list("id", "replay_requested_by")[:REQUESTED_AT_ONCE]:
+        ids_by_person[person].append(pk)
+    outcome = ReplayOutcome()
+    for person, ids in ids_by_person.items():
+        outcome = outcome.plus(rejected_replay(ids=ids, by=person, ts=ts))
+    return outcome
+
+
+def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
+    """Stores those of the messages that can be stored now, each once; `by` is who wanted it.
+
+    The others stay, with the reason why not; those that an error kept from being stored are tried
+    again with the next run. Those replayed before count for nothing. What is older than its device
+    may be silent is stored and touches no status, unless it only waited for an approval: then the
+    status is what it would be had the message been stored when it came, and the next sweep judges
+    the silence since.
+    """
+    outcome = ReplayOutcome()
+    in_order = sorted(ids)
+    for start in range(0, len(in_order), AT_ONCE):
+        outcome = outcome.plus(_replayed(in_order[start : start + AT_ONCE], by, ts))
+    return outcome
+
+
+def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
+    """Replays messages in one transaction, or, if an error rolls it back, finds by halving which
+    of them are to blame. None is for the state of the database, as a full disk."""
+    try:
+        return stored_once_more(partial(_replay, ids, by, ts))
+    except Exception as error:
+        if len(ids) == 1 or isinstance(error, OperationalError):
+            log.exception("a replay of %d messages went wrong; they are tried again", len(ids))
+            _failure_note(ids, error, ts)
+            return ReplayOutcome()
+    middle = len(ids) // 2
+    return _replayed(ids[:middle], by, ts).plus(_replayed(ids[middle:], by, ts))
+
+
+def approved_replay(*, ts: datetime) -> ReplayOutcome:
+    """Stores what was held of devices that are approved by now, the oldest first; what people
+    have asked for is left to their own replay."""
+    held = RejectedMessage.objects.filter(
+        reason=Reason.PENDING_DEVICE,
+        replayed_at=None,
+        replay_requested_by="",
+        device__is_pending=False,
+    )
+    ids = held.order_by("id").values_list("id", flat=True)[:APPROVED_AT_ONCE]
+    return rejected_replay(ids=list(ids), by=BY_APPROVAL, ts=ts)
+
+
+@transaction.atomic
+def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
+    waiting = RejectedMessage.objects.select_for_update().filter(id__in=ids, replayed_at=None)
+    messages = list(waiting.order_by("id"))
+    rows, refused = _rows(messages)
+    outcome = ReplayOutcome()
+    tallies: dict[int, Tally] = {}
+    by_shard = sorted((one.shard, one.pk) for one in messages if one.pk in rows)
+    for shard, keys in groupby(by_shard, key=lambda pair: pair[0]):
+        own = {pk: rows[pk] for _, pk in keys}
+        tallies[shard], rejections = _insert(list(own.values()))
+        refused |= _by_message(own, rejections)
+    held = {one.pk for one in messages if one.reason == Reason.PENDING_DEVICE}
+    accepted = {pk: row for pk, row in rows.items() if pk not in refused}
+    fresh = _fresh_among(accepted, ts)
+    heartbeats, readings = _kinds(row for pk, row in accepted.items() if pk in held | fresh)
+    statuses_move(heartbeats=heartbeats, readings=readings)
+    # Behind the statuses and shard by shard, as the drains lock the rows of the ledger.
+    for shard, tally in tallies.items():
+        tally_write(shard=shard, tally=_moved(tally))
+        stored, duplicate = tally.stored.total(), tally.duplicate.total()
+        outcome = outcome.plus(ReplayOutcome(stored, duplicate))
+    _settle(messages, refused, by, ts)
+    errors = tuple(dict.fromkeys(error for _, error in refused.values()))
+    return outcome.plus(ReplayOutcome(rejected=len(refused), errors=errors))
+
+
+def _rows(
+    messages: Sequence[RejectedMessage],
+) -> tuple[dict[int, Row], dict[int, tuple[Reason, str]]]:
+    """Rows of messages that may be stored, by the messages' ids, and why the others may not."""
+    rows: dict[int, Row] = {}
+    refused: dict[int, tuple[Reason, str]] = {}
+    pending = pending_among(ids={one.device_id for one in messages if one.device_id})
+    for message in messages:
+        if hindered := hindrance(message.device_id, pending):
+            refused[message.pk] = hindered
+            continue
+        try:
+            rows[message.pk] = row_of(message)
+        except InvalidMessage as error:
+            refused[message.pk] = (Reason.INVALID_DATA, str(error))
+    return rows, refused
+
+
+def _insert(rows: Sequence[Row]) -> tuple[Tally, list[Rejection]]:
+    tally = Tally()
+    heartbeats, readings = _kinds(rows)
+    rejections = rows_insert(heartbeats, heartbeats_insert, tally)
+    return tally, rejections + rows_insert(readings, readings_insert, tally)
+
+
+def _fresh_among(rows: Mapping[int, Row], ts: datetime) -> Set[int]:
+    """Which messages are no older than their devices may be silent; others tell nothing of now."""
+    statuses = DeviceStatus.objects.filter(device_id__in={row.device_id for row in rows.values()})
+    allowed = {
+        device_id: timedelta(seconds=interval_s + grace_s)
+        for device_id, interval_s, grace_s in statuses.values_list(
+            "device_id", "interval_s", "grace_s"
+        )
+    }
+    return {
+        pk
+        for pk, row in rows.items()
+        if ts - row.received_at <= allowed.get(row.device_id, timedelta(0))
+    }
+
+
+def _kinds(rows: Iterable[Row]) -> tuple[list[IncomingHeartbeat], list[IncomingReading]]:
+    heartbeats: list[IncomingHeartbeat] = []
+    readings: list[IncomingReading] = []
+    for row in rows:
+        if isinstance(row, IncomingHeartbeat):
+            heartbeats.append(row)
+        else:
+            readings.append(row)
+    return heartbeats, readings
+
+
+def _by_message(
+    rows: dict[int, Row], rejections: Sequence[Rejection]
+) -> dict[int, tuple[Reason, str]]:
+    messages = {id(row): pk for pk, row in rows.items()}
+    return {messages[id(one.row)]: (one.reason, one.error) for one in rejections}
+
+
+def _moved(tally: Tally) -> Tally:
+    """What the ledger is to count: so many fewer rejected as were stored or were there already."""
+    replayed: Counter[tuple[int, int]] = Counter()
+    replayed.update(tally.stored)
+    replayed.update(tally.duplicate)
+    rejected = Counter({key: -count for key, count in replayed.items()})
+    return Tally(tally.stored, tally.duplicate, tally.late, rejected, replayed)
+
+
+def _settle(
+    messages: Sequence[RejectedMessage],
+    refused: dict[int, tuple[Reason, str]],
+    by: str,
+    ts: datetime,
+) -> None:
+    for message in messages:
+        message.replay_requested_by = ""
+        if message.pk in refused:
+            message.reason, message.error = refused[message.pk]
+            message.replay_failed_at, message.replay_error = ts, message.error
+        else:
+            message.replayed_at, message.replayed_by = ts, by
+            message.replay_failed_at, message.replay_error = None, ""
+    RejectedMessage.objects.bulk_update(messages, SETTLED)
+
+
+def _failure_note(ids: Sequence[int], error: Exception, ts: datetime) -> None:
+    """Says of messages whose replay was rolled back when and why; they wait for it still."""
+    RejectedMessage.objects.filter(id__in=ids, replayed_at=None).update(
+        replay_failed_at=ts,
+        replay_error=f"it went wrong and is tried again: {error_words(error)}",
+    )

@@ -1,0 +1,104 @@
+"""Puts rows into the store, counts what became of each, and finds those that are refused."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db import DataError, IntegrityError, OperationalError, transaction
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation
+
+from ingest.ledger.balances import Tally
+from ingest.storage.rejected import DELETED, Reason, Rejection
+from ingest.stream import shards
+from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.reading import IncomingReading
+from telemetry.storage.batches import InsertOutcome
+
+log = logging.getLogger(__name__)
+
+# A message is late if it is older than this when it comes.
+LATE_AFTER = timedelta(minutes=5)
+# So often a batch is stored before its drain gives up.
+TRIES = 10
+
+Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
+Result = TypeVar("Result")
+
+
+def stored_once_more(work: Callable[[], Result]) -> Result:
+    """What `work` returns, a transaction that stores a batch: done again if PostgreSQL rolled it
+    back, as another transaction waited for it and it for that one, or as a tenant was deleted
+    before it was committed. Raises what it raised if that does not help."""
+    for _ in range(TRIES - 1):
+        try:
+            return work()
+        except (IntegrityError, OperationalError) as error:
+            if not isinstance(error.__cause__, (DeadlockDetected, ForeignKeyViolation)):
+                raise
+            log.warning("a batch is stored once more: %s", error)
+    return work()
+
+
+def minute_key(row: Any) -> tuple[int, int]:
+    """The tenant and the minute of acceptance, under which the ledger counts the row."""
+    return row.tenant_id, shards.minute_of(row.received_at)
+
+
+def rows_insert(
+    rows: Sequence[Row], insert: Callable[[Sequence[Row]], InsertOutcome], tally: Tally
+) -> list[Rejection]:
+    """Inserts rows, finding those that the database refuses by halving; returns the rejected.
+
+    A rejection holds the very row that was given. What became of each row is added to `tally`.
+    """
+    if not rows:
+        return []
+    try:
+        with transaction.atomic():
+            outcome = insert(rows)
+    except (DataError, IntegrityError) as error:
+        if len(rows) == 1:
+            tally.rejected[minute_key(rows[0])] += 1
+            return [Rejection(rows[0], Reason.INVALID_DATA, error_words(error))]
+        middle = len(rows) // 2
+        left, right = rows[:middle], rows[middle:]
+        return rows_insert(left, insert, tally) + rows_insert(right, insert, tally)
+    return _count(rows, outcome, tally)
+
+
+def without(rows: Sequence[Row], rejections: Sequence[Rejection]) -> Sequence[Row]:
+    """The rows that are not among the rejected."""
+    rejected = {id(one.row) for one in rejections}
+    return [row for row in rows if id(row) not in rejected] if rejected else rows
+
+
+def error_words(error: Exception) -> str:
+    """What the database said, in one line; of another error what it says itself."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    said = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis else (str(error),)
+    return ": ".join(part for part in said if part) or type(error).__name__
+
+
+def _count(rows: Sequence[Row], outcome: InsertOutcome, tally: Tally) -> list[Rejection]:
+    minutes = [minute_key(row) for row in rows]
+    tally.stored.update(minutes)
+    for n in outcome.duplicates:
+        tally.stored[minutes[n]] -= 1
+        tally.duplicate[minutes[n]] += 1
+    for n in outcome.unknown:
+        tally.stored[minutes[n]] -= 1
+        tally.rejected[minutes[n]] += 1
+    missing = set(outcome.duplicates).union(outcome.unknown)
+    tally.late.update(_late(rows, minutes, missing))
+    return [Rejection(rows[n], Reason.UNKNOWN_DEVICE, DELETED) for n in outcome.unknown]
+
+
+def _late(
+    rows: Sequence[Any], minutes: Sequence[tuple[int, int]], missing: set[int]
+) -> Iterable[tuple[int, int]]:
+    return (
+        minutes[n]
+        for n, row in enumerate(rows)
+        if row.received_at - row.said_at > LATE_AFTER and n not in missing
+    )

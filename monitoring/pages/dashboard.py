@@ -1,0 +1,44 @@
+"""The admin's first page: how the fleet is, and who is silent now."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from devices.tenancy.access import Role, access_in, sees_several_tenants
+from monitoring.pages.fleet import SILENT, counts_by_state, seen_in, silent_now
+from monitoring.system.health import worker_works
+from telemetry.presence.listening import deaf_since
+
+SHOWN = 25
+
+
+def fleet_context(request: HttpRequest) -> dict[str, Any]:
+    access = access_in(request)
+    counts = counts_by_state()
+    return {
+        "state_counts": counts,
+        "device_count": seen_in(counts).devices,
+        "count_in": {one.state: one.devices for one in counts},
+        "silent_count": sum(one.devices for one in counts if one.state in SILENT),
+        "silent": silent_now(limit=SHOWN),
+        "may_add": access.allows(Role.MANAGER),
+        "has_tenants": access.is_operator or bool(access.roles),
+        "several_tenants": sees_several_tenants(request),
+        "worker_works": worker_works(),
+        **_deafness(),
+    }
+
+
+def _deafness() -> dict[str, Any]:
+    """Why no device can be heard just now, if that is so."""
+    try:
+        return {"deaf_since": deaf_since(timezone.now())}
+    except RedisError:
+        return {"valkey_is_away": True}
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """For UNFOLD["DASHBOARD_CALLBACK"]."""
+    return {**context, **fleet_context(request), "title": "Fleet"}

@@ -1,0 +1,114 @@
+"""How states, times and vitals are written in the admin; monitoring/live.js writes them alike."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.formats import localize
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from telemetry.models import DeviceStatus
+from telemetry.presence.reasons import MINUTE, duration, percent
+
+LOW_BATTERY_PCT = 20
+NOTHING = "–"
+BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|s|min|h|d)(?!\w))")
+
+
+def state_badge(state: str) -> SafeString:
+    """A state by colour, sign and word."""
+    return format_html(
+        '<span class="rc-state" data-state="{}"><span class="rc-state__word">{}</span></span>',
+        state,
+        state,
+    )
+
+
+def moment(time: datetime | None) -> str:
+    """`2026-06-01 12:00:03 UTC`."""
+    return localize(time) if time else "never"
+
+
+def ago(time: datetime | None) -> SafeString:
+    """How long ago, counted on by the browser; the moment itself is the title."""
+    return _counting(time, "ago", " ago", "never")
+
+
+def elapsed(time: datetime | None) -> SafeString:
+    """As ago, without the word."""
+    return _counting(time, "elapsed", "", NOTHING)
+
+
+def battery(charge_pct: float | None) -> SafeString:
+    if charge_pct is None:
+        return format_html('<span class="rc-battery">{}</span>', NOTHING)
+    low = "true" if charge_pct <= LOW_BATTERY_PCT else "false"
+    shown = percent(charge_pct)
+    return format_html('<span class="rc-battery" data-low="{}">{}</span>', low, shown)
+
+
+def unparted(words: str) -> str:
+    """The words, in which no line ends between a number and its unit."""
+    return BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", words)
+
+
+def pairs(values: Mapping[str, object] | None) -> list[tuple[str, object]]:
+    """Names and values; in a template `values.items` would be the value that is called "items"."""
+    return list(values.items()) if values else []
+
+
+def vital(value: object) -> str:
+    """A further vital or a metric, which are JSON's numbers, texts, booleans and null."""
+    match value:
+        case None:
+            return NOTHING
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)
+
+
+def clock_skew(skew_s: float | None) -> str:
+    """The device's clock against ours, in words; "" if it is right or unknown."""
+    if skew_s is None or abs(skew_s) < MINUTE:
+        return ""
+    return f"{duration(abs(skew_s))} {'ahead' if skew_s > 0 else 'behind'}"
+
+
+def allowance(status: DeviceStatus) -> str:
+    """What silence the device is allowed."""
+    return unparted(
+        f"expected every {duration(status.interval_s)}, {duration(status.grace_s)} grace: "
+        f"late after {duration(status.interval_s + status.grace_s)}, "
+        f"offline after {duration(2 * (status.interval_s + status.grace_s))}"
+    )
+
+
+def live_state(device_id: int, name: str, state: str) -> SafeString:
+    """A device's state, kept up to date; `name` is what is read out when it changes."""
+    return format_html(
+        '<span data-device="{}" data-field="state" data-name="{}">{}</span>',
+        device_id,
+        name,
+        state_badge(state),
+    )
+
+
+def live(device_id: int, field: str, shown: object) -> SafeString:
+    """Something of a device that the browser keeps up to date."""
+    return format_html('<span data-device="{}" data-field="{}">{}</span>', device_id, field, shown)
+
+
+def _counting(time: datetime | None, count: str, suffix: str, never: str) -> SafeString:
+    if time is None:
+        return format_html("<span>{}</span>", never)
+    words = duration((timezone.now() - time).total_seconds()) + suffix
+    return format_html(
+        '<time datetime="{}" title="{}" data-count="{}">{}</time>',
+        time.isoformat(),
+        moment(time),
+        count,
+        words,
+    )

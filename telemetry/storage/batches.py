@@ -1,0 +1,151 @@
+"""Stores batches of messages: first all the history, then the latest status of their devices.
+
+In this order, since most of the time goes into history, and batches of all shards have devices in
+common: who locked them first would keep the others waiting.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol, TypeVar
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from telemetry.presence import reasons
+from telemetry.presence.transitions import statuses_announce, transitions_write
+from telemetry.sql import devicestatus
+from telemetry.sql.devicestatus import Returned, SignOfLife
+from telemetry.sql.presenceevent import PresenceTransition
+
+
+class Incoming(Protocol):
+    """A message on its way into a hypertable; `said_at` is its time by the device's clock."""
+
+    @property
+    def device_id(self) -> int: ...
+    @property
+    def said_at(self) -> datetime: ...
+    @property
+    def received_at(self) -> datetime: ...
+    def sign(self) -> SignOfLife: ...
+
+
+Row = TypeVar("Row", bound=Incoming)
+Insert = Callable[[CursorWrapper, Sequence[Row]], list[int]]
+
+# How much the ways of two messages that were sent as soon as they were written may differ.
+NONE, PROMPT = timedelta(0), timedelta(seconds=5)
+
+
+class InsertOutcome(NamedTuple):
+    """`stored + len(duplicates) + len(unknown)` is the batch's length.
+
+    `duplicates` and `unknown` are positions in the batch: messages that were there already, and
+    messages of devices that do not exist any more.
+    """
+
+    stored: int
+    duplicates: Sequence[int]
+    unknown: Sequence[int]
+
+
+@transaction.atomic
+def batch_insert(*, rows: Sequence[Row], insert: "Insert[Row]") -> InsertOutcome:
+    """Inserts each row once, and none of devices that do not exist."""
+    with connection.cursor() as cursor:
+        missing = devicestatus.missing(cursor, ids={row.device_id for row in rows})
+        known = [n for n, row in enumerate(rows) if row.device_id not in missing]
+        # Two transactions that insert the same rows wait for each other's; in one order, that is
+        # the order of the key, never for ever.
+        known.sort(key=lambda n: (rows[n].device_id, rows[n].said_at))
+        duplicates = insert(cursor, [rows[n] for n in known]) if known else []
+    return InsertOutcome(
+        stored=len(known) - len(duplicates),
+        duplicates=sorted(known[n] for n in duplicates),
+        unknown=[n for n, row in enumerate(rows) if row.device_id in missing] if missing else [],
+    )
+
+
+def statuses_lock(*, device_ids: Collection[int]) -> None:
+    """Until the transaction ends, nobody else changes the statuses of the devices: for who moves
+    them in several steps, and so in another order than others do."""
+    with connection.cursor() as cursor:
+        devicestatus.lock(cursor, ids=device_ids)
+
+
+@transaction.atomic
+def statuses_move(
+    *, heartbeats: Sequence[Incoming] = (), readings: Sequence[Incoming] = ()
+) -> None:
+    """Moves the latest status of devices to the youngest of their messages that tell of now.
+
+    To be called at the end of the transaction that inserts the messages. Devices that come online
+    get a presence event; statuses_changed is sent on commit.
+    """
+    signs_of = {
+        "heartbeat": _heartbeat_signs(heartbeats),
+        "reading": [row.sign() for row in _youngest(readings).values()],
+    }
+    if heartbeats and readings:
+        statuses_lock(device_ids={sign.device_id for signs in signs_of.values() for sign in signs})
+    with connection.cursor() as cursor:
+        for kind, signs in signs_of.items():
+            moved = devicestatus.move_forward(cursor, signs=signs)
+            transitions = [_transition(one, kind) for one in moved.returned]
+            statuses_announce(changes=moved.steady + transitions_write(transitions=transitions))
+
+
+def youngest_first(rows: Sequence[Row]) -> list[Row]:
+    """In the order in which a status prefers the messages of its device."""
+    return sorted(rows, key=_told_at, reverse=True)
+
+
+def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
+    youngest: dict[int, Row] = {}
+    for row in rows:
+        best = youngest.get(row.device_id)
+        if best is None or _told_at(row) >= _told_at(best):
+            youngest[row.device_id] = row
+    return youngest
+
+
+def _heartbeat_signs(rows: Sequence[Row]) -> list[SignOfLife]:
+    """The youngest of each device. What it leaves out is as the next younger one says, of those
+    that reached us about as fast: a backlog says nothing of now."""
+    youngest = _youngest(rows)
+    signs = {device_id: row.sign() for device_id, row in youngest.items()}
+    if len(signs) < len(rows):
+        for row in youngest_first(rows):
+            best = youngest[row.device_id]
+            if row is not best and _delay(row) <= max(_delay(best), NONE) + PROMPT:
+                signs[row.device_id] = signs[row.device_id].filled(row.sign())
+    return list(signs.values())
+
+
+def _delay(row: Incoming) -> timedelta:
+    return row.received_at - row.said_at
+
+
+def _told_at(row: Incoming) -> datetime:
+    """A time ahead of ours is a wrong clock's, and says nothing of the order."""
+    return min(row.said_at, row.received_at)
+
+
+def _transition(returned: Returned, kind: str) -> PresenceTransition:
+    change = returned.change
+    reason = reasons.heard(
+        kind=kind,
+        previous_seen=returned.previous_seen,
+        seen=change.state_since,
+        address=returned.address,
+        battery_pct=change.battery_pct,
+        clock_skew_s=returned.clock_skew_s,
+    )
+    return PresenceTransition(
+        device_id=change.device_id,
+        time=change.state_since,
+        tenant_id=change.tenant_id,
+        previous_state=returned.previous_state,
+        state=change.state,
+        reason=reason,
+    )
