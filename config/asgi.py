@@ -15,7 +15,7 @@ from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from config.routing import websocket_urlpatterns  # noqa: E402
-from config.web.asgi_handler import Portal  # noqa: E402
+from config.web.asgi_handler import ClosingHandler  # noqa: E402
 from config.web.body_limit import BodyLimit  # noqa: E402
 from config.web.garbage import collector_settle  # noqa: E402
 from devices.people.second_factor import SecondFactorGate  # noqa: E402
@@ -32,7 +32,7 @@ class OwnPages(OriginValidator):
 application = ProtocolTypeRouter(
     {
         "http": BodyLimit(
-            Portal(),  # type: ignore[arg-type]
+            ClosingHandler(),  # type: ignore[arg-type]
             limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         ),
         "websocket": OwnPages(

@@ -130,7 +130,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "ingest.door.fast_path.DeviceLane",
+    "ingest.door.fast_path.FastPathMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.web.policies.PermissionsPolicyMiddleware",
     "config.web.policies.ContentPolicyMiddleware",
@@ -146,7 +146,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
     "devices.people.second_factor.SecondFactorMiddleware",
-    "devices.people.unsent_forms.SignedOutMiddleware",
+    "devices.people.unsent_forms.UnsentFormsMiddleware",
     "devices.tenancy.middleware.ScopeMiddleware",
 ]
 # Who somebody is has to be known before there is a scope; the API opens its own.
@@ -454,8 +454,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"expires": 2},
     },
-    "devices.operator_access_forget": {
-        "task": "devices.operator_access_forget",
+    "devices.operator_access_prune": {
+        "task": "devices.operator_access_prune",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
@@ -464,8 +464,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
-    "ingest.breaches_forget": {
-        "task": "ingest.breaches_forget",
+    "ingest.breaches_prune": {
+        "task": "ingest.breaches_prune",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },

@@ -5,10 +5,10 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 from config.web.garbage import collector_settle
-from ingest.door.fast_path import DeviceDoor
+from ingest.door.fast_path import FastPath
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = DeviceDoor(get_wsgi_application())
+application = FastPath(get_wsgi_application())
 
 # Imports models, so it may only be imported once Django is set up.
 from telemetry.presence.listening import listening_keep_noted  # noqa: E402

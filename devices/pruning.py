@@ -8,7 +8,7 @@ from django.db.models import Model
 STEP = 5000
 
 
-def rows_forget(model: type[Model], *, field: str, before: datetime) -> int:
+def rows_prune(model: type[Model], *, field: str, before: datetime) -> int:
     """Removes the rows whose `field` is before that, the oldest first; returns how many."""
     rows: Any = model._default_manager
     count = 0

@@ -3,9 +3,9 @@
 from celery import shared_task
 from django.utils import timezone
 
-from devices.audit.operator_access import operator_access_forget
+from devices.audit.operator_access import operator_access_prune
 
 
-@shared_task(name="devices.operator_access_forget")
+@shared_task(name="devices.operator_access_prune")
 def forget() -> None:
-    operator_access_forget(ts=timezone.now())
+    operator_access_prune(ts=timezone.now())

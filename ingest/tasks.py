@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from ingest.door.breaches import breaches_collect, breaches_forget
+from ingest.door.breaches import breaches_collect, breaches_prune
 from ingest.ledger.balances import ledger_check, shards_known
 from ingest.storage.drain import drain_run
 from ingest.storage.replay import approved_replay, requested_replay
@@ -50,9 +50,9 @@ def collect_breaches() -> None:
     breaches_collect()
 
 
-@shared_task(name="ingest.breaches_forget")
+@shared_task(name="ingest.breaches_prune")
 def forget_breaches() -> None:
-    breaches_forget(ts=timezone.now())
+    breaches_prune(ts=timezone.now())
 
 
 @shared_task(name="ingest.ledger_check")

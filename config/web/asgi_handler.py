@@ -8,7 +8,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponseBase
 
 
-class Portal(ASGIHandler):
+class ClosingHandler(ASGIHandler):
     """Django's, which lets go of what a request holds, however the request ends.
 
     Django closes an answer that was sent, or whose reader left meanwhile. One whose content raised,

@@ -30,7 +30,7 @@ from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
-from devices.admin.stale_forms import keeping_unseen
+from devices.admin.stale_forms import stale_checked
 from devices.audit.history import SUBJECTS, history_of
 from devices.models import Device, DeviceGroup, Site, Tenant
 from devices.tenancy.access import Role, access_in, sees_several_tenants, tenant_id_of
@@ -171,14 +171,14 @@ class OneAfterAnother(BaseModelAdmin):  # type: ignore[type-arg]
     ) -> Any:
         """Of two who have the form open at once the second is told what the first changed."""
         form = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
-        return keeping_unseen(form) if obj else form
+        return stale_checked(form) if obj else form
 
 
 class InlineOneAfterAnother(InlineModelAdmin):  # type: ignore[type-arg]
     """For rows on such a page."""
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        return super().get_formset(request, obj, form=keeping_unseen(self.form), **kwargs)
+        return super().get_formset(request, obj, form=stale_checked(self.form), **kwargs)
 
 
 class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]

@@ -17,7 +17,7 @@ MARK = "_shown"
 AGAIN = "Nothing is saved yet: save again to put what stands here in its place."
 
 
-class KeepsUnseen(forms.ModelForm):  # type: ignore[type-arg]
+class StaleForm(forms.ModelForm):  # type: ignore[type-arg]
     """For model forms: refuses once to overwrite what the form did not show, and then shows it."""
 
     def as_shown(self) -> SafeString:
@@ -59,9 +59,9 @@ class KeepsUnseen(forms.ModelForm):  # type: ignore[type-arg]
         return {name: _digest(value) for name, value in values.items()}
 
 
-def keeping_unseen(form: Any) -> Any:
+def stale_checked(form: Any) -> Any:
     """The form's class, which keeps what was not seen."""
-    return type(form.__name__, (KeepsUnseen, form), {})
+    return type(form.__name__, (StaleForm, form), {})
 
 
 def _digest(value: object) -> str:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from devices.http.origin import client_address
 from devices.models import OperatorAccess
-from devices.pruning import rows_forget
+from devices.pruning import rows_prune
 
 MAX_METHOD, MAX_PATH = 8, 500
 FRAGMENT_AGAIN_AFTER = timedelta(hours=1)
@@ -57,10 +57,10 @@ def operator_access_record(request: HttpRequest) -> None:
         )
 
 
-def operator_access_forget(*, ts: datetime) -> int:
+def operator_access_prune(*, ts: datetime) -> int:
     """Removes records older than settings.OPERATOR_ACCESS_DAYS; returns how many."""
     before = ts - timedelta(days=settings.OPERATOR_ACCESS_DAYS)
-    return rows_forget(OperatorAccess, field="at", before=before)
+    return rows_prune(OperatorAccess, field="at", before=before)
 
 
 def _operators() -> QuerySet[User]:

@@ -14,7 +14,7 @@ SECRET = ("password", "password1", "password2", "old_password")
 OF_THE_FORM_ITSELF = "csrfmiddlewaretoken"
 
 
-class SignedOutMiddleware:
+class UnsentFormsMiddleware:
     """Answers a form of the admin with a page that keeps its fields, instead of with a redirect to
     sign-in, which would lose them. To be after CSRF's, so that they are a form's of ours."""
 

@@ -23,7 +23,7 @@ from ingest.stream.shards import ShardAway, StreamFull, append
 ONLY_ITSELF = "a device's key speaks for that device only"
 
 
-class Origin(NamedTuple):
+class Arrival(NamedTuple):
     """Who sent a request, when we received it, and from which address."""
 
     speaker: Speaker
@@ -51,34 +51,34 @@ class _Why(NamedTuple):
     retry_after_s: float = 0.0
 
 
-def heartbeat_accept(*, message: HeartbeatMessage, origin: Origin) -> int:
+def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
     """The device's interval in seconds, once the heartbeat is on disk in the stream.
 
     Raises InvalidMessage (no such device), ForeignDevice, LimitReached, StreamAway and
     OperationalError.
     """
-    speaker = origin.speaker
+    speaker = arrival.speaker
     device = device_of(message.body.device_id, speaker)
     taken: Messages = {}
     if is_limited(speaker, (device,)):
         taken, reached = limits_take(speaker=speaker, messages={device: 1})
         if device.id in reached:
             raise reached[device.id]
-    entry = heartbeat_entry(message=message, device=device, origin=origin)
+    entry = heartbeat_entry(message=message, device=device, arrival=arrival)
     _append([entry], speaker=speaker, taken=taken)
     return device.interval_s
 
 
 def readings_accept(
-    *, messages: Sequence[ReadingMessage], origin: Origin
+    *, messages: Sequence[ReadingMessage], arrival: Arrival
 ) -> tuple[int, list[Refusal]]:
     """How many were accepted, now on disk in the stream, and those that were refused.
 
     Raises LimitReached (the tenant's), StreamAway and OperationalError; then nothing was accepted.
     """
-    put = readings_entries(messages=messages, origin=origin)
+    put = readings_entries(messages=messages, arrival=arrival)
     if put.entries:
-        _append(put.entries, speaker=origin.speaker, taken=put.taken)
+        _append(put.entries, speaker=arrival.speaker, taken=put.taken)
     return put.accepted, put.refused
 
 
@@ -99,14 +99,14 @@ def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> N
 
 
 def heartbeat_entry(
-    *, message: HeartbeatMessage, device: KnownDevice, origin: Origin
+    *, message: HeartbeatMessage, device: KnownDevice, arrival: Arrival
 ) -> HeartbeatEntry:
     """The heartbeat as it stands in the stream."""
     body = message.body
     return HeartbeatEntry(
-        origin.speaker.tenant_id,
-        origin.received_at,
-        origin.address,
+        arrival.speaker.tenant_id,
+        arrival.received_at,
+        arrival.address,
         device.id,
         message.time,
         body.battery_pct,
@@ -118,18 +118,18 @@ def heartbeat_entry(
     )
 
 
-def readings_entries(*, messages: Sequence[ReadingMessage], origin: Origin) -> ReadingEntries:
+def readings_entries(*, messages: Sequence[ReadingMessage], arrival: Arrival) -> ReadingEntries:
     """The readings, put to their devices: one entry, and one more for those that are pending.
 
     Raises LimitReached (the tenant's), StreamAway and OperationalError.
     """
     if not messages:
         return ReadingEntries([], 0, [])
-    devices, refused = _devices_of(messages, origin.speaker)
+    devices, refused = _devices_of(messages, arrival.speaker)
     taken: Messages = {}
-    if is_limited(origin.speaker, devices.values()):
+    if is_limited(arrival.speaker, devices.values()):
         named = [devices[one.device_id] for one in messages if one.device_id in devices]
-        taken, reached = limits_take(speaker=origin.speaker, messages=Counter(named))
+        taken, reached = limits_take(speaker=arrival.speaker, messages=Counter(named))
         refused |= _beyond_limits(devices, reached)
     held: list[EntryReading] = []
     clear: list[EntryReading] = []
@@ -143,9 +143,9 @@ def readings_entries(*, messages: Sequence[ReadingMessage], origin: Origin) -> R
         for one in messages
         if one.device_id in refused
     ]
-    tenant_id, received_at, address = origin.speaker.tenant_id, origin.received_at, origin.address
+    tenant_id = arrival.speaker.tenant_id
     entries = [
-        ReadingsEntry(tenant_id, received_at, address, readings, is_pending)
+        ReadingsEntry(tenant_id, arrival.received_at, arrival.address, readings, is_pending)
         for readings, is_pending in ((clear, False), (held, True))
         if readings
     ]

@@ -13,7 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from devices.fleet.keys import Speaker, speaker_for_tenant, speakers_for_keys
-from ingest.door.database_outage import Absence
+from ingest.door.database_outage import DatabaseOutage
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
@@ -42,7 +42,7 @@ class KeyCache:
         # Keys that spoke since they were last checked for others' sake, the longest silent first.
         self._spoke: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
-        self._absence = Absence()
+        self._outage = DatabaseOutage()
 
     def speaker(self, key: str) -> Speaker | None:
         """Whose key this is, or None. Raises OperationalError if nobody can tell."""
@@ -52,17 +52,17 @@ class KeyCache:
             self._note_spoke(key)
             return known.speaker
         trusted = known if known and now - known.checked_at < TRUST_WHILE_AWAY_S else None
-        if trusted and not self._absence.may_ask(now):
+        if trusted and not self._outage.may_ask(now):
             return trusted.speaker
         keys = [key, *self._due_next(now)]
         try:
             found = self._look_up(keys)
         except OperationalError:
-            self._absence.begin(monotonic())
+            self._outage.begin(monotonic())
             if trusted:
                 return trusted.speaker
             raise
-        self._absence.end()
+        self._outage.end()
         self._remember(keys, found, now)
         if key in found:
             self._note_spoke(key)

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from redis.exceptions import RedisError
 
-from devices.pruning import rows_forget
+from devices.pruning import rows_prune
 from ingest.models import LimitBreach
 from ingest.stream import shards
 
@@ -141,10 +141,10 @@ def breaches_collect() -> int:
     return sum(_collect(group) for group in range(GROUPS))
 
 
-def breaches_forget(*, ts: datetime) -> int:
+def breaches_prune(*, ts: datetime) -> int:
     """Removes breaches older than settings.LIMIT_BREACH_DAYS; returns how many."""
     before = ts - timedelta(days=settings.LIMIT_BREACH_DAYS)
-    return rows_forget(LimitBreach, field="minute", before=before)
+    return rows_prune(LimitBreach, field="minute", before=before)
 
 
 def _collect(group: int) -> int:

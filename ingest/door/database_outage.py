@@ -1,4 +1,4 @@
-"""The database's absence as seen at the door, which goes on with what it knows."""
+"""An outage of the database as the door sees it; meanwhile the door goes on with what it knows."""
 
 import threading
 
@@ -6,9 +6,9 @@ import threading
 ASK_AGAIN_AFTER_S = 2
 
 
-class Absence:
-    """Whether the database was away when it was last asked. One thread at a time finds out
-    whether it is back; the others need not wait for it."""
+class DatabaseOutage:
+    """Whether the database was unavailable when it was last asked. One thread at a time finds out
+    whether it is back; the others do not wait for it."""
 
     def __init__(self) -> None:
         self._ask_at: float | None = None

@@ -18,7 +18,7 @@ from devices.fleet.registration import (
 )
 from devices.models import Registration
 from devices.tenancy.scope import tenant_scope
-from ingest.door.database_outage import Absence
+from ingest.door.database_outage import DatabaseOutage
 
 REMEMBER_S = 30
 # One that waits for approval is asked for again soon.
@@ -44,7 +44,7 @@ class Directory:
     def __init__(self) -> None:
         self._remembered: dict[tuple[int, str], _Remembered] = {}
         self._lock = threading.Lock()
-        self._absence = Absence()
+        self._outage = DatabaseOutage()
 
     def resolve(
         self,
@@ -67,17 +67,17 @@ class Directory:
         missing = [name for name in names if name not in found]
         if not missing:
             return Resolved(found, {})
-        if len(stale) == len(missing) and not self._absence.may_ask(now):
+        if len(stale) == len(missing) and not self._outage.may_ask(now):
             return Resolved(found | stale, {})
         try:
             with tenant_scope(tenant_ids=[tenant_id]):
                 asked = _ask(speaker, missing, described)
         except OperationalError:
-            self._absence.begin(monotonic())
+            self._outage.begin(monotonic())
             if len(stale) < len(missing):
                 raise
             return Resolved(found | stale, {})
-        self._absence.end()
+        self._outage.end()
         self._remember(tenant_id, asked.devices, now)
         return Resolved(found | asked.devices, asked.refused)
 

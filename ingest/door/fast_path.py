@@ -15,7 +15,7 @@ from django.utils.log import log_response
 from devices.http.origin import request_origin
 
 
-class DeviceLane:
+class FastPathMiddleware:
     """Middleware that takes `device_urlpatterns` of the URL table straight to their views.
 
     Sessions, CSRF, messages and static files are for people, and cost as much as accepting a
@@ -40,7 +40,7 @@ class DeviceLane:
         return response
 
 
-class DeviceDoor:
+class FastPath:
     """WSGI application that takes requests on the lane without sending Django's signals of them.
 
     What listens to request_started and request_finished tidies up after pages: caches, the log of
@@ -50,7 +50,7 @@ class DeviceDoor:
 
     def __init__(self, pages: WSGIHandler) -> None:
         self._pages = pages
-        lane = DeviceLane(pages.get_response)
+        lane = FastPathMiddleware(pages.get_response)
         self._paths = frozenset(lane.views)
         self._respond = cast(
             Callable[[HttpRequest], HttpResponse], convert_exception_to_response(lane)

@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from devices.fleet.keys import Speaker
 from devices.http.origin import client_address
-from ingest.door.accept import Origin, heartbeat_accept, readings_accept
+from ingest.door.accept import Arrival, heartbeat_accept, readings_accept
 from ingest.door.authentication import DeviceKeyAuthentication
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import heartbeat_decode
@@ -136,7 +136,7 @@ class DoorView(APIView):
         """The body, before the time of receipt is taken."""
         raise NotImplementedError
 
-    def accept(self, data: bytes, request: Request, origin: Origin) -> msgspec.Struct:
+    def accept(self, data: bytes, request: Request, arrival: Arrival) -> msgspec.Struct:
         raise NotImplementedError
 
 
@@ -146,10 +146,10 @@ class HeartbeatView(DoorView):
     def read(self, request: Request) -> bytes:
         return body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
 
-    def accept(self, data: bytes, request: Request, origin: Origin) -> HeartbeatAccepted:
-        message = heartbeat_decode(data, received_at=origin.received_at)
-        interval_s = heartbeat_accept(message=message, origin=origin)
-        return HeartbeatAccepted(origin.received_at, interval_s)
+    def accept(self, data: bytes, request: Request, arrival: Arrival) -> HeartbeatAccepted:
+        message = heartbeat_decode(data, received_at=arrival.received_at)
+        interval_s = heartbeat_accept(message=message, arrival=arrival)
+        return HeartbeatAccepted(arrival.received_at, interval_s)
 
 
 class ReadingsView(DoorView):
@@ -168,22 +168,22 @@ class ReadingsView(DoorView):
         except UnknownEncoding as error:
             raise UnsupportedMediaType(str(error), "Send it plain or with gzip.") from None
 
-    def accept(self, data: bytes, request: Request, origin: Origin) -> ReadingsAccepted:
+    def accept(self, data: bytes, request: Request, arrival: Arrival) -> ReadingsAccepted:
         lines = request._request.content_type == NDJSON
-        decoded = readings_decode(data, lines=lines, received_at=origin.received_at)
-        accepted, refused = readings_accept(messages=decoded.messages, origin=origin)
+        decoded = readings_decode(data, lines=lines, received_at=arrival.received_at)
+        accepted, refused = readings_accept(messages=decoded.messages, arrival=arrival)
         refusals = sorted([*decoded.refused, *refused])
         if refusals and not accepted:
             refusals_raise(refusals, is_single=decoded.is_single)
         return ReadingsAccepted(
-            origin.received_at, accepted, [_as_json(refusal) for refusal in refusals]
+            arrival.received_at, accepted, [_as_json(refusal) for refusal in refusals]
         )
 
 
-def origin_of(request: Request) -> Origin:
+def origin_of(request: Request) -> Arrival:
     """Who sent the request; its time of receipt is now."""
     speaker = cast(Speaker, request.user)
-    return Origin(speaker, datetime.now(UTC), client_address(request._request))
+    return Arrival(speaker, datetime.now(UTC), client_address(request._request))
 
 
 def refusals_raise(refusals: list[Refusal], *, is_single: bool) -> None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from ingest.ledger.in_flight import ShardCounts, counts_read
 from ingest.models import DrainPosition, LedgerCheck, LedgerMinute
-from ingest.stream.shards import accepted_counts, accepted_forget, minute_of, oldest_waiting_at
+from ingest.stream.shards import accepted_counts, accepted_prune, minute_of, oldest_waiting_at
 
 # A stream counts a minute until nothing can be accepted in it any more.
 FORGET_AFTER = timedelta(minutes=15)
@@ -152,7 +152,7 @@ def accepted_collect(*, shard: int) -> None:
         return
     _set_accepted(shard, counted)
     over = minute_of(timezone.now() - FORGET_AFTER)
-    accepted_forget(shard, [key for key in counted if key[1] < over])
+    accepted_prune(shard, [key for key in counted if key[1] < over])
 
 
 def balance_read() -> Balance:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import KnownDevice
-from ingest.door.accept import Origin, device_of, foreign_record, heartbeat_entry, readings_entries
+from ingest.door.accept import Arrival, device_of, foreign_record, heartbeat_entry, readings_entries
 from ingest.door.authentication import TenantCache
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
@@ -134,13 +134,13 @@ class _Batch:
                 continue
             assert isinstance(decoded, HeartbeatMessage)
             who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
-            origin = Origin(who, published.received_at, None)
+            arrival = Arrival(who, published.received_at, None)
             try:
                 device_of(decoded.body.device_id, who)
             except ForeignDevice as error:
                 self._refuse(published, "forbidden", str(error))
             else:
-                entry = heartbeat_entry(message=decoded, device=device, origin=origin)
+                entry = heartbeat_entry(message=decoded, device=device, arrival=arrival)
                 understood.append((published, device, entry))
         self._add_heartbeats(speaker, understood)
 
@@ -182,9 +182,9 @@ class _Batch:
                 sources.append(published)
         if foreign:
             foreign_record(speaker, foreign)
-        origin = Origin(speaker, addressed[-1].published.received_at, None)
+        arrival = Arrival(speaker, addressed[-1].published.received_at, None)
         try:
-            put = readings_entries(messages=messages, origin=origin)
+            put = readings_entries(messages=messages, arrival=arrival)
         except LimitReached as error:
             for published in sources:
                 self._refuse(published, "limit", str(error))

@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import Description
 from devices.models import Device
-from ingest.door.accept import Origin, readings_accept
+from ingest.door.accept import Arrival, readings_accept
 from ingest.door.directory import directory
 from ingest.door.views import JSON, DoorView, body_read, refusals_raise
 from ingest.messages.errors import InvalidMessage
@@ -80,24 +80,24 @@ class PushView(DoorView):
     def read(self, request: Request) -> bytes:
         return body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
 
-    def accept(self, data: bytes, request: Request, origin: Origin) -> PushAccepted:
-        push = push_decode(data, received_at=origin.received_at)
-        push_accept(push=push, origin=origin)
-        node_id = push.node_id or origin.speaker.device_id or ""
-        return PushAccepted("accepted", node_id, origin.received_at)
+    def accept(self, data: bytes, request: Request, arrival: Arrival) -> PushAccepted:
+        push = push_decode(data, received_at=arrival.received_at)
+        push_accept(push=push, arrival=arrival)
+        node_id = push.node_id or arrival.speaker.device_id or ""
+        return PushAccepted("accepted", node_id, arrival.received_at)
 
 
-def push_accept(*, push: Push, origin: Origin) -> None:
+def push_accept(*, push: Push, arrival: Arrival) -> None:
     """Returns once the measurement is on disk in the stream.
 
     Raises InvalidBody or PermissionDenied (no such node, or one that the key may not speak for),
     StreamAway and OperationalError.
     """
-    _register(push, origin.speaker)
+    _register(push, arrival.speaker)
     message = ReadingMessage(
         0, push.node_id, push.time, None, PROBE, push.region, msgspec.json.encode(push.metrics)
     )
-    _, refused = readings_accept(messages=[message], origin=origin)
+    _, refused = readings_accept(messages=[message], arrival=arrival)
     if refused:
         refusals_raise([one._replace(field="$.node_id") for one in refused], is_single=True)
 

@@ -320,7 +320,7 @@ def accepted_counts(shard: int) -> dict[tuple[int, int], int]:
     }
 
 
-def accepted_forget(shard: int, counted: Sequence[tuple[int, int]]) -> None:
+def accepted_prune(shard: int, counted: Sequence[tuple[int, int]]) -> None:
     """Drops counts of minutes that are over and in the ledger."""
     if counted:
         names = [f"{tenant}:{minute}" for tenant, minute in counted]

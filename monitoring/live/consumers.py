@@ -24,7 +24,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from devices.http.quotas import Place
+from devices.http.quotas import Slot
 from monitoring.live.visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live.watching import watching
 from telemetry.times import utc_text
@@ -56,7 +56,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.visitor: Visitor | None = None
-        self.place: Place | None = None
+        self.slot: Slot | None = None
         self.is_closed = False
         self.joined: set[str] = set()
         self.joining = asyncio.Lock()
@@ -65,7 +65,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         self.waiting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Whatever ends the socket, an error of ours too: its place is free again, and nothing goes
+        """Whatever ends the socket, an error of ours too: its slot is free again, and nothing goes
         on for it."""
         try:
             await super().__call__(scope, receive, send)
@@ -143,8 +143,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if visitor is None:
             await self.close(code=NOT_SIGNED_IN)
             return
-        self.place = visitor.place_take()
-        if self.place is None:
+        self.slot = visitor.slot_take()
+        if self.slot is None:
             await self.close(code=TOO_MANY)
             return
         self.visitor = visitor
@@ -186,8 +186,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     async def _end(self) -> None:
         if self.waiting is not None:
             self.waiting.cancel()
-        if self.place is not None:
-            self.place.give_back()
+        if self.slot is not None:
+            self.slot.give_back()
         with suppress(RedisError, OSError):  # what is not heard need not be left
             await self._leave(self.joined)
 

@@ -32,7 +32,7 @@ from rest_framework.settings import api_settings
 
 from devices.api.base.queries import WHY_NONE
 from devices.audit.operator_access import operator_access_record
-from devices.http.quotas import Place
+from devices.http.quotas import Slot
 from monitoring.live.consumers import NOT_SIGNED_IN
 from monitoring.live.publisher import DEVICES_PER_MESSAGE, OPERATORS
 from monitoring.live.reader import Reader
@@ -72,23 +72,23 @@ class SignIn(NotAuthenticated):
 
 
 class Stream(StreamingHttpResponse):
-    """The events for a visitor, who has a place until they end or, if they never begin, until this
+    """The events for a visitor, who has a slot until they end or, if they never begin, until this
     is closed or dropped. Raises TooManyStreams."""
 
     def __init__(self, visitor: Visitor, last_id: str) -> None:
-        place = visitor.place_take()
-        if place is None:
+        slot = visitor.slot_take()
+        if slot is None:
             raise TooManyStreams
-        self._place = place
+        self._slot = slot
         super().__init__(
-            _events(visitor, last_id, place), content_type="text/event-stream; charset=utf-8"
+            _events(visitor, last_id, slot), content_type="text/event-stream; charset=utf-8"
         )
         self["Cache-Control"] = "no-cache"
         self["X-Accel-Buffering"] = "no"
 
     def close(self) -> None:
         super().close()
-        self._place.give_back()
+        self._slot.give_back()
 
 
 # It changes nothing. Else POST would be answered with a page about forms, and not with 405.
@@ -136,7 +136,7 @@ async def _signed_in(request: HttpRequest) -> Visitor | None:
     return visitor_of_session(await request.auser(), request.session)
 
 
-async def _events(visitor: Visitor, last_id: str, place: Place) -> AsyncIterator[bytes]:
+async def _events(visitor: Visitor, last_id: str, slot: Slot) -> AsyncIterator[bytes]:
     serving = asyncio.current_task()
     assert serving is not None
     # Nothing else ends a connection that takes nothing: it is stuck in sending.
@@ -155,7 +155,7 @@ async def _events(visitor: Visitor, last_id: str, place: Place) -> AsyncIterator
     except OSError as error:  # what was sent did not arrive
         log.info("a stream ends, its reader has left: %r", error)
     finally:
-        place.give_back()
+        slot.give_back()
         await reader.close()
 
 

@@ -17,7 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
 from devices.api.auth.person import person_of, token_read
-from devices.http.quotas import Place, Places
+from devices.http.quotas import Quota, Slot
 from devices.tenancy.access import Access, access_of
 from devices.tenancy.scope import access_scope
 from monitoring.live.publisher import OPERATORS, change_as_json, status_as_change, tenant_group
@@ -25,7 +25,7 @@ from telemetry.models import DeviceStatus
 
 NOBODY = Access(False, {})
 # Of sockets and streams at this process.
-_places = Places()
+quota = Quota()
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Visitor:
             page = statuses.order_by("device_id")[:limit]
             return [change_as_json(status_as_change(status)) for status in page]
 
-    def place_take(self) -> Place | None:
-        """A place for one more socket or stream, to be given back at its end; None if the person
+    def slot_take(self) -> Slot | None:
+        """A slot for one more socket or stream, to be given back at its end; None if the person
         has as many open as settings.LIVE_CONNECTIONS allows."""
-        return _places.take(self.user_id, most=settings.LIVE_CONNECTIONS)
+        return quota.take(self.user_id, most=settings.LIVE_CONNECTIONS)
 
     def _access(self) -> Access:
         user = self._user()

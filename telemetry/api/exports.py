@@ -20,7 +20,7 @@ from django.utils.http import content_disposition_header
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
-from devices.http.quotas import Place, Places
+from devices.http.quotas import Quota, Slot
 from devices.tenancy.access import Access
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ MAX_BYTES = 1024**3
 MAX_S = 240
 READ_BYTES = 256 * 1024
 
-_made, _kept = Places(AT_ONCE), Places()
+_made, _kept = Quota(AT_ONCE), Quota()
 
 
 class Busy(APIException):
@@ -78,7 +78,7 @@ def export_response(
     # connection that serves somebody else by then.
     try:
         with closing(parts), ExitStack() as held:
-            held.callback(_place(_kept, access, TooMany).give_back)
+            held.callback(_slot(_kept, access, TooMany).give_back)
             file = held.enter_context(TemporaryFile())
             size = _write(parts, file, access)
             content = kind(file, held.pop_all())
@@ -94,7 +94,7 @@ def export_response(
 
 def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
     """Writes all parts, and answers with how many bytes they are."""
-    place = _place(_made, access, Busy)
+    slot = _slot(_made, access, Busy)
     try:
         size, until = 0, monotonic() + MAX_S
         for part in parts:
@@ -107,15 +107,15 @@ def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
                 raise ValidationError({"start": words})
         file.seek(0)
     finally:
-        place.give_back()
+        slot.give_back()
     return size
 
 
-def _place(places: Places, access: Access, refusal: type[APIException]) -> Place:
-    place = places.take(access.user_id, most=OF_ONE_PERSON)
-    if place is None:
+def _slot(quota: Quota, access: Access, refusal: type[APIException]) -> Slot:
+    slot = quota.take(access.user_id, most=OF_ONE_PERSON)
+    if slot is None:
         raise refusal
-    return place
+    return slot
 
 
 class File:

@@ -6,11 +6,11 @@ from rest_framework.response import Response
 
 from devices.api.base.views import ScopedView
 
-PATIENCE_S = 15
+TIMEOUT_S = 15
 
 
 class PeriodView(ScopedView):
-    """Asks about a period. A statement may take PATIENCE_S, and is planned for the period, since a
+    """Asks about a period. A statement may take TIMEOUT_S, and is planned for the period, since a
     plan that is kept opens every chunk there is.
 
     If one takes longer, the period is too long for what is in it, and `period_field` is named.
@@ -20,12 +20,12 @@ class PeriodView(ScopedView):
 
     def scope_begin(self) -> str:
         return (
-            f"SET LOCAL statement_timeout = '{PATIENCE_S}s'; "
+            f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'; "
             "SET LOCAL plan_cache_mode = force_custom_plan"
         )
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc.__cause__, QueryCanceled):
-            words = f"This takes longer than {PATIENCE_S} s; ask for a shorter period."
+            words = f"This takes longer than {TIMEOUT_S} s; ask for a shorter period."
             exc = ValidationError({self.period_field: words})
         return super().handle_exception(exc)

@@ -13,10 +13,10 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.urls import path
 
-from ingest.door.fast_path import DeviceDoor
+from ingest.door.fast_path import FastPath
 from tests.conftest import Fleet
 
-PATIENCE_S = 20
+TIMEOUT_S = 20
 
 
 class Answer:
@@ -41,17 +41,17 @@ handler500 = "devices.http.problems.server_error"
 
 
 @pytest.fixture
-def door() -> DeviceDoor:
-    return DeviceDoor(WSGIHandler())
+def door() -> FastPath:
+    return FastPath(WSGIHandler())
 
 
 @pytest.fixture
-def other_door(settings: LazySettings) -> DeviceDoor:
+def other_door(settings: LazySettings) -> FastPath:
     settings.ROOT_URLCONF = __name__
-    return DeviceDoor(WSGIHandler())
+    return FastPath(WSGIHandler())
 
 
-def ask(door: DeviceDoor, where: str, body: bytes = b"", **environ: Any) -> Answer:
+def ask(door: FastPath, where: str, body: bytes = b"", **environ: Any) -> Answer:
     answer = Answer()
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
@@ -68,7 +68,7 @@ def ask(door: DeviceDoor, where: str, body: bytes = b"", **environ: Any) -> Answ
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("valkey")
 def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
-    acme: Fleet, door: DeviceDoor
+    acme: Fleet, door: FastPath
 ) -> None:
     held: list[object] = []
 
@@ -86,7 +86,7 @@ def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
         return answer, connection.connection
 
     with ThreadPoolExecutor(1) as pool:
-        answer, left = pool.submit(accept).result(PATIENCE_S)
+        answer, left = pool.submit(accept).result(TIMEOUT_S)
 
     assert answer.status == 202
     assert json.loads(answer.body)["next_heartbeat_s"] == 60
@@ -97,7 +97,7 @@ def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
 
 @pytest.mark.django_db(transaction=True)
 def test_what_goes_wrong_is_named_while_developing(
-    acme: Fleet, door: DeviceDoor, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+    acme: Fleet, door: FastPath, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**kwargs: object) -> int:
         raise ZeroDivisionError("of no use")
@@ -111,7 +111,7 @@ def test_what_goes_wrong_is_named_while_developing(
 
 
 @pytest.mark.django_db
-def test_a_refusal_says_why_and_how_to_show_a_key(door: DeviceDoor) -> None:
+def test_a_refusal_says_why_and_how_to_show_a_key(door: FastPath) -> None:
     answer = ask(door, "/api/v1/readings", b"{}")
     assert answer.status == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="rollcall"'
@@ -120,7 +120,7 @@ def test_a_refusal_says_why_and_how_to_show_a_key(door: DeviceDoor) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_all_other_paths_are_pages(door: DeviceDoor) -> None:
+def test_all_other_paths_are_pages(door: FastPath) -> None:
     answer = ask(door, "/accounts/login/")
     assert answer.status == 200
     assert b"<form" in answer.body
@@ -129,7 +129,7 @@ def test_all_other_paths_are_pages(door: DeviceDoor) -> None:
 
 @pytest.mark.parametrize(("where", "status"), [("/api/broken", 500), ("/api/away", 503)])
 def test_what_goes_wrong_on_our_side_is_logged(
-    other_door: DeviceDoor, caplog: pytest.LogCaptureFixture, where: str, status: int
+    other_door: FastPath, caplog: pytest.LogCaptureFixture, where: str, status: int
 ) -> None:
     assert ask(other_door, where, b"{}").status == status
     (line,) = [one for one in caplog.records if one.name == "django.request"]

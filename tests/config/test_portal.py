@@ -11,10 +11,10 @@ from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from config.web.asgi_handler import Portal
+from config.web.asgi_handler import ClosingHandler
 
 GET: dict[str, Any] = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 begun, may_answer, closed = threading.Event(), threading.Event(), threading.Event()
 
@@ -41,7 +41,7 @@ def breaking(request: HttpRequest) -> StreamingHttpResponse:
 
 def slow(request: HttpRequest) -> HttpResponse:
     begun.set()
-    assert may_answer.wait(PATIENCE_S)
+    assert may_answer.wait(TIMEOUT_S)
     return Closing(b"at last")
 
 
@@ -71,7 +71,7 @@ def finished() -> Iterator[list[object]]:
 
 def _client(path: str) -> Any:
     communicator: Any = ApplicationCommunicator
-    return communicator(Portal(), {**GET, "path": path})
+    return communicator(ClosingHandler(), {**GET, "path": path})
 
 
 def test_an_answer_whose_content_breaks_is_the_end_of_its_request(finished: list[object]) -> None:
@@ -79,24 +79,24 @@ def test_an_answer_whose_content_breaks_is_the_end_of_its_request(finished: list
         client = _client("/breaking")
         await client.send_input({"type": "http.request", "body": b""})
         with pytest.raises(RuntimeError, match="no further"):
-            await client.wait(PATIENCE_S)
+            await client.wait(TIMEOUT_S)
 
     asyncio.run(ask())
     assert closed.is_set()
-    assert finished == [Portal]
+    assert finished == [ClosingHandler]
 
 
 def test_an_answer_for_somebody_who_has_left_is_closed(finished: list[object]) -> None:
     async def ask() -> None:
         client = _client("/slow")
         await client.send_input({"type": "http.request", "body": b""})
-        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        await asyncio.to_thread(begun.wait, TIMEOUT_S)
         await client.send_input({"type": "http.disconnect"})
         while not client.input_queue.empty():
             await asyncio.sleep(0)
         may_answer.set()
-        await client.wait(PATIENCE_S)
+        await client.wait(TIMEOUT_S)
 
     asyncio.run(ask())
     assert closed.is_set()
-    assert Portal in finished
+    assert ClosingHandler in finished

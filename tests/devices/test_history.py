@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from devices.audit.history import SUBJECTS, lines_of
-from devices.audit.operator_access import operator_access_forget
+from devices.audit.operator_access import operator_access_prune
 from devices.fleet.enrolment import token_issue
 from devices.fleet.keys import credentials_revoke
 from devices.models import (
@@ -408,5 +408,5 @@ class TestOperatorAccess:
         OperatorAccess.objects.update(at=ts - timedelta(days=31))
         young = OperatorAccess.objects.create(username="young", method="GET", path="/")
 
-        assert operator_access_forget(ts=ts) == STEP + 1
+        assert operator_access_prune(ts=ts) == STEP + 1
         assert list(OperatorAccess.objects.all()) == [young]

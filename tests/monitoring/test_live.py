@@ -44,7 +44,7 @@ from tests.devices.api_callers import device_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 WATCH = '{"type": "watch", "ids": [1]}'
 
 
@@ -53,7 +53,7 @@ def run(work: Callable[[], Awaitable[Any]]) -> Any:
 
     async def whole() -> Any:
         try:
-            return await asyncio.wait_for(work(), 3 * PATIENCE_S)
+            return await asyncio.wait_for(work(), 3 * TIMEOUT_S)
         finally:
             layer: Any = get_channel_layer()
             await layer.flush()
@@ -102,14 +102,14 @@ async def connected(fleet: Fleet) -> Any:
         LiveConsumer.as_asgi(), scope
     )
     await socket.send_input({"type": "websocket.connect"})
-    assert (await socket.receive_output(PATIENCE_S))["type"] == "websocket.accept"
+    assert (await socket.receive_output(TIMEOUT_S))["type"] == "websocket.accept"
     return socket
 
 
 async def leave(socket: Any) -> None:
     """Its client goes, as the server then says."""
     await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-    await socket.wait(PATIENCE_S)
+    await socket.wait(TIMEOUT_S)
 
 
 async def stream(fleet: Fleet) -> Any:
@@ -141,7 +141,7 @@ class TestReader:
                 Publisher().publish(
                     [change(rival.device), change(acme.device), change(acme.device, "again")]
                 )
-                return await reader.next(PATIENCE_S)
+                return await reader.next(TIMEOUT_S)
             finally:
                 await reader.close()
 
@@ -165,7 +165,7 @@ class TestReader:
             reader = Reader(await visitor(acme), too_slow=pytest.fail)
             await reader.open()
             await lock_out(acme.manager)
-            batch = await reader.next(PATIENCE_S)
+            batch = await reader.next(TIMEOUT_S)
             await reader.close()
             return batch
 
@@ -182,7 +182,7 @@ class TestReader:
             valkey._of_loops.clear()
             settings.VALKEY_URL = "redis://127.0.0.1:1/0"
             await lock_out(acme.manager)
-            batch = await reader.next(PATIENCE_S)
+            batch = await reader.next(TIMEOUT_S)
             await reader.close()
             return batch
 
@@ -198,7 +198,7 @@ class TestReader:
             async with nobody_can_tell_roles(caplog):
                 pass
             await lock_out(acme.manager)
-            batch = await reader.next(PATIENCE_S)
+            batch = await reader.next(TIMEOUT_S)
             await reader.close()
             return batch
 
@@ -215,7 +215,7 @@ class TestReader:
             reader = Reader(await visitor(acme), too_slow=given_up.set)
             await reader.open()
             publisher = Publisher()
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 while not given_up.is_set():
                     publisher.publish([change(acme.device)])
                     await asyncio.sleep(0.01)
@@ -232,11 +232,11 @@ class TestSocket:
     ) -> None:
         async def code() -> Any:
             socket = await connected(acme)
-            assert "hello" in (await socket.receive_output(PATIENCE_S))["text"]
+            assert "hello" in (await socket.receive_output(TIMEOUT_S))["text"]
             async with nobody_can_tell_roles(caplog):
                 pass
             await lock_out(acme.manager)
-            return (await socket.receive_output(PATIENCE_S))["code"]
+            return (await socket.receive_output(TIMEOUT_S))["code"]
 
         assert run(code) == NOT_SIGNED_IN
 
@@ -246,9 +246,9 @@ class TestSocket:
     ) -> None:
         async def code() -> Any:
             socket = await connected(acme)
-            await socket.receive_output(PATIENCE_S)
+            await socket.receive_output(TIMEOUT_S)
             await Membership.objects.filter(user=acme.manager).adelete()
-            return (await socket.receive_output(PATIENCE_S))["code"]
+            return (await socket.receive_output(TIMEOUT_S))["code"]
 
         assert run(code) == NO_TENANT
 
@@ -259,14 +259,14 @@ class TestSocket:
 
         async def told() -> list[Any]:
             first = await connected(acme)
-            greeted = await first.receive_output(PATIENCE_S)
-            refused = await (await connected(acme)).receive_output(PATIENCE_S)
+            greeted = await first.receive_output(TIMEOUT_S)
+            refused = await (await connected(acme)).receive_output(TIMEOUT_S)
             no_stream = await stream(acme)
             await leave(first)
             again = await stream(acme)
             events: Any = again.streaming_content
             assert (await anext(events)).startswith(b"retry:")
-            no_socket = await (await connected(acme)).receive_output(PATIENCE_S)
+            no_socket = await (await connected(acme)).receive_output(TIMEOUT_S)
             await events.aclose()
             return [greeted["type"], refused["code"], no_stream.status_code, no_socket["code"]]
 
@@ -279,10 +279,10 @@ class TestSocket:
 
         async def told() -> list[Any]:
             socket = await connected(acme)
-            await socket.receive_output(PATIENCE_S)
+            await socket.receive_output(TIMEOUT_S)
             async with nobody_can_tell_roles(caplog, "sent away"):
                 await socket.send_input({"type": "websocket.receive", "text": WATCH})
-                closed = await socket.receive_output(PATIENCE_S)
+                closed = await socket.receive_output(TIMEOUT_S)
             await leave(socket)
             return [closed.get("code"), (await (await connected(acme)).receive_output())["type"]]
 
@@ -296,9 +296,9 @@ class TestSocket:
 
         async def told() -> list[Any]:
             socket = await connected(acme)
-            await socket.receive_output(PATIENCE_S)
+            await socket.receive_output(TIMEOUT_S)
             await socket.send_input({"type": "websocket.receive", **frame})
-            closed = await socket.receive_output(PATIENCE_S)
+            closed = await socket.receive_output(TIMEOUT_S)
             await leave(socket)
             return [closed.get("code"), (await (await connected(acme)).receive_output())["type"]]
 
@@ -312,10 +312,10 @@ class TestSocket:
 
         async def told() -> Any:
             socket = await connected(acme)
-            await socket.receive_output(PATIENCE_S)
+            await socket.receive_output(TIMEOUT_S)
             await socket.send_input({"type": "websocket.receive", "text": WATCH})
             with pytest.raises(ZeroDivisionError):
-                await socket.wait(PATIENCE_S)
+                await socket.wait(TIMEOUT_S)
             return (await (await connected(acme)).receive_output())["type"]
 
         assert run(told) == "websocket.send"
@@ -384,7 +384,7 @@ class TestStream:
             serving = asyncio.create_task(serve(answer.streaming_content, begun))
             await begun.wait()
             serving.cancel()
-            done, _ = await asyncio.wait([serving], timeout=PATIENCE_S)
+            done, _ = await asyncio.wait([serving], timeout=TIMEOUT_S)
             return bool(done)
 
         assert run(over)
@@ -473,7 +473,7 @@ class TestWatching:
             publisher.publish([change(rival.device), change(acme.device)])
             publisher.publish([change(other)])
             key = f"live:replay:{tenant_group(acme.tenant.pk)}"
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 while await async_connection().xlen(key) < 1:
                     await asyncio.sleep(0.01)
             return sorted(await async_connection().keys("live:replay:*"))
@@ -484,7 +484,7 @@ class TestWatching:
         async def publish() -> Any:
             await watching().begin([OPERATORS])
             Publisher().publish([change(rival.device), change(acme.device)])
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TIMEOUT_S):
                 while await async_connection().xlen(f"live:replay:{OPERATORS}") < 2:
                     await asyncio.sleep(0.01)
             return await async_connection().keys("live:replay:*")

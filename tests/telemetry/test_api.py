@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from devices.http.quotas import Places
+from devices.http.quotas import Quota
 from devices.models import Device
 from devices.tenancy.access import Role
 from devices.tenancy.scope import open_tenant_ids, tenant_scope
@@ -279,7 +279,7 @@ class TestBuckets:
 def test_what_takes_too_long_is_given_up_in_words(
     acme: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timeouts, "PATIENCE_S", 0.001)
+    monkeypatch.setattr(timeouts, "TIMEOUT_S", 0.001)
     with connection.cursor() as cursor:
         cursor.execute(FILL, [acme.device.pk, acme.tenant.pk])
     answer = send(member(acme, Role.VIEWER), "get", "devices/acme-phone/readings?bucket=1m")
@@ -513,7 +513,7 @@ class TestFiles:
     def test_so_many_are_made_at_once_and_one_more_is_a_warning(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(exports, "_made", Places(1))
+        monkeypatch.setattr(exports, "_made", Quota(1))
         store(acme.device, moment(), {"temp_c": 1})
         client, answers = member(acme, Role.OWNER), []
 
@@ -538,7 +538,7 @@ class TestFiles:
             cursor.execute("SELECT pg_sleep(60)")
             yield cursor.fetchmany(1)
 
-        monkeypatch.setattr(timeouts, "PATIENCE_S", 1)
+        monkeypatch.setattr(timeouts, "TIMEOUT_S", 1)
         monkeypatch.setattr(reading_history, "whole", slow)
         path = f"devices/acme-phone/readings?format={kind}"
         problem = assert_problem(send(member(acme, Role.VIEWER), "get", path), 400)
