@@ -1,4 +1,4 @@
-# Rollcall: `make run` and `make test` are all that is needed; the rest is for people who work on it.
+# To try Rollcall, use `make run` and `make test`; the other targets are for working on it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ run: $(READY)
 stop: $(READY)
 	@$(BIN)/python -m scripts.run --stop
 
-# As in: make manage do="ledger --verify"
+# Example: make manage do="ledger --verify"
 manage: $(READY)
 	@$(BIN)/python -m scripts.manage $(do)
 
@@ -33,12 +33,12 @@ format: $(READY_DEV)
 bench: $(READY_DEV)
 	@$(BIN)/python -m bench
 
-# Removes all state, the database of `make run` included, and what was installed into the clone.
+# Removes all state, including the database of `make run`, and everything installed in the clone.
 clean:
 	@test ! -x $(BIN)/python || $(BIN)/python -m scripts.run --erase
 	rm -rf var $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-# Pins requirements.in and requirements-dev.in.
+# Pins the versions of requirements.in and requirements-dev.in.
 lock: $(VENV)/uv
 	$(BIN)/uv pip compile --system-certs --quiet --upgrade --no-header --python-version 3.11 requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --system-certs --quiet --upgrade --no-header --python-version 3.11 requirements-dev.in -o requirements-dev.txt

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs once, when the database's volume is made: the roles that processes log in as, and a database
-# that belongs to the owner of the tables, who is no superuser. What each role may do, the
-# migrations say.
+# Runs once, when the database's volume is created. Creates the roles that processes log in as, and
+# a database that belongs to the owner of the tables, who is not a superuser. The migrations grant
+# each role its rights.
 set -eu
 psql --set=ON_ERROR_STOP=1 --username="$POSTGRES_USER" --dbname=postgres \
     --set=owner_password="$OWNER_PASSWORD" \
