@@ -40,13 +40,13 @@ async def measure(subject: Subject) -> list[Figure]:
         best = await accepted_figure(
             subject, HEARTBEAT, "heartbeats accepted by one process on one core"
         )
-        with _worker_stopped(subject):
+        with _drain_stopped(subject):
             stopped = await _round(subject, HEARTBEAT, drain=False)
         subject.await_drained()
     return [
         best,
         Figure(
-            name="… with the worker stopped",
+            name="… with the drain stopped",
             value=stopped.value,
             unit="/s",
             how=f"{ROUND_S} s; {stopped.how}",
@@ -127,9 +127,9 @@ def pinned_apart(subject: Subject) -> Iterator[None]:
 
 
 @contextmanager
-def _worker_stopped(subject: Subject) -> Iterator[None]:
-    """The worker's processes as they are, but not running (SIGSTOP)."""
-    pids = stack_processes(subject.stack)["worker"]
+def _drain_stopped(subject: Subject) -> Iterator[None]:
+    """The drain's processes as they are, but not running (SIGSTOP)."""
+    pids = stack_processes(subject.stack)["drain"]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -8,7 +8,7 @@ from scripts.stack import Stack
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-NAMES = ("portal", "ingest", "worker", "beat")
+NAMES = ("portal", "ingest", "drain", "ops", "beat")
 
 
 def stack_processes(stack: Stack) -> dict[str, list[int]]:

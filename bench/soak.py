@@ -1,7 +1,7 @@
 """20,000 readings a second for as long as it is asked to: does anything grow?
 
 As 100,000 devices with a message every 5 s do, through four gateways. Resident memory of the
-ingest server and of the worker is read after a minute, when both have filled what they keep, and
+ingest server and of the drain is read after a minute, when both have filled what they keep, and
 at the end of the load.
 """
 
@@ -19,7 +19,7 @@ from bench.subject import Subject, oldest_waiting_s
 DEVICES = 100_000
 RATE_PER_S = 20_000
 SETTLED_AFTER_S = 60
-PARTS = ("ingest", "worker")
+PARTS = ("ingest", "drain")
 MUST_GROW_PCT = 5
 LOOK_EVERY_S = 1.0
 

@@ -422,7 +422,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "ack_emulation": False,
 }
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_DEFAULT_QUEUE = "rollcall"
+# Two queues with processes of their own: storing waits for nothing else, and nothing else for it.
+CELERY_TASK_DEFAULT_QUEUE = "ops"
+CELERY_TASK_ROUTES = {"ingest.drain": {"queue": "drain"}}
+# Unless a worker's command line says another number: a process for each shard.
+CELERY_WORKER_CONCURRENCY = INGEST_SHARDS
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"

@@ -30,6 +30,15 @@ class Addresses:
         return f"http://{self.host}:{self.ingest_port}"
 
 
+WORKER_COMMAND = [
+    *(str(BIN / "celery"), "-A", "config", "worker"),
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+    "--loglevel=WARNING",
+]
+
+
 def commands(addresses: Addresses) -> dict[str, list[str]]:
     """The command line of each process, by its name; to be run in ROOT."""
     return {
@@ -54,14 +63,10 @@ def commands(addresses: Addresses) -> dict[str, list[str]]:
             "--no-ws",
             "--log-level=warning",
         ],
-        "worker": [
-            *(str(BIN / "celery"), "-A", "config", "worker"),
-            "--concurrency=3",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            "--loglevel=WARNING",
-        ],
+        # A process for each shard, as the settings say.
+        "drain": [*WORKER_COMMAND, "--queues=drain", "--hostname=drain@%h"],
+        # Two at least, so that the sweep goes on while something long runs.
+        "ops": [*WORKER_COMMAND, "--queues=ops", "--hostname=ops@%h", "--concurrency=2"],
         "beat": [
             *(str(BIN / "celery"), "-A", "config", "beat"),
             "--loglevel=WARNING",
@@ -108,7 +113,7 @@ def secrets_read(variables: MutableMapping[str, str]) -> None:
 WEB, WORKER = "DATABASE_WEB_URL", "DATABASE_WORKER_URL"
 LOGINS = {
     **{"portal": WEB, "ingest": WEB, "fleet": WEB},
-    **{"worker": WORKER, "beat": WORKER, "mqtt_bridge": WORKER},
+    **{"drain": WORKER, "ops": WORKER, "beat": WORKER, "mqtt_bridge": WORKER},
     "mqtt_access": WORKER,
 }
 

@@ -273,7 +273,7 @@ def _supervise(
         await_condition(
             lambda: supervisor.poll() is not None or _worker_works(addresses),
             START_TIMEOUT_S,
-            "the worker and beat; see var/log/worker.log and var/log/beat.log",
+            "the workers and beat; see var/log/ops.log and var/log/beat.log",
         )
         if supervisor.poll() is None:
             _greet(addresses, env, time.monotonic() - began)

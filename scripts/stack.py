@@ -23,7 +23,7 @@ STOP_TIMEOUT_S = 20
 
 
 class Stack:
-    """Real services and real processes: `portal`, `ingest`, `worker`, `beat`.
+    """Real services and real processes: `portal`, `ingest`, `drain`, `ops`, `beat`.
 
     `state` is the folder of the embedded services, `overrides` are settings as environment
     variables, on top of those that make sense for tests. A second stack on the same services has
@@ -87,7 +87,7 @@ class Stack:
         overrides: Mapping[str, str] | None = None,
     ) -> None:
         """Starts a process; returns at once. `kind` is what it is, where its name does not say so:
-        `start("worker-2", "worker")`. A second server has addresses of its own, and may have
+        `start("drain-2", "drain")`. A second server has addresses of its own, and may have
         settings of its own on top of the stack's."""
         kind = kind or name
         log = self.logs / f"{name}.log"

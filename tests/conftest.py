@@ -178,7 +178,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """Portal, ingest, worker and beat, running for real; started once and shared."""
+    """Portal, ingest, both workers and beat, running for real; started once and shared."""
     for variable in ("DATABASE_URL", "VALKEY_URL"):
         os.environ.pop(variable, None)
     shutil.rmtree(MAILBOX, ignore_errors=True)

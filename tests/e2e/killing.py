@@ -8,9 +8,9 @@ def kill_ingest(stack: Stack) -> None:
     stack.start("ingest")
 
 
-def kill_worker(stack: Stack) -> None:
-    stack.kill("worker")
-    stack.start("worker")
+def kill_drain(stack: Stack) -> None:
+    stack.kill("drain")
+    stack.start("drain")
 
 
 def kill_valkey(stack: Stack) -> None:

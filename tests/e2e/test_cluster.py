@@ -1,4 +1,4 @@
-"""The way of a message with its stream on a Valkey Cluster of three nodes, and two workers."""
+"""The way of a message with its stream on a Valkey Cluster of three nodes, and two drains."""
 
 import asyncio
 import json
@@ -22,12 +22,12 @@ SHARDS = 4
 DEVICES = 50
 KILLS = 3
 STORE_TIMEOUT_S = 60
-WORKERS = ("worker", "worker-2")
+DRAINS = ("drain", "drain-2")
 
 
 @pytest.fixture(scope="module")
 def clustered(cluster: Cluster) -> Iterator[Stack]:
-    """A stack of its own, on the cluster, with a second worker process."""
+    """A stack of its own, on the cluster, with a second worker that drains."""
     overrides = {
         **STACK_SETTINGS,
         "INGEST_STREAM_URL": cluster.url,
@@ -36,7 +36,7 @@ def clustered(cluster: Cluster) -> Iterator[Stack]:
     }
     stack = Stack(STATE, overrides, database="cluster", valkey_database=2)
     stack.up()
-    stack.start("worker-2", "worker")
+    stack.start("drain-2", "drain")
     yield stack
     stack.stop_all()
 
@@ -162,22 +162,22 @@ def test_the_shards_of_other_nodes_take_and_store_while_a_node_is_away(
     await_stored(clustered, tenant_id, batches * DEVICES)
 
 
-def test_each_worker_alone_stores_what_all_shards_hold(
+def test_each_drain_alone_stores_what_all_shards_hold(
     clustered: Stack, tenant_id: int, devices: list[StackDevice], gateway: str
 ) -> None:
     batches = 40
-    for n, name in enumerate(WORKERS, 1):
+    for n, name in enumerate(DRAINS, 1):
         clustered.kill(name)
 
         assert set(asyncio.run(send(clustered, gateway, names_of(devices), batches))) == {202}
         await_condition(
             lambda: stored(clustered, tenant_id) == batches * DEVICES,
             STORE_TIMEOUT_S,
-            f"one worker to store without {name}",
+            f"one drain to store without {name}",
         )
         # The second time the same are sent, and recognised.
         await_stored(clustered, tenant_id, n * batches * DEVICES)
-        clustered.start(name, "worker")
+        clustered.start(name, "drain")
 
 
 def test_the_ledger_is_verified_on_the_cluster(clustered: Stack) -> None:
@@ -192,8 +192,7 @@ def test_what_waits_in_shards_that_are_no_more_is_stored(
     gateway: str,
 ) -> None:
     batches = 40
-    clustered.stop("beat")
-    for name in WORKERS:
+    for name in ("beat", "ops", *DRAINS):
         clustered.stop(name)
     assert set(asyncio.run(send(clustered, gateway, names_of(devices), batches))) == {202}
     assert all(cluster.waiting(shard) for shard in range(SHARDS))
@@ -201,7 +200,7 @@ def test_what_waits_in_shards_that_are_no_more_is_stored(
     fewer = {"INGEST_SHARDS": "1"}
     for name in ("portal", "ingest"):
         clustered.stop(name)
-    for name in ("portal", "ingest", "worker", "beat"):
+    for name in ("portal", "ingest", "drain", "ops", "beat"):
         clustered.start(name, overrides=fewer)
     clustered.await_servers()
 

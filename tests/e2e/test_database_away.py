@@ -29,7 +29,7 @@ BATCHES_A_SECOND = 10
 STORE_TIMEOUT_S = 180
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
 # What a part may grow by while messages come that nobody stores.
-MOST_GROWTH_MB = {"ingest": 60.0, "worker": 60.0, "valkey": 250.0}
+MOST_GROWTH_MB = {"ingest": 60.0, "drain": 60.0, "valkey": 250.0}
 
 
 @dataclass
@@ -71,7 +71,7 @@ def test_everything_is_accepted_and_stored_afterwards_when_the_database_is_away(
     sent = Sent()
     asyncio.run(send(stack, gateway, names, sent, seq=0))
     await_condition(
-        lambda: settled(stack, tenant_id, DEVICES), STORE_TIMEOUT_S, "beat and worker to work"
+        lambda: settled(stack, tenant_id, DEVICES), STORE_TIMEOUT_S, "beat and the drain to work"
     )
     first = resident_mb(stack)
     memory = Memory(first, dict(first))
@@ -158,8 +158,8 @@ async def send(stack: Stack, gateway: str, names: list[str], sent: Sent, *, seq:
 
 
 def resident_mb(stack: Stack) -> dict[str, float]:
-    """Resident memory of ingest and worker with their children, and of Valkey."""
-    pids = {name: stack.pid(name) for name in ("ingest", "worker")}
+    """Resident memory of ingest and drain with their children, and of Valkey."""
+    pids = {name: stack.pid(name) for name in ("ingest", "drain")}
     pids |= {one.name: one.pid for one in stack.services.status() if one.pid is not None}
     return {name: memory_mb(tree(pids[name]))[1] for name in MOST_GROWTH_MB}
 

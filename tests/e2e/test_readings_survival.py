@@ -9,14 +9,14 @@ import pytest
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.batches import assert_stored_once, send_while_killing, settled
-from tests.e2e.killing import kill_ingest, kill_postgres, kill_valkey, kill_worker
+from tests.e2e.killing import kill_drain, kill_ingest, kill_postgres, kill_valkey
 from tests.stack_data import add_devices, add_gateway, add_tenant
 
 KILLS = int(os.environ.get("ROLLCALL_KILLS", "3"))
 DEVICES = 100
 
 
-@pytest.mark.parametrize("kill", [kill_ingest, kill_worker, kill_valkey, kill_postgres])
+@pytest.mark.parametrize("kill", [kill_ingest, kill_drain, kill_valkey, kill_postgres])
 def test_every_acknowledged_reading_is_stored_once_when_a_process_is_killed(
     stack: Stack, kill: Callable[[Stack], None]
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.device import post
-from tests.e2e.killing import kill_valkey, kill_worker
+from tests.e2e.killing import kill_drain, kill_valkey
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
 
 HEARTBEATS = 10_000
@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("ROLLCALL_KILLS", "3"))
 CLIENTS = 32
 
 
-@pytest.mark.parametrize("kill", [kill_worker, kill_valkey])
+@pytest.mark.parametrize("kill", [kill_drain, kill_valkey])
 def test_every_accepted_heartbeat_is_stored_once_when_a_process_is_killed(
     stack: Stack, kill: Callable[[Stack], None]
 ) -> None:
