@@ -21,11 +21,11 @@ from ingest.tasks import breaches_prune
 from scripts.waiting import await_condition
 from tests.admin import SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
-from tests.ingest.test_api import assert_problem
-from tests.ingest.test_api import post as post_heartbeat
-from tests.ingest.test_limits import limit_device, limit_tenant, many
-from tests.ingest.test_mqtt_batch import accept, heartbeat, telemetry
-from tests.ingest.test_readings_api import post, reading
+from tests.ingest.door.test_limits import limit_device, limit_tenant, many
+from tests.ingest.door.test_views_heartbeats import assert_problem
+from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
+from tests.ingest.door.test_views_readings import post, reading
+from tests.ingest.mqtt.test_batch import accept, heartbeat, telemetry
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
 LIST = "ingest_limitbreach_changelist"
