@@ -17,7 +17,7 @@ from devices.fleet.enrolment import (
 from devices.fleet.keys import speaker_for_key
 from devices.models import Device, DeviceGroup, EnrolmentToken
 from tests.conftest import Fleet
-from tests.ingest.test_api import assert_problem
+from tests.ingest.door.test_views_heartbeats import assert_problem
 from tests.two_at_once import after_waiting_for
 
 PATH = "/api/v1/enrol"

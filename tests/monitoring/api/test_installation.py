@@ -6,6 +6,7 @@ from django.contrib.auth.models import User
 from devices.models import OperatorAccess
 from devices.tenancy.access import Role
 from monitoring.system.database import Use
+from monitoring.system.health import worker_finding
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
 from tests.telemetry.past import moment, store
@@ -41,20 +42,21 @@ def test_everybody_is_told_whether_it_is_well(acme: Fleet) -> None:
         "status": "degraded",
         "database": "ok",
         "valkey": "ok",
-        "worker": "silent",
+        "worker": "degraded",
         "timescaledb": "ok",
+        "why": {"worker": worker_finding().why},
     }
 
 
 def test_the_database_and_timescaledb_are_healthy(operator: User) -> None:
     client = caller(operator)
     database = send(client, "get", "monitoring/health/database").json()
-    assert database["status"] == "healthy"
+    assert database["status"] == "ok"
     assert database["version"].startswith("17")
     assert database["size_bytes"] > 1_000_000
     assert 0 < database["connections"] < database["max_connections"]
     timescale = send(client, "get", "monitoring/health/timescaledb").json()
-    assert timescale["status"] == "healthy"
+    assert timescale["status"] == "ok"
     assert timescale["extension_installed"] is True
     assert timescale["hypertables"] == 3
 
@@ -105,7 +107,8 @@ def test_pool_health_tells_the_use_of_the_pool_and_of_the_server(operator: User)
 
 
 @pytest.mark.parametrize(
-    ("in_use", "status"), [(0, "ok"), (80, "ok"), (81, "warn"), (95, "warn"), (96, "critical")]
+    ("in_use", "status"),
+    [(0, "ok"), (80, "ok"), (81, "degraded"), (95, "degraded"), (96, "failing")],
 )
 def test_use_is_judged_by_its_share(in_use: int, status: str) -> None:
-    assert Use(in_use, 100).status == status
+    assert Use(in_use, 100).health == status

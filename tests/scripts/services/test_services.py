@@ -25,7 +25,7 @@ from scripts.services.account import Account
 from scripts.services.ports import ADDRESS, port_choose
 from scripts.services.postgres import Postgres
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 AS_ROOT = os.geteuid() == 0
 NAMES: list[Name] = ["postgres", "valkey"]
 # Kept for documentation (RFC 5737): nobody answers there.

@@ -12,8 +12,8 @@ from devices.models import Device, Registration
 from ingest.stream import shards
 from ingest.stream.entries import ReadingsEntry
 from tests.conftest import Fleet
-from tests.ingest.test_api import assert_problem, waiting
-from tests.ingest.test_readings import DRAWN, bodies, values
+from tests.ingest.door.test_views_heartbeats import assert_problem, waiting
+from tests.ingest.messages.test_readings import DRAWN, bodies, values
 from tests.ingest.way import now
 
 pytestmark = pytest.mark.usefixtures("valkey")

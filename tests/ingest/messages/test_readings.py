@@ -19,7 +19,7 @@ from ingest.messages.readings import (
     readings_decode,
     unpack,
 )
-from tests.ingest.test_messages import json_values
+from tests.ingest.messages.test_heartbeat import json_values
 
 EXAMPLES = int(os.environ.get("ROLLCALL_FUZZ_EXAMPLES", "5000"))
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

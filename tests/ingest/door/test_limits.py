@@ -11,10 +11,10 @@ from devices.models import Device
 from ingest.stream import shards
 from scripts.waiting import await_condition
 from tests.conftest import Fleet
-from tests.ingest.test_api import assert_problem, waiting
-from tests.ingest.test_api import post as post_heartbeat
-from tests.ingest.test_mqtt_batch import accept, codes, heartbeat, telemetry
-from tests.ingest.test_readings_api import post, reading
+from tests.ingest.door.test_views_heartbeats import assert_problem, waiting
+from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
+from tests.ingest.door.test_views_readings import post, reading
+from tests.ingest.mqtt.test_batch import accept, codes, heartbeat, telemetry
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory", "keys_not_remembered")
 

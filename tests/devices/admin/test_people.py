@@ -10,7 +10,7 @@ from devices.models import Membership, OperatorAccess
 from devices.tenancy.access import Role
 from tests.admin import client_of, page, person
 from tests.conftest import Fleet
-from tests.devices.test_unseen import form_of
+from tests.devices.admin.test_stale_forms import form_of
 from tests.two_at_once import after_waiting_for
 
 KEEPS_ONE = "The installation keeps at least one operator: make somebody else one first."

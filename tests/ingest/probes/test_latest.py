@@ -13,7 +13,7 @@ from devices.models import Device, OperatorAccess
 from ingest.probes.latest import HEARD_WITHIN
 from telemetry.sql.reading import IncomingReading
 from tests.conftest import Fleet
-from tests.ingest.test_api import assert_problem
+from tests.ingest.door.test_views_heartbeats import assert_problem
 from tests.ingest.way import seconds_ago
 from tests.telemetry.storing import readings_store
 

@@ -12,7 +12,7 @@ from ingest.messages.errors import InvalidMessage
 from ingest.probes.push import push_decode
 from telemetry.models import Reading
 from tests.conftest import Fleet
-from tests.ingest.test_api import assert_problem, waiting
+from tests.ingest.door.test_views_heartbeats import assert_problem, waiting
 from tests.ingest.way import drain, now
 
 pytestmark = pytest.mark.usefixtures("valkey")

@@ -17,15 +17,15 @@ from ingest.door import breaches
 from ingest.door.breaches import breaches_collect, breaches_key, group_of
 from ingest.models import LimitBreach
 from ingest.stream import shards
-from ingest.tasks import collect_breaches, forget_breaches
+from ingest.tasks import breaches_prune
 from scripts.waiting import await_condition
 from tests.admin import SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
-from tests.ingest.test_api import assert_problem
-from tests.ingest.test_api import post as post_heartbeat
-from tests.ingest.test_limits import limit_device, limit_tenant, many
-from tests.ingest.test_mqtt_batch import accept, heartbeat, telemetry
-from tests.ingest.test_readings_api import post, reading
+from tests.ingest.door.test_limits import limit_device, limit_tenant, many
+from tests.ingest.door.test_views_heartbeats import assert_problem
+from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
+from tests.ingest.door.test_views_readings import post, reading
+from tests.ingest.mqtt.test_batch import accept, heartbeat, telemetry
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
 LIST = "ingest_limitbreach_changelist"
@@ -41,7 +41,7 @@ def early_in_a_minute(valkey: None) -> None:
 
 def found() -> list[tuple[str, str | None, int, str]]:
     """(kind, device, refused, limit) of each row, once it is collected."""
-    collect_breaches()
+    breaches_collect()
     order = ("kind", "device_id", "tenant_id", "minute")
     rows = LimitBreach.objects.select_related("device").order_by(*order)
     return [
@@ -193,7 +193,7 @@ def test_breaches_are_kept_for_their_days(acme: Fleet, settings: LazySettings) -
         minute = timezone.now() - timedelta(days=days)
         add_breach(acme, LimitBreach.Kind.TENANT_RATE, minute=minute)
 
-    forget_breaches()
+    breaches_prune()
 
     assert LimitBreach.objects.get().minute > timezone.now() - timedelta(days=2)
 
