@@ -1,4 +1,4 @@
-"""`manage.py migrate`, which refuses a database that the migrations of today cannot bring forward."""
+"""`manage.py migrate`, which refuses a database with migrations of ours that no longer exist."""
 
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,18 @@ class Command(migrate.Command):
         if unknown := _unknown_migrations(options["database"]):
             raise CommandError(
                 "This database is of an older development state: make clean.\n"
-                f"It has migrations that this Rollcall does not: {', '.join(unknown)}.\n"
-                "If it is of a newer Rollcall, run that one instead."
+                f"It has migrations that this Rollcall does not know: {', '.join(unknown)}.\n"
+                "If a newer Rollcall made it, run that one instead."
             )
         super().handle(*args, **options)
 
 
 def _unknown_migrations(database: str) -> list[str]:
-    """Those of our own apps that were applied to the database, and that no file is of."""
-    ours = {app.label for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR}
+    """What was applied to the database for apps of ours, and has no file."""
+    apps_here = (
+        app for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR
+    )
+    ours = {app.label for app in apps_here}
     loader = MigrationLoader(connections[database])
-    return [
-        f"{app}.{name}"
-        for app, name in sorted(set(loader.applied_migrations) - set(loader.disk_migrations))
-        if app in ours
-    ]
+    unknown = loader.applied_migrations.keys() - loader.disk_migrations.keys()
+    return [f"{app}.{name}" for app, name in sorted(unknown) if app in ours]
