@@ -24,10 +24,8 @@ class Command(migrate.Command):
 
 def _unknown_migrations(database: str) -> list[str]:
     """What was applied to the database for apps of ours, and has no file."""
-    apps_here = (
-        app for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR
-    )
-    ours = {app.label for app in apps_here}
+    own = [app for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR]
+    labels = {app.label for app in own}
     loader = MigrationLoader(connections[database])
     unknown = loader.applied_migrations.keys() - loader.disk_migrations.keys()
-    return [f"{app}.{name}" for app, name in sorted(unknown) if app in ours]
+    return [f"{app}.{name}" for app, name in sorted(unknown) if app in labels]
