@@ -151,13 +151,13 @@ MIDDLEWARE = [
     "devices.tenancy.middleware.ScopeMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
-API_PREFIX: str = paths.API_PREFIX
-API_PATHS: frozenset[str] = paths.API_PATHS
-SIGN_IN_PREFIX: str = paths.SIGN_IN_PREFIX
-SIGN_IN_PATHS: frozenset[str] = paths.SIGN_IN_PATHS
-OPEN_PREFIX: str = paths.OPEN_PREFIX
-OPEN_PATHS: frozenset[str] = paths.OPEN_PATHS
-FRAGMENTS: frozenset[str] = paths.FRAGMENTS
+API_PREFIX = paths.API_PREFIX
+API_PATHS = paths.API_PATHS
+SIGN_IN_PREFIX = paths.SIGN_IN_PREFIX
+SIGN_IN_PATHS = paths.SIGN_IN_PATHS
+OPEN_PREFIX = paths.OPEN_PREFIX
+OPEN_PATHS = paths.OPEN_PATHS
+FRAGMENTS = paths.FRAGMENTS
 WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"
 

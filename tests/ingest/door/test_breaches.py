@@ -246,7 +246,7 @@ def test_the_list_names_reasons_of_which_not_all_are_limits(acme: Fleet) -> None
     answer = client_of(acme.manager).get(page(LIST))
 
     content = answer.content.decode()
-    assert "Refusals at the door" in content
+    assert "Refused messages" in content
     assert "By reason" in content
     assert content.count("spoke for another device") >= 2
 
@@ -291,12 +291,12 @@ def test_pages_keep_to_their_budget_of_queries(
 def test_the_page_of_a_device_shows_what_its_limit_refused(acme: Fleet) -> None:
     client = client_of(acme.manager)
     url = page("devices_device_presence", acme.device.pk)
-    assert "Refused at the door" not in client.get(url).content.decode()
+    assert "Refused messages <span>" not in client.get(url).content.decode()
     add_breach(acme, Kind.DEVICE_RATE, device=acme.device, refused=1234)
 
     content = client.get(url).content.decode()
 
-    assert "Refused at the door" in content
+    assert "Refused messages <span>" in content
     assert "1,234 messages" in content
     assert "acme-phone sent more than 2 messages a second, 5 at once" in content
 

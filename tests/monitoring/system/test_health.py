@@ -12,7 +12,7 @@ from ingest.ledger.balances import shards_known
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.stream import nodes, shards
 from ingest.tasks import ledger_check
-from monitoring.system.health import Findings, health_view, valkey_finding
+from monitoring.system.health import Findings, health_view
 from telemetry.models import PresenceSweep
 from tests.conftest import Fleet
 from tests.ingest.way import append, reading, seconds_ago
@@ -60,12 +60,9 @@ def test_it_fails_when_valkey_is_away(client: Client, db: None, settings: LazySe
         valkey_client.connection.cache_clear()
 
     assert answer.status_code == 503
-    assert answer.json() == {
-        "status": "failing",
-        "database": "ok",
-        "valkey": "failing",
-        "why": {"valkey": valkey_finding().why},
-    }
+    told = answer.json()
+    assert "VALKEY_URL" in told.pop("why")["valkey"]
+    assert told == {"status": "failing", "database": "ok", "valkey": "failing"}
 
 
 def test_the_seeds_check_is_answered_as_it_expects(
