@@ -676,7 +676,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name_plural": "operator access",
+                "verbose_name_plural": "operator audit log",
                 "ordering": ("-id",),
                 "indexes": [models.Index(fields=["at"], name="operator_access_at")],
             },

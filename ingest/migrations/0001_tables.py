@@ -197,8 +197,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "refusal at the door",
-                "verbose_name_plural": "refusals at the door",
+                "verbose_name": "refused message",
+                "verbose_name_plural": "refused messages",
                 "db_table": "ingest_limitbreach",
                 "ordering": ("-minute", "-id"),
                 "indexes": [models.Index(fields=["minute"], name="breach_minute")],
