@@ -1,17 +1,17 @@
 """Every device has one status row, with the interval and grace in force for it.
 
-Triggers, because devices come and change in bulk, in forms and in shells, and a device without a
+By triggers, because devices come and change in bulk, in forms and in shells, and a device without a
 status row would be a device whose heartbeats nobody sees.
 """
 
 from django.db import migrations
 
-FUNCTIONS = """
+TRIGGERS = """
 CREATE FUNCTION telemetry_devicestatus_create() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO telemetry_devicestatus
         (device_id, tenant_id, state, state_since, reason, interval_s, grace_s, excused_s)
-    SELECT NEW.id, NEW.tenant_id, 'new', NEW.created_at, 'registered, never heard of',
+    SELECT NEW.id, NEW.tenant_id, 'new', NEW.created_at, 'registered, never heard from',
            coalesce(NEW.expected_interval_s, t.default_interval_s),
            coalesce(NEW.grace_s, t.default_grace_s), 0
     FROM devices_tenant t WHERE t.id = NEW.tenant_id;
@@ -73,8 +73,7 @@ CREATE TRIGGER telemetry_devicestatus_follow_tenant
           (NEW.default_interval_s, NEW.default_grace_s))
     EXECUTE FUNCTION telemetry_devicestatus_follow_tenant();
 """
-
-FUNCTIONS_BACK = """
+TRIGGERS_BACK = """
 DROP TRIGGER telemetry_devicestatus_follow_tenant ON devices_tenant;
 DROP TRIGGER telemetry_devicestatus_follow_device ON devices_device;
 DROP TRIGGER telemetry_devicestatus_create ON devices_device;
@@ -84,20 +83,8 @@ DROP FUNCTION telemetry_devicestatus_reschedule(integer[]);
 DROP FUNCTION telemetry_devicestatus_create();
 """
 
-# Room in each page for the next version of a row; the indexed columns aside, updates stay in it.
-FILLFACTOR = "ALTER TABLE telemetry_devicestatus SET (fillfactor = 70)"
-FILLFACTOR_BACK = "ALTER TABLE telemetry_devicestatus RESET (fillfactor)"
-
-# create_hypertable adds an index on the time alone. Heartbeats are read by device.
-TIME_INDEX = "DROP INDEX telemetry_heartbeat_bucket_idx"
-TIME_INDEX_BACK = "CREATE INDEX telemetry_heartbeat_bucket_idx ON telemetry_heartbeat (bucket DESC)"
-
 
 class Migration(migrations.Migration):
-    dependencies = (("telemetry", "0001_initial"),)
+    dependencies = (("telemetry", "0001_tables"),)
 
-    operations = (
-        migrations.RunSQL(FUNCTIONS, FUNCTIONS_BACK),
-        migrations.RunSQL(FILLFACTOR, FILLFACTOR_BACK),
-        migrations.RunSQL(TIME_INDEX, TIME_INDEX_BACK),
-    )
+    operations = (migrations.RunSQL(TRIGGERS, TRIGGERS_BACK),)
