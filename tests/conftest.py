@@ -156,6 +156,12 @@ def viewer(acme: Fleet) -> User:
 
 
 @pytest.fixture
+def consultant(acme: Fleet, rival: Fleet) -> User:
+    """A manager of one tenant who only looks at the other."""
+    return person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
+
+
+@pytest.fixture
 def owner(acme: Fleet) -> User:
     return person("acme-owner", (acme.tenant, Role.OWNER))
 

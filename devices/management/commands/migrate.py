@@ -16,7 +16,8 @@ class Command(migrate.Command):
         if unknown := _unknown_migrations(options["database"]):
             raise CommandError(
                 "This database is of an older development state: make clean.\n"
-                f"Rollcall does not know {len(unknown)} of its migrations, such as {unknown[0]}.\n"
+                f"This Rollcall does not know {len(unknown)} of its migrations, such as "
+                f"{unknown[0]}.\n"
                 "If a newer Rollcall made it, run that one instead."
             )
         super().handle(*args, **options)

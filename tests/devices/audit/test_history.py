@@ -3,18 +3,14 @@
 import json
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from celery import shared_task
-from django.contrib.auth.models import User
 from django.core.exceptions import FieldDoesNotExist
 from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from devices.audit.history import SUBJECTS, lines_of
-from devices.audit.operator_access import operator_access_prune
 from devices.fleet.enrolment import token_issue
 from devices.fleet.keys import credentials_revoke
 from devices.models import (
@@ -25,51 +21,16 @@ from devices.models import (
     HistoryEntry,
     Invitation,
     Membership,
-    OperatorAccess,
     Tenant,
 )
 from devices.people.invitations import invitation_issue
-from devices.pruning import STEP
 from devices.tenancy.access import Role
 from devices.tenancy.scope import operator_scope, tenant_scope
 from scripts.stack import Stack
-from tests.admin import client_of, inviter, page, person, told_by
+from tests.admin import client_of, inviter, page, person
 from tests.conftest import Fleet
-from tests.devices.api_callers import caller
+from tests.devices.audit.changes import CHANGES, changes_of, edit, words
 from tests.stack_data import query
-
-CHANGES = page("devices_historyentry_changelist")
-ACCESSES = page("devices_operatoraccess_changelist")
-
-
-def changes_of(row: Any) -> list[HistoryEntry]:
-    """The row's changes, oldest first."""
-    subject = SUBJECTS[type(row)]
-    return list(HistoryEntry.objects.filter(subject=subject, object_id=row.pk).order_by("number"))
-
-
-def words(entry: HistoryEntry) -> str:
-    (line,) = lines_of([entry])
-    parts = (
-        f"{one.field}: {one.after}"
-        if one.before is None
-        else f"{one.field}: {one.before} → {one.after}"
-        for one in line.differences
-    )
-    return f"{line.what}; {', '.join(parts)}"
-
-
-def edit(client: Client, fleet: Fleet, **fields: Any) -> Any:
-    values = {
-        "device_id": fleet.device.device_id,
-        "name": "",
-        "kind": "phone",
-        "site": "",
-        "credentials-TOTAL_FORMS": 0,
-        "credentials-INITIAL_FORMS": 0,
-    }
-    url = page("devices_device_change", fleet.device.pk)
-    return client.post(url, values | fields, REMOTE_ADDR="10.0.0.7")
 
 
 def test_a_change_in_the_admin_names_who_when_what_and_the_request(acme: Fleet) -> None:
@@ -293,120 +254,3 @@ class TestIsolation:
         refused = pytest.raises(ProgrammingError, match="permission denied")
         with tenant_scope(tenant_ids=[acme.tenant.pk]), refused, transaction.atomic():
             connection.cursor().execute("SELECT * FROM pghistory_context")
-
-
-class TestPages:
-    def test_the_page_of_a_device_says_who_changed_what(self, acme: Fleet) -> None:
-        client = client_of(acme.manager)
-        edit(client, acme, name="Kim's phone")
-        shown = client.get(page("devices_device_history", acme.device.pk)).content.decode()
-        assert "acme-manager" in shown
-        assert "– → Kim&#x27;s phone" in shown
-        assert "from 127.0.0.1" not in shown and "from 10.0.0.7" in shown
-        assert f"key rc_{acme.key.split('_')[1]}_… added" in shown
-        assert acme.key not in shown
-
-    def test_the_list_is_filtered_by_who_what_and_when(self, acme: Fleet, rival: Fleet) -> None:
-        client = client_of(acme.manager)
-        edit(client, acme, name="Kim's phone")
-
-        def shown(**filters: Any) -> list[str]:
-            answer = client.get(CHANGES, filters)
-            assert answer.status_code == 200
-            return [one.line.what for one in answer.context["cl"].result_list]
-
-        assert shown(who__icontains="acme-man") == ["device acme-phone changed"]
-        assert shown(subject__exact="site") == ["site acme site added"]
-        assert shown(change__exact="update") == ["device acme-phone changed"]
-        assert shown(q="kim") == []
-        assert len(shown()) == 6
-        assert shown(at_from_0="2200-01-01", at_from_1="00:00") == []
-        assert len(shown(at_to_0="2200-01-01", at_to_1="00:00")) == 6
-        assert shown(at_to_0="2020-01-01", at_to_1="00:00") == []
-
-    def test_what_is_no_moment_is_said_beside_the_filter(self, acme: Fleet) -> None:
-        answer = client_of(acme.manager).get(CHANGES, {"at_from_0": "soon", "at_from_1": "00:00"})
-        assert "Enter a valid date." in answer.content.decode()
-
-    def test_an_outsider_is_shown_nothing(self, acme: Fleet, rival: Fleet) -> None:
-        edit(client_of(acme.manager), acme, name="Kim's phone")
-        shown = told_by(client_of(rival.manager).get(CHANGES))
-        assert b"rival-phone" in shown
-        assert b"acme" not in shown
-
-    def test_entries_are_not_changed_in_the_admin(self, acme: Fleet, operator: User) -> None:
-        (added,) = changes_of(acme.device)
-        for user in (acme.manager, operator):
-            client = client_of(user)
-            assert client.get(page("devices_historyentry_add")).status_code == 403
-            url = page("devices_historyentry_change", added.pk)
-            assert client.get(url).status_code == 200
-            assert client.post(url, {}).status_code == 403
-            assert client.post(page("devices_historyentry_delete", added.pk)).status_code == 403
-
-    def test_the_list_asks_the_database_equally_often_however_long_it_is(
-        self, acme: Fleet, django_assert_max_num_queries: Any
-    ) -> None:
-        for name in ("one", "two", "three", "four"):
-            Device.objects.filter(pk=acme.device.pk).update(name=name)
-        client = client_of(acme.manager)
-        client.get(CHANGES)
-        with django_assert_max_num_queries(16):
-            client.get(CHANGES)
-
-
-class TestOperatorAccess:
-    def test_operators_see_who_looked_at_what(self, acme: Fleet, operator: User) -> None:
-        client = client_of(operator)
-        client.get(page("devices_device_change", acme.device.pk))
-        shown = client.get(ACCESSES, {"username__icontains": "oper"}).content.decode()
-        assert page("devices_device_change", acme.device.pk) in shown
-        assert (
-            client.get(ACCESSES, {"username__icontains": "nobody"})
-            .context["cl"]
-            .result_list.count()
-            == 0
-        )
-        assert client.get(page("devices_operatoraccess_add")).status_code == 403
-
-    def test_what_is_the_same_for_everybody_is_not_recorded(self, operator: User) -> None:
-        client_of(operator).get(page("jsi18n"))
-        assert not OperatorAccess.objects.exists()
-
-    def test_a_method_of_any_length_is_recorded(self, operator: User) -> None:
-        client = caller(operator)
-        assert client.generic("MKCALENDAR", "/api/v1/devices").status_code == 405
-        assert OperatorAccess.objects.get().method == "MKCALEND"
-
-    def test_members_see_none_of_it(self, acme: Fleet) -> None:
-        assert client_of(acme.manager).get(ACCESSES).status_code == 403
-
-    def test_a_part_of_a_page_is_recorded_once_an_hour(self, acme: Fleet, operator: User) -> None:
-        client = client_of(operator)
-        url = page("devices_device_presence", acme.device.pk)
-        records = OperatorAccess.objects.filter(path=url)
-        for _ in range(3):
-            assert client.get(url).status_code == 200
-        assert records.count() == 1
-        records.update(at=timezone.now() - timedelta(minutes=61))
-        client.get(url)
-        assert records.count() == 2
-
-    def test_a_page_is_recorded_each_time(self, acme: Fleet, operator: User) -> None:
-        client = client_of(operator)
-        url = page("devices_device_change", acme.device.pk)
-        for _ in range(2):
-            client.get(url)
-        assert OperatorAccess.objects.filter(path=url).count() == 2
-
-    @pytest.mark.django_db
-    def test_old_records_are_forgotten_and_younger_ones_kept(self, settings: Any) -> None:
-        settings.OPERATOR_ACCESS_DAYS = 30
-        ts = timezone.now()
-        records = [OperatorAccess(username="old", method="GET", path="/") for _ in range(STEP + 1)]
-        OperatorAccess.objects.bulk_create(records)
-        OperatorAccess.objects.update(at=ts - timedelta(days=31))
-        young = OperatorAccess.objects.create(username="young", method="GET", path="/")
-
-        assert operator_access_prune(ts=ts) == STEP + 1
-        assert list(OperatorAccess.objects.all()) == [young]

@@ -1,57 +1,28 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
-import psycopg
 import pytest
 from django.conf import LazySettings
-from django.db import connection
-from django.utils import timezone
 
-from devices.fleet.registration import devices_approve
 from devices.models import Device
 from ingest.ledger.balances import balance_read, shards_known
-from ingest.models import DrainPosition, LedgerMinute, RejectedMessage
+from ingest.models import DrainPosition, RejectedMessage
 from ingest.storage.drain import drain_run
 from ingest.storage.rejected import name_in
-from ingest.storage.replay import rejected_replay
 from ingest.stream import shards
-from ingest.stream.entries import EntryReading, HeartbeatEntry, ReadingsEntry, encode
-from telemetry.locks import NAMESPACE, AdvisoryLock
+from ingest.stream.entries import EntryReading, HeartbeatEntry
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
-from tests.services import endpoints
-from tests.telemetry.storing import device_lock
-from tests.two_at_once import after_waiting_for, against, at_once
+from tests.ingest.storage.draining import (
+    NOW,
+    _encoded,
+    append,
+    drain,
+    ledger,
+    reading,
+    status_refused,
+)
 
 pytestmark = pytest.mark.usefixtures("valkey")
-NOW = datetime.now(UTC).replace(microsecond=0)
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: LazySettings) -> None:
-    settings.INGEST_DRAIN_RUN_S = 0.1
-
-
-def drain(turn: str | None = None) -> str | None:
-    return drain_run(shard=0, run_s=0.05, turn=turn)
-
-
-def reading(device: Device, seconds: float = 0, **metrics: Any) -> EntryReading:
-    body = b'{"temp_c": 21.5}' if not metrics else str(metrics).replace("'", '"').encode()
-    return EntryReading(device.pk, NOW + timedelta(seconds=seconds), None, "telemetry", None, body)
-
-
-def append(fleet: Fleet, *readings: EntryReading, **fields: Any) -> None:
-    shards.append(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings), **fields))
-
-
-def ledger(fleet: Fleet) -> dict[str, int]:
-    rows = LedgerMinute.objects.filter(tenant=fleet.tenant)
-    names = ("accepted", "stored", "duplicate", "late", "rejected")
-    return {name: sum(getattr(row, name) for row in rows) for name in names}
 
 
 def test_accepted_messages_are_stored_and_leave_the_stream(acme: Fleet, rival: Fleet) -> None:
@@ -134,22 +105,6 @@ def test_only_the_message_that_the_database_refuses_is_rejected(acme: Fleet) -> 
     assert '"metrics":{"text": "a\\u0000b"}' in rejected.payload
     assert ledger(acme)["rejected"] == 1
     assert balance_read().residual == 0
-
-
-@contextmanager
-def status_refused(device: Device, what: str) -> Iterator[None]:
-    """The database refuses `what` in the status of the device, and says so."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            " RAISE EXCEPTION 'no such status' USING ERRCODE = 'check_violation'; END $$"
-        )
-        cursor.execute(
-            "CREATE TRIGGER refuse BEFORE UPDATE ON telemetry_devicestatus FOR EACH ROW"
-            f" WHEN (NEW.device_id = {device.pk} AND {what}) EXECUTE FUNCTION refuse()"
-        )
-        yield
-        cursor.execute("DROP FUNCTION refuse CASCADE")
 
 
 @pytest.mark.parametrize("in_one_entry", [True, False])
@@ -253,99 +208,6 @@ def test_an_entry_that_nobody_can_read_is_set_aside_and_stays_in_flight(acme: Fl
     assert shards.connection().xlen(f"{shards.stream_key(0)}:unreadable") == 1
 
 
-def test_the_stream_refuses_at_its_mark_and_takes_again_when_drained(
-    acme: Fleet, settings: LazySettings
-) -> None:
-    settings.INGEST_SHARD_MAX_BYTES = 300
-    with pytest.raises(shards.StreamFull):
-        for n in range(20):
-            append(acme, reading(acme.device, n))
-
-    drain()
-
-    append(acme, reading(acme.device, 50))
-    assert balance_read().residual == 0
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_batch_that_was_rolled_back_for_another_transaction_is_stored_once_more(
-    acme: Fleet, caplog: pytest.LogCaptureFixture
-) -> None:
-    other = Device.objects.create(tenant=acme.tenant, device_id="other")
-    append(acme, reading(acme.device), reading(other))
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
-
-    against(
-        drain,
-        first=partial(device_lock, acme.device.pk),
-        second=partial(device_lock, other.pk),
-    )
-
-    assert "once more" in caplog.text
-    assert Reading.objects.count() == 2
-    assert Heartbeat.objects.count() == 1
-    assert balance_read().residual == 0
-    assert ledger(acme)["stored"] == 3
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_batch_is_stored_once_more_when_a_tenant_was_deleted_meanwhile(
-    acme: Fleet, rival: Fleet
-) -> None:
-    append(acme, reading(acme.device))
-    append(rival, reading(rival.device))
-    acme.device.delete()
-
-    assert after_waiting_for(acme.tenant.delete, drain) is not None
-
-    assert Reading.objects.filter(device=rival.device).count() == 1
-    assert not RejectedMessage.objects.exists()
-    assert not LedgerMinute.objects.exclude(tenant=rival.tenant).exists()
-    assert shards.oldest_waiting_at(shards_known()) is None
-    assert balance_read().residual == 0
-
-
-@pytest.mark.django_db(transaction=True)
-def test_devices_are_deleted_while_their_messages_are_stored_and_replayed(acme: Fleet) -> None:
-    kept: list[int] = []
-    for n in range(10):
-        devices = [
-            Device.objects.create(tenant=acme.tenant, device_id=f"d{n}-{m}", is_pending=m % 2 == 1)
-            for m in range(8)
-        ]
-        append(acme, *map(reading, devices), is_pending=True)
-        drain()
-        append(acme, *(reading(device, 1) for device in devices), is_pending=True)
-        held = RejectedMessage.objects.filter(replayed_at=None).values_list("id", flat=True)
-        devices_approve(ids=[device.pk for device in devices])
-        replay = partial(rejected_replay, ids=list(held), by="tester", ts=timezone.now())
-        at_once(drain, replay, *(device.delete for device in devices[:4]))
-        kept += (device.pk for device in devices[4:])
-
-    assert Reading.objects.filter(device_id__in=kept).count() == 2 * len(kept)
-    assert not DeviceStatus.objects.exclude(device_id__in=(*kept, acme.device.pk)).exists()
-    assert shards.oldest_waiting_at(shards_known()) is None
-    assert ledger(acme)["accepted"] == 160
-    assert balance_read().residual == balance_read().in_flight == 0
-
-
-def test_one_drain_holds_a_shard_at_a_time(acme: Fleet) -> None:
-    name = connection.settings_dict["NAME"]
-    with psycopg.connect(endpoints.database_url, dbname=name) as other:
-        other.execute("SELECT pg_advisory_lock(%s, %s)", (NAMESPACE, AdvisoryLock.DRAIN))
-        assert drain() is None
-
-
-def test_a_shard_has_one_line_of_drains(acme: Fleet) -> None:
-    first = drain()
-    assert first is not None
-    started_by_beat = drain()
-    assert started_by_beat is not None
-
-    assert drain(turn=first) is None
-    assert drain(turn=started_by_beat) is not None
-
-
 def test_what_shards_beyond_hold_is_counted_and_stored(acme: Fleet, settings: LazySettings) -> None:
     settings.INGEST_SHARDS = 3
     for shard in shards_known():
@@ -385,7 +247,3 @@ def test_a_stream_that_fell_back_loses_nothing(acme: Fleet) -> None:
     drain()
 
     assert Reading.objects.count() == 2
-
-
-def _encoded(fleet: Fleet, *readings: EntryReading) -> bytes:
-    return encode(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings)))

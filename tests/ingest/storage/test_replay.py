@@ -1,7 +1,5 @@
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,79 +9,29 @@ from django.utils import timezone
 
 from devices.fleet.registration import devices_approve
 from devices.models import Device
-from ingest import tasks
 from ingest.ledger.balances import balance_read
 from ingest.models import RejectedMessage
 from ingest.storage.rejected import DELETED, Reason, rejected_edit
 from ingest.storage.replay import (
     ReplayOutcome,
-    approved_replay,
     rejected_replay,
     replay_request,
     requested_replay,
 )
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
-from telemetry.presence.sweep import presence_sweep
 from tests.conftest import Fleet
+from tests.ingest.storage.replaying import held, mended, refused, replay, unstorable
 from tests.ingest.way import (
-    REFUSED,
     append,
-    append_heartbeat,
     drain,
     ledger,
     now,
     reading,
-    seconds_ago,
 )
 from tests.telemetry.storing import device_lock
 from tests.two_at_once import against, elsewhere
 
 pytestmark = pytest.mark.usefixtures("valkey")
-
-
-def replay(*messages: RejectedMessage) -> ReplayOutcome:
-    return rejected_replay(ids=[one.pk for one in messages], by="tester", ts=timezone.now())
-
-
-def refused(fleet: Fleet, age_s: float = 0) -> RejectedMessage:
-    """A reading that the database refused, as it was kept."""
-    at = seconds_ago(age_s)
-    append(fleet, reading(fleet.device, at, REFUSED), received_at=at)
-    drain()
-    return RejectedMessage.objects.filter(tenant=fleet.tenant).latest("pk")
-
-
-def mended(fleet: Fleet, age_s: float = 0) -> RejectedMessage:
-    message = refused(fleet, age_s)
-    assert rejected_edit(message=message, payload=message.payload.replace("\\u0000", " "))
-    return message
-
-
-def held(fleet: Fleet, *seconds: float) -> list[RejectedMessage]:
-    """Readings of a device that is not approved yet, so many seconds old."""
-    Device.objects.filter(pk=fleet.device.pk).update(is_pending=True)
-    until = now()  # asked once: a second that passes in between would make two of them one
-    for age_s in seconds:
-        at = until - timedelta(seconds=age_s)
-        append(fleet, reading(fleet.device, at), received_at=at, is_pending=True)
-    drain()
-    return list(RejectedMessage.objects.filter(tenant=fleet.tenant).order_by("pk"))
-
-
-@contextmanager
-def unstorable(device: Device, error: str) -> Iterator[None]:
-    """Readings of the device cannot be stored, whatever they say."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE FUNCTION unstorable() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            f" RAISE EXCEPTION 'no space left on device' USING ERRCODE = '{error}'; END $$"
-        )
-        cursor.execute(
-            "CREATE TRIGGER unstorable BEFORE INSERT ON telemetry_reading"
-            f" FOR EACH ROW WHEN (NEW.device_id = {device.pk:d}) EXECUTE FUNCTION unstorable()"
-        )
-        yield
-        cursor.execute("DROP FUNCTION unstorable() CASCADE")
 
 
 def test_a_mended_message_is_stored_and_the_ledger_follows(acme: Fleet, rival: Fleet) -> None:
@@ -239,74 +187,6 @@ def test_an_old_message_is_stored_and_touches_no_status(acme: Fleet) -> None:
 
     assert DeviceStatus.objects.get(device=acme.device).state == "new"
     assert not PresenceEvent.objects.filter(device=acme.device).exists()
-
-
-def test_what_was_held_is_stored_once_its_device_is_approved(acme: Fleet, rival: Fleet) -> None:
-    held(acme, 20, 10)
-    held(rival, 10)
-    append_heartbeat(acme.device, now(), is_pending=True)
-    drain()
-    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
-
-    assert devices_approve(ids=[acme.device.pk]) == 1
-    assert devices_approve(ids=[acme.device.pk]) == 0
-    tasks.approved_replay()
-
-    assert Reading.objects.filter(device=acme.device).count() == 2
-    assert Heartbeat.objects.filter(device=acme.device).count() == 1
-    assert DeviceStatus.objects.get(device=acme.device).state == "online"
-    assert set(
-        RejectedMessage.objects.filter(tenant=acme.tenant).values_list("replayed_by", flat=True)
-    ) == {"approval"}
-    assert not Reading.objects.filter(device=rival.device).exists()
-    assert ledger(acme) == {"accepted": 3, "stored": 3, "replayed": 3}
-    assert ledger(rival) == {"accepted": 1, "rejected": 1}
-    assert balance_read().residual == 0
-
-
-@pytest.mark.parametrize("by_person", [False, True])
-def test_an_approved_device_was_heard_when_its_old_messages_came(
-    acme: Fleet, monkeypatch: pytest.MonkeyPatch, by_person: bool
-) -> None:
-    """However many transactions replay them; and it is no more here than they say."""
-    monkeypatch.setattr("ingest.storage.replay.AT_ONCE", 1)
-    messages = held(acme, 7200, 3600)
-    devices_approve(ids=[acme.device.pk])
-
-    if by_person:
-        replay(*messages)
-    else:
-        approved_replay(ts=timezone.now())
-    ts = timezone.now()
-    presence_sweep(ts=ts, heard_until=ts)
-
-    status = DeviceStatus.objects.get(device=acme.device)
-    assert status.last_seen == messages[-1].received_at
-    assert status.state == "offline"
-    assert status.reason.startswith("no message for 1 h")
-    states = PresenceEvent.objects.filter(device=acme.device).order_by("time")
-    assert list(states.values_list("state", flat=True)) == ["online", "offline"]
-
-
-def test_nobody_replays_past_the_approval(acme: Fleet) -> None:
-    (message,) = held(acme, 10)
-
-    outcome = replay(message)
-
-    assert outcome.rejected == 1
-    assert outcome.errors == ("the device registered itself and is not approved yet",)
-    assert not Reading.objects.exists()
-
-
-def test_what_a_deleted_pending_device_sent_stays_rejected(acme: Fleet) -> None:
-    (message,) = held(acme, 10)
-    acme.device.delete()
-
-    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
-
-    message.refresh_from_db()
-    assert '"device_id":"acme-phone"' in message.payload
-    assert balance_read().residual == 0
 
 
 @pytest.fixture
