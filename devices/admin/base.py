@@ -18,11 +18,18 @@ from django.contrib.admin.options import (
     IncorrectLookupParameters,
     InlineModelAdmin,
 )
+from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.core.exceptions import (
+    BadRequest,
+    FieldDoesNotExist,
+    PermissionDenied,
+    ValidationError,
+)
 from django.core.paginator import Page, Paginator
 from django.db import DataError, transaction
-from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.db.models import F, Field, ForeignKey, Model, QuerySet
+from django.db.models.lookups import IsNull
 from django.forms import Field as FormField
 from django.forms import Form, ModelChoiceField
 from django.http import HttpRequest, HttpResponse
@@ -140,7 +147,29 @@ class FoundByKey(Paginator):  # type: ignore[type-arg]
         return page
 
 
-class CountedOnce(ChangeList):
+class EmptyLast(ChangeList):
+    """Sorts rows without a value behind those with one, whichever way it sorts."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """PostgreSQL takes NULL for the highest value, so it has its way but for descending."""
+        return [
+            one for part in super().get_ordering(request, queryset) for one in self._terms_of(part)
+        ]
+
+    def _terms_of(self, part: Any) -> Iterator[Any]:
+        if isinstance(part, str) and part.startswith("-") and self._may_be_empty(part[1:]):
+            yield IsNull(F(part[1:]), True)
+        yield part
+
+    def _may_be_empty(self, path: str) -> bool:
+        """False for what is no field: a key, or a count that a queryset adds."""
+        try:
+            return any(field.null for field in get_fields_from_path(self.model, path))
+        except FieldDoesNotExist:
+            return False
+
+
+class CountedOnce(EmptyLast):
     """Says how many rows there are in all where that is known without counting again."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -287,6 +316,9 @@ class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
 
 class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
     """For what belongs to the installation and not to a tenant."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return EmptyLast
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Nothing for others, whose scope may not even read the table."""

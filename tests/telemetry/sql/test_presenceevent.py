@@ -1,6 +1,7 @@
 import re
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,9 +25,9 @@ def flapping(acme: Fleet) -> Device:
         cursor.execute(
             "INSERT INTO telemetry_presenceevent "
             "(device_id, time, tenant_id, previous_state, state, reason) "
-            "SELECT %s, %s - n * %s, %s, 'late', 'online', 'no. ' || n "
+            "SELECT %s, %s - n * interval '10 minutes', %s, 'late', 'online', 'no. ' || n "
             "FROM generate_series(0, %s - 1) n",
-            [acme.device.pk, LATEST, EVERY, acme.tenant.pk, COUNT],
+            [acme.device.pk, LATEST, acme.tenant.pk, COUNT],
         )
         cursor.execute("ANALYZE telemetry_presenceevent")
     return acme.device
@@ -38,7 +39,7 @@ def scope_of(kind: str, acme: Fleet, operator: User) -> AbstractContextManager[N
     return tenant_scope(tenant_ids=[acme.tenant.pk])
 
 
-def rows_read(statement: str, values: dict[str, object]) -> int:
+def rows_read(statement: str, values: dict[str, Any]) -> int:
     """How many rows the statement takes from the table's chunks."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {statement}", values)
