@@ -43,12 +43,9 @@ from devices.models import Device, DeviceGroup, Site, Tenant
 from devices.tenancy.access import Role, access_in, sees_several_tenants, tenant_id_of
 
 OWNED = (Tenant, Site, DeviceGroup, Device)
-
-
-def action_fields(request: HttpRequest) -> list[tuple[str, str]]:
-    """The fields of the list's form that say which action was chosen for which rows."""
-    names = (ACTION_CHECKBOX_NAME, "action", "select_across", "index")
-    return [(name, value) for name in names for value in request.POST.getlist(name)]
+# More than any list shows on a page, and fewer than a form may have fields.
+MOST_TICKED = 500
+DELETED_AT_ONCE = 1000
 
 
 class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
@@ -108,7 +105,8 @@ class Question(NamedTuple):
     """What the page asks that stands between a button and what it does.
 
     `about` is what it does it to, `back` is where "Cancel" leads, and `repeated` are hidden
-    fields to send along.
+    fields to send along. Of many rows `names` are the first, and there are so many `more`;
+    `notice` is why it is asked again.
     """
 
     title: str
@@ -119,6 +117,9 @@ class Question(NamedTuple):
     form: Form | None = None
     repeated: Sequence[tuple[str, str]] = ()
     is_danger: bool = False
+    notice: str = ""
+    names: Sequence[str] = ()
+    more: int = 0
 
 
 @contextmanager
@@ -215,9 +216,12 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """What the chosen action answers. Raises BadRequest for rows that cannot be any, or are
-        not written as the list writes them: `1_0` is no 10."""
+        not written as the list writes them: `1_0` is no 10; or for more than a list shows."""
         assert self.opts.pk is not None
-        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if len(ticked) > MOST_TICKED:
+            raise BadRequest(f"rows to act upon: tick {MOST_TICKED} at most, or choose all")
+        for chosen in ticked:
             try:
                 written = str(self.opts.pk.to_python(chosen))
             except ValidationError as error:
@@ -225,6 +229,21 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
             if written != chosen:
                 raise BadRequest(f"rows to act upon: {chosen!r} is none")
         return super().response_action(request, *args, **kwargs)  # type: ignore[misc]
+
+    def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
+        """A page that posts the answer back to the address that asked."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": question.title,
+            "question": question,
+            "original": question.about,
+        }
+        return TemplateResponse(request, "admin/ask.html", context)
+
+    def about_deletion(self, rows: QuerySet[Any]) -> str:
+        """What becomes of what is not deleted with the rows, for the page that asks."""
+        return ""
 
 
 class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
@@ -247,11 +266,14 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
         return objects, counts, set() if may else {str(self.opts.verbose_name)}, protected
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """They are locked before what belongs to them, as by those who delete one or change it, so
-        that nobody waits for somebody who waits for him."""
+        """All of them are locked before what belongs to any, in the order of their keys, as by
+        those who delete one or change it, so that nobody waits for somebody who waits for him.
+        They are deleted in steps, as Django reads what it deletes."""
         rows = self.model._default_manager.filter(pk__in=queryset.values("pk")).order_by("pk")
-        list(rows.select_for_update(no_key=True).values_list("pk"))
-        super().delete_queryset(request, queryset)
+        ids = list(rows.select_for_update(no_key=True).values_list("pk", flat=True))
+        for start in range(0, len(ids), DELETED_AT_ONCE):
+            step = self.model._default_manager.filter(pk__in=ids[start : start + DELETED_AT_ONCE])
+            super().delete_queryset(request, step)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -273,17 +295,6 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
             "lines": history_of(row),
         }
         return TemplateResponse(request, "admin/history.html", context)
-
-    def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
-        """A page that posts the answer back to the address that asked."""
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": question.title,
-            "question": question,
-            "original": question.about,
-        }
-        return TemplateResponse(request, "admin/ask.html", context)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Without the tenant for people who have only one."""

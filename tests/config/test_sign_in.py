@@ -29,7 +29,7 @@ from devices.models import Invitation, Membership
 from devices.people.invitations import invitation_issue
 from devices.people.second_factor import SecondFactorGate, lacks_second_factor
 from ingest.stream import shards
-from tests.admin import client_of, inviter, page, person
+from tests.admin import client_of, confirmed, inviter, page, person
 from tests.conftest import Fleet
 from tests.second_factor import code_for
 
@@ -254,7 +254,7 @@ def test_failed_sign_ins_are_called_so_on_all_their_pages(acme: Fleet, operator:
         client.get(listed),
         client.get(page("devices_failedsignin_change", row.pk)),
         client.post(listed, chosen),
-        client.post(listed, {**chosen, "post": "yes"}, follow=True),
+        confirmed(client, listed, chosen, follow=True),
     ]
 
     for answer in pages:

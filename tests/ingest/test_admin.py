@@ -19,7 +19,7 @@ from ingest.models import LedgerMinute, RejectedMessage
 from ingest.storage.replay import ReplayOutcome, approved_replay, requested_replay
 from ingest.templatetags.rejected import COUNTED
 from telemetry.models import Reading
-from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by
+from tests.admin import SCOPE_QUERIES, client_of, confirmed, page, person, told_by
 from tests.conftest import Fleet
 from tests.ingest.way import REFUSED, append, drain, ledger, now, reading, seconds_ago
 from tests.telemetry.past import moments
@@ -58,7 +58,7 @@ def mended(fleet: Fleet, count: int = 1) -> list[RejectedMessage]:
 
 def act(client: Client, messages: Sequence[RejectedMessage], **fields: str) -> Any:
     chosen = {"action": "replay_selected", "_selected_action": [one.pk for one in messages]}
-    return client.post(page(LIST), chosen | fields, follow=True)
+    return confirmed(client, page(LIST), chosen | fields, follow=True)
 
 
 def worked() -> ReplayOutcome:
@@ -229,7 +229,7 @@ def test_a_message_is_replayed_only_by_posting(acme: Fleet) -> None:
     assert not Reading.objects.exists()
 
     answer = client.post(url, follow=True)
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     assert "replay asked for by acme-manager" in answer.content.decode()
     assert worked() == ReplayOutcome(stored=1)
     assert Reading.objects.count() == 1
@@ -256,14 +256,14 @@ def test_what_became_of_each_is_said(acme: Fleet) -> None:
 
     answer = act(client, [first, second, third])
 
-    assert notices(answer) == ["Messages that are being replayed: 3."]
+    assert notices(answer) == ["Replaying 3 messages."]
     assert worked() == ReplayOutcome(1, 1, 1, ("$.metrics: this field is missing",))
     assert "this field is missing" in client.get(page(LIST)).content.decode()
     assert LogEntry.objects.filter(change_message="Had it replayed.").count() == 3
     again = notices(act(client, [first, second, third]))
     assert again == [
-        "Messages that are being replayed: 1.",
-        "Replayed before, by acme-manager: 2.",
+        "Replaying 1 message.",
+        "2 messages replayed before, by acme-manager.",
     ]
 
 
@@ -298,7 +298,7 @@ def test_replay_says_who_asked_for_it_before(acme: Fleet, operator: User) -> Non
     assert LogEntry.objects.get().user == acme.manager
     worked()
     answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
-    assert notices(answer) == ["Replayed before, by acme-manager: 1."]
+    assert notices(answer) == ["1 message replayed before, by acme-manager."]
 
 
 def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_replay(
@@ -316,7 +316,7 @@ def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_re
     assert approved_replay(ts=timezone.now()) == ReplayOutcome()
     answer = client.post(page(REPLAY, message.pk), follow=True)
 
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     assert approved_replay(ts=timezone.now()) == ReplayOutcome()
     worked()
     assert Reading.objects.get().device_id == heir.pk
@@ -336,7 +336,7 @@ def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
     assert answer.context["actions_detail"] == []
     assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
     again = client.post(page(REPLAY, message.pk), follow=True)
-    assert notices(again) == ["Replayed before, by acme-manager: 1."]
+    assert notices(again) == ["1 message replayed before, by acme-manager."]
     assert Reading.objects.count() == 1
 
 
@@ -364,7 +364,7 @@ def test_bulk_replays_leave_out_what_one_may_only_see(
 
     answer = act(client_of(consultant), messages)
 
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     worked()
     assert Reading.objects.get().tenant_id == acme.tenant.pk
 
@@ -376,8 +376,8 @@ def test_nobody_adds_or_deletes_messages(acme: Fleet, operator: User) -> None:
     assert client.get(page("ingest_rejectedmessage_add")).status_code == 403
     delete = page("ingest_rejectedmessage_delete", message.pk)
     assert client.post(delete, {"post": "yes"}).status_code == 403
-    gone = {"action": "delete_selected", "_selected_action": [message.pk], "post": "yes"}
-    client.post(page(LIST), gone)
+    gone = {"action": "delete_selected", "_selected_action": [message.pk]}
+    confirmed(client, page(LIST), gone)
     assert RejectedMessage.objects.exists()
 
 

@@ -23,7 +23,7 @@ from monitoring.pages.formatting import unparted
 from telemetry.models import DeviceStatus, PresenceEvent
 from telemetry.presence.pausing import presence_pause
 from telemetry.presence.sweep import presence_sweep
-from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by
+from tests.admin import SCOPE_QUERIES, client_of, confirmed, page, person, told_by
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
 from tests.telemetry.storing import heartbeats_store
@@ -68,7 +68,12 @@ def queries_of(client: Client, url: str) -> int:
 
 def act(client: Client, action: str, devices: Sequence[Device], **fields: str) -> Any:
     chosen = {"action": action, "index": "0", "_selected_action": [one.pk for one in devices]}
-    return client.post(page(LIST), chosen | fields)
+    return confirmed(client, page(LIST), chosen | fields)
+
+
+def ask(client: Client, action: str, devices: Sequence[Device]) -> Any:
+    chosen = {"action": action, "index": "0", "_selected_action": [one.pk for one in devices]}
+    return client.post(page(LIST), chosen)
 
 
 def test_the_list_needs_no_more_queries_for_more_devices(acme: Fleet) -> None:
@@ -410,7 +415,7 @@ def test_another_tenants_device_is_as_good_as_missing(acme: Fleet, rival: Fleet)
 def test_who_deletes_a_device_is_told_what_stays(acme: Fleet) -> None:
     client = client_of(acme.manager)
     one = client.get(page("devices_device_delete", acme.device.pk))
-    several = act(client, "delete_selected", [acme.device])
+    several = ask(client, "delete_selected", [acme.device])
     for answer in (one, several):
         assert b"readings, heartbeats and presence of a deleted device stay" in answer.content
 
@@ -495,7 +500,7 @@ def test_devices_are_paused_together_after_asking_why(acme: Fleet) -> None:
     probe = Device.objects.create(tenant=acme.tenant, device_id="acme-probe")
     client = client_of(acme.manager)
 
-    asked = act(client, "pause_selected", [acme.device, probe])
+    asked = ask(client, "pause_selected", [acme.device, probe])
     assert asked.status_code == 200
     assert reasons_of(probe) == []
     assert ("_selected_action", str(probe.pk)) in asked.context["question"].repeated
