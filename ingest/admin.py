@@ -112,6 +112,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_rejected.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
@@ -357,6 +358,7 @@ class LimitBreachAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_refused.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
