@@ -96,6 +96,7 @@ CHUNK_INTERVALS = {
 OPERATOR_ACCESS_DAYS = env.integer("OPERATOR_ACCESS_DAYS", 400, low=1, high=10_000)
 LIMIT_BREACH_DAYS = env.integer("LIMIT_BREACH_DAYS", 400, low=1, high=10_000)
 
+STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "var" / "static")))
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 env.check()
 
@@ -378,7 +379,6 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
 
 STATIC_URL = "static/"
-STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "var" / "static")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

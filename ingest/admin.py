@@ -30,8 +30,8 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from devices.admin.base import Question, ScopedAdmin, changes_log
+from devices.admin.choices import choice_of
 from devices.models import Device
-from devices.tenancy.access import access_in
 from ingest.door.breaches import breach_words
 from ingest.ledger.page import ledger_context
 from ingest.messages.errors import InvalidMessage
@@ -44,6 +44,11 @@ LOGGED_AT_ONCE = 1000
 ABOUT_REPLAY = (
     "Within seconds it is put to the database once more. If it is stored, the ledger counts it as "
     "stored and not as rejected; if not, it stays here with the new reason."
+)
+
+ABOUT_REPLAYS = (
+    "Within seconds Rollcall tries to store them again. The ledger then counts those that are "
+    "stored as stored and not as rejected; the others stay here with the new reason."
 )
 
 
@@ -243,10 +248,17 @@ class RejectedMessageAdmin(ScopedAdmin):
             return super().construct_change_message(request, form, formsets, add)
         return f"Edited the payload, which was: {form.initial['payload']}"
 
-    @action(description="Replay", permissions=["replay"])
-    def replay_selected(self, request: HttpRequest, queryset: QuerySet[RejectedMessage]) -> None:
-        own = access_in(request).narrow(queryset, self.least_role)
-        self._replay(request, list(own.order_by().values_list("pk", flat=True)))
+    @action(description="Replay…", permissions=["replay"])
+    def replay_selected(
+        self, request: HttpRequest, queryset: QuerySet[RejectedMessage]
+    ) -> HttpResponse | None:
+        chosen = choice_of(request, queryset)
+        if chosen is None:
+            return None
+        if not chosen.is_confirmed:
+            return self.ask(request, chosen.question("Replay", lead=ABOUT_REPLAYS))
+        self._replay(request, chosen.ids)
+        return None
 
     @action(
         description="Replay",
@@ -276,11 +288,11 @@ class RejectedMessageAdmin(ScopedAdmin):
             rows = RejectedMessage.objects.filter(pk__in=part).defer("payload")
             changes_log(request, list(rows), "Had it replayed.")
         if wanted.asked:
-            messages.success(request, f"Messages that are being replayed: {len(wanted.asked)}.")
+            messages.success(request, f"Replaying {counted(len(wanted.asked))}.")
         for by, count in wanted.under_way.items():
-            messages.warning(request, f"Being replayed already, as {by} has asked: {count}.")
+            messages.warning(request, f"{counted(count)} being replayed already, as {by} asked.")
         for by, count in wanted.replayed.items():
-            messages.warning(request, f"Replayed before, by {by}: {count}.")
+            messages.warning(request, f"{counted(count)} replayed before, by {by}.")
 
     def get_urls(self) -> list[URLPattern]:
         """With the ledger, whose rows have no pages of their own."""
@@ -392,6 +404,10 @@ class LimitBreachAdmin(ScopedAdmin):
         return False
 
     has_change_permission = has_delete_permission = has_add_permission
+
+
+def counted(messages_: int) -> str:
+    return f"{messages_:,} {'message' if messages_ == 1 else 'messages'}"
 
 
 def laid_out(payload: str) -> str:

@@ -43,10 +43,10 @@ class RecentHeartbeat(NamedTuple):
 def transitions_of(device_id: int) -> Sequence[Transition]:
     """The latest transitions of a device, newest first."""
     with connection.cursor() as cursor:
-        rows = presenceevent.timeline(cursor, device_id=device_id, limit=TRANSITIONS)
-    ends = [None, *(row[0] for row in rows)]
+        rows = presenceevent.page(cursor, device_id=device_id, before=None, limit=TRANSITIONS)
+    ends = [None, *(row.time for row in rows)]
     return [
-        Transition(*row, (end - row[0]).total_seconds() if end else None)
+        Transition(*row, (end - row.time).total_seconds() if end else None)
         for row, end in zip(rows, ends, strict=False)
     ]
 

@@ -37,6 +37,22 @@ SELECT * FROM public.telemetry_reading {ORDERED};
 GRANT SELECT ON scoped.telemetry_reading_newest TO rollcall_tenant, rollcall_web;
 GRANT SELECT ON public.telemetry_reading_newest TO rollcall_operator;
 """
+# Likewise a device's transitions, whose whole past would be sorted for its time line: chunk by
+# chunk, in the order of the key.
+TRANSITIONS_ORDERED = "ORDER BY time DESC, state DESC"
+TRANSITIONS_NEWEST = f"""
+CREATE VIEW scoped.telemetry_presenceevent_newest WITH (security_barrier) AS
+SELECT * FROM public.telemetry_presenceevent
+WHERE tenant_id = ANY ((SELECT rollcall_tenant_ids())::integer[]) {TRANSITIONS_ORDERED};
+CREATE VIEW public.telemetry_presenceevent_newest AS
+SELECT * FROM public.telemetry_presenceevent {TRANSITIONS_ORDERED};
+GRANT SELECT ON scoped.telemetry_presenceevent_newest TO rollcall_tenant, rollcall_web;
+GRANT SELECT ON public.telemetry_presenceevent_newest TO rollcall_operator;
+"""
+TRANSITIONS_NEWEST_BACK = """
+DROP VIEW public.telemetry_presenceevent_newest;
+DROP VIEW scoped.telemetry_presenceevent_newest;
+"""
 NEWEST_BACK = """
 DROP VIEW public.telemetry_reading_newest;
 DROP VIEW scoped.telemetry_reading_newest;
@@ -50,4 +66,5 @@ class Migration(migrations.Migration):
         migrations.RunSQL(VIEWS, VIEWS_BACK),
         migrations.RunSQL(EVENTS, EVENTS_BACK),
         migrations.RunSQL(NEWEST, NEWEST_BACK),
+        migrations.RunSQL(TRANSITIONS_NEWEST, TRANSITIONS_NEWEST_BACK),
     )

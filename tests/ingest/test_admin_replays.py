@@ -27,7 +27,7 @@ def test_a_message_is_replayed_only_by_posting(acme: Fleet) -> None:
     assert not Reading.objects.exists()
 
     answer = client.post(url, follow=True)
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     assert "replay asked for by acme-manager" in answer.content.decode()
     assert worked() == ReplayOutcome(stored=1)
     assert Reading.objects.count() == 1
@@ -54,14 +54,14 @@ def test_what_became_of_each_is_said(acme: Fleet) -> None:
 
     answer = act(client, [first, second, third])
 
-    assert notices(answer) == ["Messages that are being replayed: 3."]
+    assert notices(answer) == ["Replaying 3 messages."]
     assert worked() == ReplayOutcome(1, 1, 1, ("$.metrics: this field is missing",))
     assert "this field is missing" in client.get(page(LIST)).content.decode()
     assert LogEntry.objects.filter(change_message="Had it replayed.").count() == 3
     again = notices(act(client, [first, second, third]))
     assert again == [
-        "Messages that are being replayed: 1.",
-        "Replayed before, by acme-manager: 2.",
+        "Replaying 1 message.",
+        "2 messages replayed before, by acme-manager.",
     ]
 
 
@@ -92,11 +92,11 @@ def test_replay_says_who_asked_for_it_before(acme: Fleet, operator: User) -> Non
 
     answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
 
-    assert notices(answer) == ["Being replayed already, as acme-manager has asked: 1."]
+    assert notices(answer) == ["1 message being replayed already, as acme-manager asked."]
     assert LogEntry.objects.get().user == acme.manager
     worked()
     answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
-    assert notices(answer) == ["Replayed before, by acme-manager: 1."]
+    assert notices(answer) == ["1 message replayed before, by acme-manager."]
 
 
 def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_replay(
@@ -114,7 +114,7 @@ def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_re
     assert approved_replay(ts=timezone.now()) == ReplayOutcome()
     answer = client.post(page(REPLAY, message.pk), follow=True)
 
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     assert approved_replay(ts=timezone.now()) == ReplayOutcome()
     worked()
     assert Reading.objects.get().device_id == heir.pk
@@ -134,7 +134,7 @@ def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
     assert answer.context["actions_detail"] == []
     assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
     again = client.post(page(REPLAY, message.pk), follow=True)
-    assert notices(again) == ["Replayed before, by acme-manager: 1."]
+    assert notices(again) == ["1 message replayed before, by acme-manager."]
     assert Reading.objects.count() == 1
 
 
@@ -145,7 +145,7 @@ def test_bulk_replays_leave_out_what_one_may_only_see(
 
     answer = act(client_of(consultant), messages)
 
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     worked()
     assert Reading.objects.get().tenant_id == acme.tenant.pk
 

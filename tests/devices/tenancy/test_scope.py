@@ -45,7 +45,10 @@ WHERE c.relkind = 'r' AND n.nspname = '_timescaledb_internal' AND c.relname LIKE
 ASKED = 6
 TABLES = sorted(model._meta.db_table for model in tenant_models())
 # Views in both schemas, each of a table.
-VIEWS = {"telemetry_reading_newest": "telemetry_reading"}
+VIEWS = {
+    "telemetry_reading_newest": "telemetry_reading",
+    "telemetry_presenceevent_newest": "telemetry_presenceevent",
+}
 SEEN = (*TABLES, *VIEWS)
 
 
