@@ -23,7 +23,7 @@ from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage, heartbeat_decode
 from ingest.messages.readings import DecodedReadings, ReadingMessage, readings_decode
 from ingest.stream.entries import Entry, HeartbeatEntry
-from ingest.stream.shards import ShardAway, append
+from ingest.stream.shards import append
 
 TELEMETRY = "tenant/+/device/+/telemetry"
 HEARTBEAT = "tenant/+/device/+/heartbeat"
@@ -85,10 +85,14 @@ def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> Batc
     batch = _Batch(tenants)
     # All names are looked up before anything is taken from limits.
     known = list(batch.known(messages))
-    for one in known:
-        batch.put(one)
-    if batch.entries:
-        batch.append()
+    try:
+        for one in known:
+            batch.put(one)
+        if batch.entries:
+            append(*batch.entries)
+    except BaseException:
+        batch.give_back()
+        raise
     return BatchOutcome(batch.accepted, batch.refused, batch.waiting)
 
 
@@ -125,14 +129,10 @@ class _Batch:
         if len(heartbeats) < len(known.addressed):
             self._put_readings(known.speaker, known.addressed)
 
-    def append(self) -> None:
-        """Appends what is to be accepted; if no shard takes it, its limits are as before."""
-        try:
-            append(*self.entries)
-        except ShardAway:
-            for speaker, taken in self._taken:
-                limits_give_back(speaker=speaker, taken=taken)
-            raise
+    def give_back(self) -> None:
+        """Gives limits back what was taken: the messages come again."""
+        for speaker, taken in self._taken:
+            limits_give_back(speaker=speaker, taken=taken)
 
     def _read(self, messages: Iterable[Published]) -> Iterator[_Addressed]:
         for position, published in enumerate(messages):
