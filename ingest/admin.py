@@ -12,6 +12,7 @@ from django.db.models import Model, Q, QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -37,13 +38,18 @@ from ingest.ledger.page import ledger_context
 from ingest.messages.errors import InvalidMessage
 from ingest.models import LimitBreach, RejectedMessage
 from ingest.storage.rejected import name_in, payload_check, rejected_edit
-from ingest.storage.replay import replay_request
+from ingest.storage.replay import MOST_FAILURES, replay_request
 
 PER_PAGE = 50
 LOGGED_AT_ONCE = 1000
 ABOUT_REPLAY = (
     "Within seconds it is put to the database once more. If it is stored, the ledger counts it as "
     "stored and not as rejected; if not, it stays here with the new reason."
+)
+
+STOPPED = (
+    "Rollcall does not try again automatically. Remove the cause or correct the message, then "
+    "press Replay."
 )
 
 
@@ -84,12 +90,14 @@ class ReplayedFilter(RadioFilter):
     parameter_name = "replayed"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("no", "waiting"), ("yes", "replayed")]
+        return [("no", "waiting"), ("stopped", "waiting, no more tries"), ("yes", "replayed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None:
             return queryset
-        return queryset.filter(replayed_at__isnull=self.value() == "no")
+        if self.value() == "stopped":
+            queryset = queryset.filter(replay_failures__gte=MOST_FAILURES)
+        return queryset.filter(replayed_at__isnull=self.value() != "yes")
 
 
 @admin.register(RejectedMessage)
@@ -191,7 +199,14 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     @display(description="last replay")
     def last_replay(self, message: RejectedMessage) -> str:
-        return f"failed on {localize(message.replay_failed_at)}: {message.replay_error}"
+        failed = f"failed on {localize(message.replay_failed_at)}: {message.replay_error}"
+        if not message.replay_failures:
+            return failed
+        tried = f"Tried {message.replay_failures} time{pluralize(message.replay_failures)}"
+        if message.replay_failures >= MOST_FAILURES:
+            return f"{failed}. {tried}; {STOPPED}"
+        again = localize(message.replay_due_at) if message.replay_due_at else "within seconds"
+        return f"{failed}. {tried}; next try: {again}."
 
     def get_fields(self, request: HttpRequest, obj: RejectedMessage | None = None) -> list[Any]:
         """With the last replay if that failed."""
@@ -402,6 +417,10 @@ def laid_out(payload: str) -> str:
 
 def _waiting(message: RejectedMessage) -> str:
     """What a message that is not stored waits for, or when its replay failed."""
+    if due_at := message.replay_due_at:
+        return f"next try {localize(due_at)}"
+    if message.replay_failures >= MOST_FAILURES:
+        return f"no more tries after {message.replay_failures}"
     if asked := message.replay_requested_by:
         return f"replay asked for by {asked}"
     if failed_at := message.replay_failed_at:

@@ -289,7 +289,7 @@ def test_known_devices_are_accepted_while_an_unseen_one_waits_for_the_database(
     publisher = fleet.gateway_publisher(bridges.broker)
     publisher.publish(fleet.topic(known), telemetry(seq=0))
     await_seqs(stack, known, [0])
-    valkey = redis.Redis.from_url(stack.valkey_url)
+    valkey = redis.Redis.from_url(stack.env["VALKEY_URL"])
 
     def accepted() -> int:
         key, shards = f"t{fleet.tenant_id}", range(settings.INGEST_MOST_SHARDS)

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from devices.models import Device
 from devices.tenancy.access import Role
+from ingest.admin import STOPPED
 from ingest.models import LedgerMinute, RejectedMessage
 from ingest.storage.replay import ReplayOutcome, approved_replay, requested_replay
 from ingest.templatetags.rejected import COUNTED
@@ -286,6 +287,36 @@ def test_a_replay_that_fails_says_when_and_why(acme: Fleet) -> None:
     client.post(page(REPLAY, message.pk), follow=True)
     assert worked() == ReplayOutcome(stored=1)
     assert "failed" not in client.get(url).content.decode()
+
+
+def test_a_replay_that_goes_wrong_says_how_often_and_when_again_and_what_to_do_in_the_end(
+    acme: Fleet,
+) -> None:
+    (message,) = mended(acme)
+    client = client_of(acme.manager)
+    at = timezone.now()
+
+    def shown(**fields: Any) -> tuple[str, str]:
+        fields |= {"replay_failed_at": at, "replay_error": "no space left on device"}
+        RejectedMessage.objects.update(**fields)
+        pages = (client.get(url).content.decode() for url in (page(CHANGE, message.pk), page(LIST)))
+        one, several = pages
+        return one, several
+
+    one, several = shown(replay_failures=3, replay_due_at=at, replay_requested_by="kim")
+    moment = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    words = f"failed on {moment}: no space left on device. Tried 3 times; next try: {moment}."
+    assert words in one
+    assert f"next try {moment}" in several
+
+    one, several = shown(replay_failures=20, replay_due_at=None, replay_requested_by="")
+    assert f"no space left on device. Tried 20 times; {STOPPED}" in one
+    assert "no more tries after 20" in several
+    stopped = client.get(page(LIST), {"replayed": "stopped"}).context["cl"].result_list
+    assert [row.pk for row in stopped] == [message.pk]
+
+    act(client, [message])
+    assert worked() == ReplayOutcome(stored=1)
 
 
 def test_replay_says_who_asked_for_it_before(acme: Fleet, operator: User) -> None:
