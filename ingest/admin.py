@@ -43,10 +43,9 @@ from ingest.storage.replay import MOST_FAILURES, replay_request
 PER_PAGE = 50
 LOGGED_AT_ONCE = 1000
 ABOUT_REPLAY = (
-    "Within seconds it is put to the database once more. If it is stored, the ledger counts it as "
-    "stored and not as rejected; if not, it stays here with the new reason."
+    "Rollcall tries to store it again within seconds. If that succeeds, the ledger counts it as "
+    "stored instead of rejected; if not, it stays here with the new reason."
 )
-
 STOPPED = (
     "Rollcall does not try again automatically. Remove the cause or correct the message, then "
     "press Replay."
@@ -78,6 +77,8 @@ class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_payload(self) -> str:
         payload: str = self.cleaned_data["payload"]
+        if "payload" not in self.changed_data:
+            return payload  # its replay says what is wrong with it
         try:
             payload_check(self.instance, payload)
         except InvalidMessage as error:
@@ -124,6 +125,7 @@ class RejectedMessageAdmin(ScopedAdmin):
     empty_help = "Nothing was rejected: every message that was accepted is stored."
     actions = ("replay_selected",)
     actions_detail = ("replay",)
+    actions_submit_line = ("save_and_replay",)
 
     fields = (
         ("refusal", "of_device", "tenant"),
@@ -143,11 +145,13 @@ class RejectedMessageAdmin(ScopedAdmin):
         "last_replay",
     )
 
-    # A correction that is not saved would be lost with the press of Replay.
     warn_unsaved_form = True
 
     class Media:
-        js = (Script("monitoring/live.js", type="module"),)
+        js = (
+            Script("monitoring/live.js", type="module"),
+            Script("ingest/replay.js", type="module"),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedMessage]:
         return super().get_queryset(request).select_related("device", "tenant")
@@ -235,9 +239,21 @@ class RejectedMessageAdmin(ScopedAdmin):
         return list(self.readonly_fields)
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        return self._get_base_actions_detail() if self._waits(request, object_id) else []
+
+    def get_actions_submit_line(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        return self._get_base_actions_submit_line() if self._waits(request, object_id) else []
+
+    def _waits(self, request: HttpRequest, object_id: str) -> bool:
+        """Whether the message can still be replayed, by this person."""
         message = self.get_object(request, object_id)
-        waits = message is not None and self.has_change_permission(request, message)
-        return self._get_base_actions_detail() if waits else []
+        return message is not None and self.has_change_permission(request, message)
+
+    def response_change(self, request: HttpRequest, obj: RejectedMessage) -> HttpResponse:
+        action = self.get_unfold_action("save_and_replay").action_name
+        if action in request.POST:
+            return self.save_and_replay(request, obj)
+        return super().response_change(request, obj)
 
     def save_model(
         self, request: HttpRequest, obj: RejectedMessage, form: Any, change: bool
@@ -270,7 +286,7 @@ class RejectedMessageAdmin(ScopedAdmin):
     )
     def replay(self, request: HttpRequest, object_id: str) -> HttpResponse:
         message = get_object_or_404(self.get_queryset(request), pk=object_id)
-        back = reverse("admin:ingest_rejectedmessage_change", args=(message.pk,))
+        back = self._page_of(message)
         if request.method == "POST":
             self._replay(request, [message.pk])
             return HttpResponseRedirect(back)
@@ -283,6 +299,15 @@ class RejectedMessageAdmin(ScopedAdmin):
         )
         return self.ask(request, question)
 
+    @action(description="Save and replay", permissions=["replay"], icon="replay")
+    def save_and_replay(self, request: HttpRequest, message: RejectedMessage) -> HttpResponse:
+        """Replays what was just saved; the page then says what becomes of it."""
+        self._replay(request, [message.pk])
+        return HttpResponseRedirect(self._page_of(message))
+
+    def _page_of(self, message: RejectedMessage) -> str:
+        return reverse("admin:ingest_rejectedmessage_change", args=(message.pk,))
+
     def _replay(self, request: HttpRequest, ids: Sequence[int]) -> None:
         wanted = replay_request(ids=ids, by=request.user.get_username())
         for start in range(0, len(wanted.asked), LOGGED_AT_ONCE):
@@ -290,11 +315,11 @@ class RejectedMessageAdmin(ScopedAdmin):
             rows = RejectedMessage.objects.filter(pk__in=part).defer("payload")
             changes_log(request, list(rows), "Had it replayed.")
         if wanted.asked:
-            messages.success(request, f"Messages that are being replayed: {len(wanted.asked)}.")
+            messages.success(request, f"Replaying {_count(len(wanted.asked))}.")
         for by, count in wanted.under_way.items():
-            messages.warning(request, f"Being replayed already, as {by} has asked: {count}.")
+            messages.warning(request, f"{_count(count)} already being replayed for {by}.")
         for by, count in wanted.replayed.items():
-            messages.warning(request, f"Replayed before, by {by}: {count}.")
+            messages.warning(request, f"{_count(count)} already replayed by {by}.")
 
     def get_urls(self) -> list[URLPattern]:
         """With the ledger, whose rows have no pages of their own."""
@@ -413,6 +438,10 @@ def laid_out(payload: str) -> str:
         return msgspec.json.format(payload, indent=2)
     except msgspec.DecodeError:
         return payload
+
+
+def _count(messages: int) -> str:
+    return f"{messages:,} message{pluralize(messages)}"
 
 
 def _waiting(message: RejectedMessage) -> str:
