@@ -116,6 +116,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_rejected.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
@@ -239,15 +240,21 @@ class RejectedMessageAdmin(ScopedAdmin):
         return list(self.readonly_fields)
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        return self._get_base_actions_detail() if self._waits(request, object_id) else []
+        message = self.get_object(request, object_id)
+        waits = message is not None and self.has_change_permission(request, message)
+        return self._get_base_actions_detail() if waits else []
 
     def get_actions_submit_line(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        return self._get_base_actions_submit_line() if self._waits(request, object_id) else []
+        """None: render_change_form adds them, which has the message at hand."""
+        return []
 
-    def _waits(self, request: HttpRequest, object_id: str) -> bool:
-        """Whether the message can still be replayed, by this person."""
-        message = self.get_object(request, object_id)
-        return message is not None and self.has_change_permission(request, message)
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        message = context["original"]
+        if message is not None and self.has_change_permission(request, message):
+            context["actions_submit_line"] = self._get_base_actions_submit_line()
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def response_change(self, request: HttpRequest, obj: RejectedMessage) -> HttpResponse:
         action = self.get_unfold_action("save_and_replay").action_name
@@ -385,6 +392,7 @@ class LimitBreachAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_refused.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE

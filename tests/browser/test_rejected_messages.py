@@ -1,8 +1,6 @@
 """A correction of a rejected message is not lost, whichever button follows it."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -92,7 +90,3 @@ def test_a_correction_that_was_refused_is_not_lost_either(
 def test_without_a_correction_replay_asks_first(page: Page) -> None:
     page.get_by_role("link", name="Replay").click()
     expect(page.get_by_text("Rollcall tries to store it again")).to_be_visible()
-    if folder := os.environ.get("ROLLCALL_SHOTS"):
-        page.screenshot(path=Path(folder) / "ask.png")
-        page.go_back()
-        page.screenshot(path=Path(folder) / "rejected.png", full_page=True)
