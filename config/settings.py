@@ -133,6 +133,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "ingest.door.fast_path.FastPathMiddleware",
+    "devices.http.origin.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.web.policies.PermissionsPolicyMiddleware",
     "config.web.policies.ContentPolicyMiddleware",
@@ -143,7 +144,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "devices.http.origin.OriginMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -480,15 +480,18 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "config.logs.masking.MaskingFormatter",
-            "format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
+            "format": ("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s%(of_request)s"),
         }
     },
-    "filters": {"refusals": {"()": "config.logs.refusals.RefusalInOneLine"}},
+    "filters": {
+        "refusals": {"()": "config.logs.refusals.RefusalInOneLine"},
+        "requests": {"()": "config.logs.requests.NamesRequest"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["refusals"],
+            "filters": ["refusals", "requests"],
         }
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},

@@ -18,7 +18,7 @@ from ingest.messages.heartbeat import HeartbeatMessage
 from ingest.messages.readings import ReadingMessage, Refusal
 from ingest.models import LimitBreach
 from ingest.stream.entries import Entry, EntryReading, HeartbeatEntry, ReadingsEntry
-from ingest.stream.shards import ShardAway, StreamFull, append
+from ingest.stream.shards import StreamAway, StreamFull, append
 
 ONLY_ITSELF = "a device's key speaks for that device only"
 
@@ -83,10 +83,13 @@ def readings_accept(
 
 
 def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> None:
-    """Appends a request's entries; that the stream is at its mark is a breach."""
+    """Appends a request's entries; that the stream is full is a breach.
+
+    On any error limits get back what was taken, for the same messages come again.
+    """
     try:
         append(*entries)
-    except ShardAway as error:
+    except StreamAway as error:
         limits_give_back(speaker=speaker, taken=taken)
         if isinstance(error, StreamFull):
             breach_record(

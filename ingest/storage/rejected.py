@@ -65,7 +65,7 @@ def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
     pending = pending_among(ids=() if device_id is None else (device_id,))
     reason, error = hindrance(device_id, pending) or (Reason.CORRECTED, message.error)
     changes = {"payload": payload, "device_id": device_id, "reason": reason, "error": error}
-    return waiting.update(**changes) == 1
+    return waiting.update(**changes, replay_failures=0, replay_due_at=None) == 1
 
 
 def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, str] | None:

@@ -16,6 +16,7 @@ from tests.telemetry.past import moments
 LIST = "ingest_rejectedmessage_changelist"
 CHANGE = "ingest_rejectedmessage_change"
 REPLAY = "ingest_rejectedmessage_replay"
+SAVE_AND_REPLAY = "ingest_rejectedmessage_save_and_replay"
 MENDED = '{"metrics": {"temp_c": 3}}'
 
 

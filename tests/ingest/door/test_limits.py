@@ -1,6 +1,7 @@
 """Limits at the door, with Valkey's own time."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,13 +9,17 @@ from django.conf import LazySettings
 from django.test import Client
 
 from devices.models import Device
-from ingest.stream import shards
+from ingest.door.breaches import group_of, limits_key
+from ingest.mqtt.batch import BatchOutcome
+from ingest.stream import nodes, shards
 from scripts.waiting import await_condition
 from tests.conftest import Fleet
+from tests.ingest.door.lost_answers import answers_lost
 from tests.ingest.door.test_views_heartbeats import assert_problem, waiting
 from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
 from tests.ingest.door.test_views_readings import post, reading
 from tests.ingest.mqtt.test_batch import accept, codes, heartbeat, telemetry
+from tests.ingest.probes.test_push import push
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory", "keys_not_remembered")
 
@@ -302,6 +307,59 @@ def test_what_the_stream_has_no_room_for_does_not_count(
 
     assert post(client, acme.key, many(4)).status_code == 202
     assert post(client, acme.key, reading()).status_code == 429
+
+
+@pytest.fixture
+def lost_answers(settings: LazySettings) -> Iterator[None]:
+    """Valkey appends, and nobody learns of it."""
+    with answers_lost() as settings.INGEST_STREAM_URL:
+        nodes.connection.cache_clear()
+        yield
+        settings.INGEST_STREAM_URL = settings.VALKEY_URL
+        nodes.connection.cache_clear()
+
+
+@pytest.mark.usefixtures("lost_answers")
+@pytest.mark.parametrize("send", ["readings", "heartbeat", "push", "mqtt"])
+def test_what_may_not_have_been_appended_does_not_count_as_it_comes_again(
+    client: Client, acme: Fleet, send: str
+) -> None:
+    limit_tenant(acme, 0.01, 2)
+    limit_device(acme, 0.01, 2)
+    for _ in range(5):
+        match send:
+            case "readings":
+                assert post(client, acme.key, many(2)).status_code == 503
+            case "heartbeat":
+                assert post_heartbeat(client, acme.key).status_code == 503
+            case "push":
+                assert push(client, acme.key, node_id="acme-phone").status_code == 503
+            case _:
+                with pytest.raises(shards.StreamAway):
+                    accept(telemetry("acme-phone", {"metrics": {"a": 1}}))
+
+
+def test_over_mqtt_a_batch_that_goes_wrong_later_is_not_charged_again(
+    acme: Fleet, rival: Fleet
+) -> None:
+    """Valkey refuses to take from the limit of the second of its tenants."""
+    limit_tenant(acme, 0.01, 3)
+    limit_device(acme, 0.01, 3)
+    limit_tenant(rival, 1)
+    batch = [
+        telemetry("acme-phone", {"metrics": {"a": 1}}),
+        heartbeat("acme-phone", {}),
+        heartbeat("acme-phone", {}),
+        heartbeat("rival-phone", {}, tenant="rival"),
+    ]
+    bucket = limits_key(group_of(rival.tenant.pk), f"t{rival.tenant.pk}")
+    shards.connection().lpush(bucket, "no bucket")
+    for _ in range(5):
+        with pytest.raises(shards.StreamAway):
+            accept(*batch)
+    shards.connection().delete(bucket)
+
+    assert accept(*batch) == BatchOutcome(4, [])
 
 
 def test_over_mqtt_what_is_beyond_a_limit_is_refused_and_nobody_else(
