@@ -23,12 +23,12 @@ from telemetry.api import exports, summary, timeouts
 from telemetry.api.formats import cell
 from telemetry.presence.pausing import presence_pause, presence_resume
 from telemetry.sql import reading_history
-from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading_history import Window
 from tests.admin import SCOPE_QUERIES, person
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, device_of, member, send
 from tests.ingest.way import append, drain, now, reading
+from tests.telemetry.heartbeats import heartbeat
 from tests.telemetry.past import moment, moments, store
 from tests.telemetry.storing import heartbeats_store
 
@@ -53,13 +53,8 @@ FROM generate_series(1, 20000) n
 
 
 def beat(device: Device, received_at: datetime, battery_pct: float | None = None) -> None:
-    empty = (None,) * 4
     heartbeats_store(
-        heartbeats=[
-            IncomingHeartbeat(
-                device.pk, device.tenant_id, None, received_at, "10.0.0.7", battery_pct, *empty
-            )
-        ]
+        heartbeats=[heartbeat(device, received_at, address="10.0.0.7", battery_pct=battery_pct)]
     )
 
 
