@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,17 +24,18 @@ from devices import valkey
 from devices.models import Device, Membership
 from devices.tenancy.access import Role
 from devices.valkey import async_connection
-from monitoring.live import consumers, reader
+from monitoring.live import consumers, listener
 from monitoring.live.consumers import (
     NO_TENANT,
     NOT_SIGNED_IN,
     NOT_UNDERSTOOD,
     TOO_MANY,
+    TOO_SLOW,
     TRY_AGAIN_LATER,
     LiveConsumer,
 )
+from monitoring.live.listener import Listener
 from monitoring.live.publisher import OPERATORS, Publisher, tenant_group
-from monitoring.live.reader import Reader
 from monitoring.live.replay import KEPT_MESSAGES, missed, now_id, remember
 from monitoring.live.visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live.watching import Marks, groups_watched, watching
@@ -125,25 +127,24 @@ async def lock_out(user: User) -> None:
 
 @pytest.fixture
 def often_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (reader, consumers):
-        monkeypatch.setattr(module, "RECHECK_S", 0.05)
-        monkeypatch.setattr(module, "RETRY_S", 0.05)
+    monkeypatch.setattr(listener, "RECHECK_S", 0.05)
+    monkeypatch.setattr(listener, "RETRY_S", 0.05)
 
 
-class TestReader:
+class TestListener:
     def test_hears_the_own_tenant_only_and_the_latest_of_each_device(
         self, acme: Fleet, rival: Fleet
     ) -> None:
         async def hear() -> Any:
-            reader = Reader(await visitor(acme), too_slow=pytest.fail)
-            await reader.open()
+            heard = Listener(await visitor(acme), too_slow=pytest.fail)
+            await heard.open()
             try:
                 Publisher().publish(
                     [change(rival.device), change(acme.device), change(acme.device, "again")]
                 )
-                return await reader.next(TIMEOUT_S)
+                return await heard.next(TIMEOUT_S)
             finally:
-                await reader.close()
+                await heard.close()
 
         batch = run(hear)
         assert [(one["id"], one["reason"]) for one in batch.devices] == [(acme.device.pk, "again")]
@@ -151,10 +152,10 @@ class TestReader:
 
     def test_has_a_batch_without_devices_if_nothing_changed(self, acme: Fleet) -> None:
         async def hear() -> Any:
-            reader = Reader(await visitor(acme), too_slow=pytest.fail)
-            await reader.open()
-            batch = await reader.next(0.01)
-            await reader.close()
+            heard = Listener(await visitor(acme), too_slow=pytest.fail)
+            await heard.open()
+            batch = await heard.next(0.01)
+            await heard.close()
             return batch
 
         assert run(hear).devices == []
@@ -162,11 +163,11 @@ class TestReader:
     @pytest.mark.usefixtures("often_asked")
     def test_is_over_when_the_person_is_locked_out(self, acme: Fleet) -> None:
         async def hear() -> Any:
-            reader = Reader(await visitor(acme), too_slow=pytest.fail)
-            await reader.open()
+            heard = Listener(await visitor(acme), too_slow=pytest.fail)
+            await heard.open()
             await lock_out(acme.manager)
-            batch = await reader.next(TIMEOUT_S)
-            await reader.close()
+            batch = await heard.next(TIMEOUT_S)
+            await heard.close()
             return batch
 
         assert run(hear) is None
@@ -176,14 +177,14 @@ class TestReader:
         self, acme: Fleet, settings: LazySettings
     ) -> None:
         async def hear() -> Any:
-            reader = Reader(await visitor(acme), too_slow=pytest.fail)
-            await reader.open()
+            heard = Listener(await visitor(acme), too_slow=pytest.fail)
+            await heard.open()
             await async_connection().aclose()
             valkey._of_loops.clear()
             settings.VALKEY_URL = "redis://127.0.0.1:1/0"
             await lock_out(acme.manager)
-            batch = await reader.next(TIMEOUT_S)
-            await reader.close()
+            batch = await heard.next(TIMEOUT_S)
+            await heard.close()
             return batch
 
         assert run(hear) is None
@@ -193,13 +194,13 @@ class TestReader:
         self, acme: Fleet, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def hear() -> Any:
-            reader = Reader(await visitor(acme), too_slow=pytest.fail)
-            await reader.open()
+            heard = Listener(await visitor(acme), too_slow=pytest.fail)
+            await heard.open()
             async with nobody_can_tell_roles(caplog):
                 pass
             await lock_out(acme.manager)
-            batch = await reader.next(TIMEOUT_S)
-            await reader.close()
+            batch = await heard.next(TIMEOUT_S)
+            await heard.close()
             return batch
 
         assert run(hear) is None
@@ -208,24 +209,87 @@ class TestReader:
         self, acme: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings.LIVE_COALESCE_S = 0
-        monkeypatch.setattr(reader, "SLOW_AFTER_S", 0)
+        monkeypatch.setattr(listener, "SLOW_AFTER_S", 0)
 
         async def hear() -> bool:
             given_up = asyncio.Event()
-            reader = Reader(await visitor(acme), too_slow=given_up.set)
-            await reader.open()
+            heard = Listener(await visitor(acme), too_slow=given_up.set)
+            await heard.open()
             publisher = Publisher()
             async with asyncio.timeout(TIMEOUT_S):
                 while not given_up.is_set():
                     publisher.publish([change(acme.device)])
                     await asyncio.sleep(0.01)
-            await reader.close()
+            await heard.close()
             return given_up.is_set()
 
         assert run(hear)
 
+    def test_who_hears_much_at_once_after_a_pause_is_not_given_up(
+        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listener, "SLOW_AFTER_S", 0.5)
+
+        async def say_twice() -> None:
+            layer: Any = get_channel_layer()
+            for n in (1, 2):
+                message = {"type": "devices.changed", "id": f"{n}-0", "devices": [{"id": n}]}
+                await layer.group_send(tenant_group(acme.tenant.pk), message)
+            await layer.flush()
+
+        async def hear() -> Any:
+            heard = Listener(await visitor(acme), too_slow=lambda: given_up.append(True))
+            await heard.open()
+            taking = asyncio.create_task(heard.next(TIMEOUT_S))
+            await asyncio.wait([taking], timeout=0.6)
+            with ThreadPoolExecutor() as others:  # this loop stands still until both are said
+                others.submit(asyncio.run, say_twice()).result()
+            batch = await taking
+            await heard.close()
+            return batch
+
+        given_up: list[bool] = []
+        assert run(hear).devices == [{"id": 1}, {"id": 2}]
+        assert not given_up
+
 
 class TestSocket:
+    def test_who_takes_nothing_is_sent_away(
+        self, acme: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.LIVE_COALESCE_S = 0
+        monkeypatch.setattr(listener, "SLOW_AFTER_S", 0)
+
+        async def told() -> Any:
+            said: asyncio.Queue[Any] = asyncio.Queue()
+            coming: asyncio.Queue[Any] = asyncio.Queue()
+            coming.put_nowait({"type": "websocket.connect"})
+
+            async def send(message: Any) -> None:
+                said.put_nowait(message)
+                if "devices" in message.get("text", ""):
+                    await asyncio.Event().wait()
+
+            protocols = ["rollcall.jwt", str(AccessToken.for_user(acme.manager))]
+            scope = {"type": "websocket", "path": "/ws/live", "subprotocols": protocols}
+            app: Any = LiveConsumer.as_asgi()
+            socket = asyncio.create_task(app(scope, coming.get, send))
+            publisher = Publisher()
+            message: Any = {"type": ""}
+            is_greeted = False
+            async with asyncio.timeout(TIMEOUT_S):
+                while message["type"] != "websocket.close":
+                    is_greeted = is_greeted or "hello" in message.get("text", "")
+                    if is_greeted:
+                        publisher.publish([change(acme.device)])
+                    with suppress(TimeoutError):
+                        message = await asyncio.wait_for(said.get(), 0.01)
+            coming.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            await socket
+            return message["code"]
+
+        assert run(told) == TOO_SLOW
+
     @pytest.mark.usefixtures("often_asked")
     def test_it_is_closed_for_who_is_locked_out_after_the_database_failed(
         self, acme: Fleet, caplog: pytest.LogCaptureFixture
