@@ -15,14 +15,14 @@ from django.db import OperationalError
 
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import KnownDevice
-from ingest.door.accept import Arrival, device_of, foreign_record, heartbeat_entry, readings_entries
+from ingest.door.accept import Arrival, device_of, foreign_record, readings_entries
 from ingest.door.authentication import TenantCache
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage, heartbeat_decode
 from ingest.messages.readings import DecodedReadings, ReadingMessage, readings_decode
-from ingest.stream.entries import Entry, HeartbeatEntry
+from ingest.stream.entries import Entry, HeartbeatEntry, heartbeat_entry
 from ingest.stream.shards import append
 
 TELEMETRY = "tenant/+/device/+/telemetry"
@@ -177,13 +177,18 @@ class _Batch:
             device = devices[name]
             assert isinstance(decoded, HeartbeatMessage)
             who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
-            arrival = Arrival(who, published.received_at, None)
             try:
-                device_of(decoded.body.device_id, who)
+                device_of(decoded.device_id, who)
             except ForeignDevice as error:
                 self._refuse(published, "forbidden", str(error))
             else:
-                entry = heartbeat_entry(message=decoded, device=device, arrival=arrival)
+                entry = heartbeat_entry(
+                    message=decoded,
+                    tenant_id=speaker.tenant_id,
+                    device_id=device.id,
+                    received_at=published.received_at,
+                    is_pending=device.is_pending,
+                )
                 understood.append((published, device, entry))
         self._add_heartbeats(speaker, understood)
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,6 +26,7 @@ from scripts.processes import BIN, ROOT
 from scripts.services.ports import port_choose
 from scripts.stack import Stack
 from scripts.waiting import await_condition
+from telemetry.vitals import NAMES
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STEADY = Habits(interval_s=0.2, jitter=0, silent_share=0, duplicate_share=0)
@@ -250,11 +252,12 @@ def test_what_a_phone_says_is_valid_all_its_life() -> None:
         )
         for turn in range(5000)
     ]
-    batteries = [one.body.battery_pct or 0 for one in said]
+    named: list[Any] = [dict(zip(NAMES, one.named, strict=True)) for one in said]
+    batteries = [one["battery_pct"] for one in named]
     assert min(batteries) < 35 and max(batteries) == 100
     assert {one.vitals["charging"] for one in said} == {True, False}
-    assert len({one.body.rssi_dbm for one in said}) > 10
-    uptimes = [one.body.uptime_s or 0 for one in said]
+    assert len({one["rssi_dbm"] for one in named}) > 10
+    uptimes = [one["uptime_s"] for one in named]
     assert uptimes[-1] - uptimes[0] == 4999 * 10
 
 
