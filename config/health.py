@@ -1,6 +1,6 @@
 """What `/health` tells beyond its own room."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 from redis.exceptions import RedisError
@@ -23,7 +23,10 @@ def stream_findings() -> Findings:
         return {"stream": Finding("away", is_ok=False, can_serve=False)}
     names = ", ".join(map(str, survey.away))
     state = Finding(f"away: shards {names}", is_ok=False) if names else Finding("ok")
-    return {"stream": state, "oldest_waiting_s": _age_s(survey.oldest_waiting_at)}
+    oldest, age_s = survey.oldest_waiting_at, 0.0
+    if oldest is not None:
+        age_s = round(max(0.0, (timezone.now() - oldest).total_seconds()), 3)
+    return {"stream": state, "oldest_waiting_s": Finding(age_s)}
 
 
 def ingest_findings() -> Findings:
@@ -34,20 +37,11 @@ def ingest_findings() -> Findings:
 
 def ledger_findings() -> Findings:
     """Whether every message accepted in the last day is accounted for, as of the last look."""
-    return {"ledger": _balance()}
-
-
-def _age_s(accepted_at: datetime | None) -> Finding:
-    if accepted_at is None:
-        return Finding(0.0)
-    return Finding(round(max(0.0, (timezone.now() - accepted_at).total_seconds()), 3))
-
-
-def _balance() -> Finding:
     check = last_check()
     if check is None or timezone.now() - check.checked_at > STALE_AFTER:
-        return Finding("not checked")
-    return Finding("does not balance", is_ok=False) if check.residual else Finding("ok")
+        return {"ledger": Finding("not checked")}
+    is_ok = not check.residual
+    return {"ledger": Finding("ok" if is_ok else "does not balance", is_ok=is_ok)}
 
 
 CHECKS: dict[str, Check] = {

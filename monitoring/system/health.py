@@ -52,7 +52,7 @@ def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResp
         }
         if "away" in parts.values():
             return JsonResponse({"status": "failing", **parts}, status=503)
-        findings = {"worker": _worker()}
+        findings = {"worker": Finding("ok") if worker_works() else Finding("silent", is_ok=False)}
         for name, check in checks.items():
             findings.update(_found(name, check))
         shown = {name: one.shown for name, one in findings.items()}
@@ -81,10 +81,6 @@ def worker_works() -> bool:
     """Whether devices are being looked at: beat sends sweeps, and a worker runs them."""
     swept_at = last_sweep_at()
     return swept_at is not None and timezone.now() - swept_at < SILENT_AFTER
-
-
-def _worker() -> Finding:
-    return Finding("ok") if worker_works() else Finding("silent", is_ok=False)
 
 
 def _found(name: str, check: Check) -> Findings:
