@@ -107,6 +107,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_rejected.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
@@ -345,6 +346,7 @@ class LimitBreachAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_refused.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE

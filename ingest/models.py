@@ -134,8 +134,8 @@ class LimitBreach(models.Model):
 
     class Meta:
         db_table = "ingest_limitbreach"
-        verbose_name = "refusal at the door"
-        verbose_name_plural = "refusals at the door"
+        verbose_name = "refused message"
+        verbose_name_plural = "refused messages"
         ordering = ("-minute", "-id")
         constraints = (
             models.UniqueConstraint(

@@ -42,6 +42,8 @@ ACCESS_EVERY_S = 3
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 DEMO_DEVICES = 50
+# How manage.py begins what a command of ours refuses, in words for the person.
+COMMAND_ERROR = "CommandError: "
 
 SUPERVISOR = """\
 [supervisord]
@@ -224,8 +226,12 @@ def _manage(env: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
 def _await(process: "subprocess.Popen[str]", name: str) -> None:
     output, _ = process.communicate()
     if process.returncode != 0:
-        known = output.startswith("Rollcall cannot start")
-        raise RunError(output.strip() if known else f"manage.py {name} failed:\n{output}")
+        is_known = output.startswith(("Rollcall cannot start", COMMAND_ERROR))
+        raise RunError(
+            output.strip().removeprefix(COMMAND_ERROR)
+            if is_known
+            else f"manage.py {name} failed:\n{output}"
+        )
 
 
 def _programs(addresses: Addresses) -> dict[str, list[str]]:

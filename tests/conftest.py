@@ -15,8 +15,10 @@ from django.db import connection
 
 from devices.fleet.keys import credential_issue
 from devices.models import Device, Membership, Site, Tenant
+from devices.tenancy.access import Role
 from ingest.stream import shards
 from scripts.stack import Stack
+from tests.admin import person
 from tests.e2e.cluster import Cluster
 from tests.services import EXTERNAL, STATE
 
@@ -146,6 +148,22 @@ def acme(db: None) -> Fleet:
 def rival(db: None) -> Fleet:
     """The other tenant, so that every test can ask: and can the outsider?"""
     return make_fleet("rival")
+
+
+@pytest.fixture
+def viewer(acme: Fleet) -> User:
+    return person("acme-viewer", (acme.tenant, Role.VIEWER))
+
+
+@pytest.fixture
+def consultant(acme: Fleet, rival: Fleet) -> User:
+    """A manager of one tenant who only looks at the other."""
+    return person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
+
+
+@pytest.fixture
+def owner(acme: Fleet) -> User:
+    return person("acme-owner", (acme.tenant, Role.OWNER))
 
 
 @pytest.fixture

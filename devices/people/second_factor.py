@@ -18,11 +18,11 @@ from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.utils.encoding import force_bytes
 
+from devices.http.paths import is_api_path, is_open_path
 from devices.http.problems import problem
 
 # Recovery codes alone are no factor: they come with one.
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-OPEN_PATHS = ("/accounts/", "/admin/logout/", "/health", "/static/")
 WORDS = "This installation asks for a second factor. Set one up to go on."
 PURPOSE = b"rollcall.second_factor:"
 
@@ -55,9 +55,9 @@ class SecondFactorMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info.startswith(OPEN_PATHS) or not lacks_second_factor(request.user):
+        if is_open_path(request.path_info) or not lacks_second_factor(request.user):
             return self._get_response(request)
-        if request.path_info.startswith("/api/"):
+        if is_api_path(request.path_info):
             return problem(403, WORDS)
         messages.warning(request, WORDS)
         return redirect("mfa_index")

@@ -8,7 +8,7 @@ import sys
 from scripts.processes import ROOT
 from tests.community.database import community_database
 
-TESTS = "tests/devices/test_isolation.py"
+TESTS = "tests/devices/tenancy/test_scope.py"
 # Logs in by a role's own password, which this database does not ask for.
 LEFT_OUT = "not test_the_role_that_serves"
 

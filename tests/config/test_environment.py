@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.environment import Environment
+from scripts.processes import secrets_read
 
 
 def test_every_wrong_variable_is_named_with_what_it_should_look_like(
@@ -82,3 +85,44 @@ def test_a_cluster_is_refused_where_there_can_be_none(
 
     with pytest.raises(ImproperlyConfigured, match=words):
         env.check()
+
+
+class TestSecretsInFiles:
+    def test_a_secret_is_read_from_a_file(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "secret").write_text("from the file\n")
+        monkeypatch.delenv("SECRET_KEY")
+        monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "secret"))
+        env = Environment()
+        assert env.text("SECRET_KEY") == "from the file"
+        env.check()
+
+    def test_both_and_a_missing_file_are_refused_in_words(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("VALKEY_URL", "redis://localhost/0")
+        monkeypatch.setenv("VALKEY_URL_FILE", str(tmp_path / "valkey"))
+        monkeypatch.delenv("SECRET_KEY")
+        monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "nowhere"))
+        env = Environment()
+        env.valkey_url("VALKEY_URL", None)
+        env.text("SECRET_KEY")
+        with pytest.raises(ImproperlyConfigured) as refused:
+            env.check()
+        words = str(refused.value)
+        assert "VALKEY_URL and VALKEY_URL_FILE are both set; unset one of them." in words
+        assert "SECRET_KEY_FILE is" in words and "cannot be read" in words
+
+    def test_what_is_no_secret_is_not_read_from_a_file(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "level").write_text("DEBUG")
+        monkeypatch.setenv("LOG_LEVEL_FILE", str(tmp_path / "level"))
+        assert Environment().choice("LOG_LEVEL", "INFO", ("INFO", "DEBUG")) == "INFO"
+
+    def test_make_run_hands_on_what_the_files_hold(self, tmp_path: Path) -> None:
+        (tmp_path / "url").write_text("postgres://a:b@c/d\n")
+        variables = {"DATABASE_URL_FILE": str(tmp_path / "url"), "PORT": "1"}
+        secrets_read(variables)
+        assert variables == {"DATABASE_URL": "postgres://a:b@c/d", "PORT": "1"}

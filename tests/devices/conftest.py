@@ -1,16 +1,12 @@
+from collections.abc import Iterator
+
 import pytest
-from django.contrib.auth.models import User
-
-from devices.tenancy.access import Role
-from tests.admin import person
-from tests.conftest import Fleet
+from django.core.cache import cache
 
 
-@pytest.fixture
-def viewer(acme: Fleet) -> User:
-    return person("acme-viewer", (acme.tenant, Role.VIEWER))
-
-
-@pytest.fixture
-def owner(acme: Fleet) -> User:
-    return person("acme-owner", (acme.tenant, Role.OWNER))
+@pytest.fixture(autouse=True)
+def nobody_tried_yet() -> Iterator[None]:
+    """Failed attempts to sign in and what was counted of requests, forgotten before and after."""
+    cache.clear()
+    yield
+    cache.clear()

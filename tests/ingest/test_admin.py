@@ -1,7 +1,7 @@
-"""Rejected messages and the ledger's page, as people see them."""
+"""Rejected messages, as people see them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html import unescape
 from typing import Any
 
@@ -9,65 +9,29 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from devices.models import Device
-from devices.tenancy.access import Role
-from ingest.models import LedgerMinute, RejectedMessage
-from ingest.storage.replay import ReplayOutcome, approved_replay, requested_replay
+from ingest.models import RejectedMessage
 from ingest.templatetags.rejected import COUNTED
 from telemetry.models import Reading
-from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by
+from tests.admin import SCOPE_QUERIES, client_of, page, told_by
 from tests.conftest import Fleet
-from tests.ingest.way import REFUSED, append, drain, ledger, now, reading, seconds_ago
+from tests.ingest.rejected_pages import (
+    CHANGE,
+    LIST,
+    MENDED,
+    REPLAY,
+    act,
+    mended,
+    notices,
+    rejected,
+    worked,
+)
+from tests.ingest.way import append, drain, now, reading
 from tests.telemetry.past import moments
 
 pytestmark = pytest.mark.usefixtures("valkey")
-LIST = "ingest_rejectedmessage_changelist"
-CHANGE = "ingest_rejectedmessage_change"
-REPLAY = "ingest_rejectedmessage_replay"
-MENDED = '{"metrics": {"temp_c": 3}}'
-
-
-@pytest.fixture
-def viewer(acme: Fleet) -> User:
-    return person("acme-viewer", (acme.tenant, Role.VIEWER))
-
-
-@pytest.fixture
-def consultant(acme: Fleet, rival: Fleet) -> User:
-    """A manager of one tenant who only looks at the other."""
-    return person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
-
-
-def rejected(fleet: Fleet, count: int = 1) -> list[RejectedMessage]:
-    append(fleet, *(reading(fleet.device, time, REFUSED) for time in moments(count)))
-    drain()
-    return list(RejectedMessage.objects.filter(tenant=fleet.tenant).order_by("pk"))
-
-
-def mended(fleet: Fleet, count: int = 1) -> list[RejectedMessage]:
-    messages = rejected(fleet, count)
-    for n, one in enumerate(messages):
-        one.payload = f'{{"seq": {n}, "time": {n + 1767225600}, "metrics": {{"temp_c": 3}}}}'
-        one.save()
-    return messages
-
-
-def act(client: Client, messages: Sequence[RejectedMessage], **fields: str) -> Any:
-    chosen = {"action": "replay_selected", "_selected_action": [one.pk for one in messages]}
-    return client.post(page(LIST), chosen | fields, follow=True)
-
-
-def worked() -> ReplayOutcome:
-    """What the worker does within seconds."""
-    return requested_replay(ts=timezone.now())
-
-
-def notices(answer: Any) -> list[str]:
-    return [str(one) for one in answer.context["messages"]]
 
 
 def test_pages_keep_to_their_budget_of_queries(
@@ -220,126 +184,6 @@ def test_a_message_that_is_saved_as_it_is_was_not_corrected(acme: Fleet) -> None
     assert LogEntry.objects.get().get_change_message() == "No fields changed."
 
 
-def test_a_message_is_replayed_only_by_posting(acme: Fleet) -> None:
-    (message,) = mended(acme)
-    client = client_of(acme.manager)
-    url = page(REPLAY, message.pk)
-
-    assert client.get(url).status_code == 200
-    assert not Reading.objects.exists()
-
-    answer = client.post(url, follow=True)
-    assert notices(answer) == ["Messages that are being replayed: 1."]
-    assert "replay asked for by acme-manager" in answer.content.decode()
-    assert worked() == ReplayOutcome(stored=1)
-    assert Reading.objects.count() == 1
-    message.refresh_from_db()
-    assert message.replayed_by == "acme-manager"
-    assert LogEntry.objects.get().change_message == "Had it replayed."
-    assert ledger(acme) == {"accepted": 1, "stored": 1, "late": 1, "replayed": 1}
-
-
-def test_replaying_needs_the_form_of_this_site(acme: Fleet) -> None:
-    (message,) = mended(acme)
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(acme.manager)
-
-    assert client.post(page(REPLAY, message.pk)).status_code == 403
-    assert not Reading.objects.exists()
-
-
-def test_what_became_of_each_is_said(acme: Fleet) -> None:
-    first, second, third = mended(acme, 3)
-    RejectedMessage.objects.filter(pk=second.pk).update(payload=first.payload)
-    RejectedMessage.objects.filter(pk=third.pk).update(payload="{}")
-    client = client_of(acme.manager)
-
-    answer = act(client, [first, second, third])
-
-    assert notices(answer) == ["Messages that are being replayed: 3."]
-    assert worked() == ReplayOutcome(1, 1, 1, ("$.metrics: this field is missing",))
-    assert "this field is missing" in client.get(page(LIST)).content.decode()
-    assert LogEntry.objects.filter(change_message="Had it replayed.").count() == 3
-    again = notices(act(client, [first, second, third]))
-    assert again == [
-        "Messages that are being replayed: 1.",
-        "Replayed before, by acme-manager: 2.",
-    ]
-
-
-def test_a_replay_that_fails_says_when_and_why(acme: Fleet) -> None:
-    (message,) = mended(acme)
-    RejectedMessage.objects.update(payload="{}")
-    client = client_of(acme.manager)
-    url = page(CHANGE, message.pk)
-    assert "last replay" not in client.get(url).content.decode().lower()
-
-    client.post(page(REPLAY, message.pk))
-    at = timezone.now()
-    requested_replay(ts=at)
-
-    words = f"failed on {at:%Y-%m-%d %H:%M:%S} UTC: $.metrics: this field is missing"
-    assert words in client.get(url).content.decode()
-    assert f"failed {at:%Y-%m-%d %H:%M}" in client.get(page(LIST)).content.decode()
-
-    client.post(url, {"payload": MENDED}, follow=True)
-    client.post(page(REPLAY, message.pk), follow=True)
-    assert worked() == ReplayOutcome(stored=1)
-    assert "failed" not in client.get(url).content.decode()
-
-
-def test_replay_says_who_asked_for_it_before(acme: Fleet, operator: User) -> None:
-    (message,) = mended(acme)
-    client_of(acme.manager).post(page(REPLAY, message.pk))
-
-    answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
-
-    assert notices(answer) == ["Being replayed already, as acme-manager has asked: 1."]
-    assert LogEntry.objects.get().user == acme.manager
-    worked()
-    answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
-    assert notices(answer) == ["Replayed before, by acme-manager: 1."]
-
-
-def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_replay(
-    acme: Fleet,
-) -> None:
-    Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
-    heir = Device.objects.create(tenant=acme.tenant, device_id="heir")
-    append(acme, reading(acme.device, now()), is_pending=True)
-    drain()
-    message = RejectedMessage.objects.get()
-    client = client_of(acme.manager)
-
-    payload = message.payload.replace("acme-phone", "heir")
-    client.post(page(CHANGE, message.pk), {"payload": payload}, follow=True)
-    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
-    answer = client.post(page(REPLAY, message.pk), follow=True)
-
-    assert notices(answer) == ["Messages that are being replayed: 1."]
-    assert approved_replay(ts=timezone.now()) == ReplayOutcome()
-    worked()
-    assert Reading.objects.get().device_id == heir.pk
-    assert "by acme-manager" in client.get(page(CHANGE, message.pk)).content.decode()
-
-
-def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
-    (message,) = mended(acme)
-    client = client_of(acme.manager)
-    client.post(page(REPLAY, message.pk))
-    worked()
-
-    answer = client.get(page(CHANGE, message.pk))
-
-    assert answer.status_code == 200
-    assert answer.context["has_change_permission"] is False
-    assert answer.context["actions_detail"] == []
-    assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
-    again = client.post(page(REPLAY, message.pk), follow=True)
-    assert notices(again) == ["Replayed before, by acme-manager: 1."]
-    assert Reading.objects.count() == 1
-
-
 def test_a_viewer_reads_and_changes_nothing(acme: Fleet, viewer: User) -> None:
     (message,) = mended(acme)
     client = client_of(viewer)
@@ -357,18 +201,6 @@ def test_a_viewer_reads_and_changes_nothing(acme: Fleet, viewer: User) -> None:
     assert RejectedMessage.objects.get().payload == message.payload
 
 
-def test_bulk_replays_leave_out_what_one_may_only_see(
-    acme: Fleet, rival: Fleet, consultant: User
-) -> None:
-    messages = mended(acme) + mended(rival)
-
-    answer = act(client_of(consultant), messages)
-
-    assert notices(answer) == ["Messages that are being replayed: 1."]
-    worked()
-    assert Reading.objects.get().tenant_id == acme.tenant.pk
-
-
 def test_nobody_adds_or_deletes_messages(acme: Fleet, operator: User) -> None:
     (message,) = rejected(acme)
     client = client_of(operator)
@@ -379,59 +211,6 @@ def test_nobody_adds_or_deletes_messages(acme: Fleet, operator: User) -> None:
     gone = {"action": "delete_selected", "_selected_action": [message.pk], "post": "yes"}
     client.post(page(LIST), gone)
     assert RejectedMessage.objects.exists()
-
-
-def test_the_ledger_is_of_ones_own_tenants(
-    acme: Fleet, rival: Fleet, operator: User, consultant: User
-) -> None:
-    append(acme, *(reading(acme.device, time) for time in moments(3)))
-    append(rival, reading(rival.device, now()))
-    drain()
-    append(acme, reading(acme.device, seconds_ago(50)))
-
-    def seen(user: User) -> tuple[int, int, list[str]]:
-        context = client_of(user).get(page("ingest_ledger")).context
-        minutes = sum(one.balance.accepted for one in context["minutes"])
-        return context["day"].accepted, minutes, [one.name for one in context["tenants"]]
-
-    assert seen(acme.manager) == (4, 4, ["Acme"])
-    assert seen(rival.manager) == (1, 1, ["Rival"])
-    assert seen(operator) == seen(consultant) == (5, 5, ["Acme", "Rival"])
-    answer = client_of(rival.manager).get(page("ingest_ledger"))
-    assert b"acme" not in told_by(answer)
-    assert answer.context["day"].in_flight == 0
-
-
-def test_the_ledger_says_whether_it_balances(acme: Fleet, rival: Fleet) -> None:
-    at = seconds_ago(900)
-    append(acme, reading(acme.device, at), received_at=at)
-    drain()
-    client = client_of(acme.manager)
-    assert "balanced" in client.get(page("ingest_ledger_figures")).content.decode()
-
-    LedgerMinute.objects.filter(tenant=acme.tenant).update(stored=0)
-
-    assert "1 unaccounted for" in client.get(page("ingest_ledger")).content.decode()
-    assert client_of(rival.manager).get(page("ingest_ledger")).context["residual"] == 0
-
-
-def test_the_ledger_is_for_members(acme: Fleet) -> None:
-    newcomer = person("newcomer")
-    for name in ("ingest_ledger", "ingest_ledger_figures"):
-        assert client_of(newcomer).get(page(name)).status_code == 403
-        assert Client().get(page(name)).status_code == 302
-
-
-def test_approval_in_the_list_lets_held_messages_in(acme: Fleet) -> None:
-    Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
-    append(acme, reading(acme.device, now()), is_pending=True)
-    drain()
-    client = client_of(acme.manager)
-
-    client.post(page("devices_device_approve", acme.device.pk))
-    approved_replay(ts=timezone.now())
-
-    assert Reading.objects.count() == 1
 
 
 def test_the_page_of_a_device_that_waits_for_approval_leads_to_its_messages(acme: Fleet) -> None:

@@ -1,0 +1,86 @@
+"""No secret is in the logs."""
+
+import http.client
+import io
+import logging
+import secrets
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+
+from config.logs.masking import MaskingFormatter, mask
+from scripts.stack import Stack
+from scripts.waiting import await_condition
+from tests.admin import client_of
+
+
+class TestLogs:
+    @pytest.mark.parametrize(
+        ("written", "kept"),
+        [
+            ("key rc_AbCdEf1234_" + "x" * 32 + " refused", "key rc_AbCdEf1234_… refused"),
+            ("rt_AbCdEf1234_" + "y" * 32, "rt_AbCdEf1234_…"),
+            ("Authorization: Bearer eyJhbGciOi.J9.abc-_x", "Authorization: Bearer …"),
+            ("'Bearer rc_AbCdEf1234_" + "z" * 32 + "'", "'Bearer rc_AbCdEf1234_…'"),
+            ("postgres://web:hunter2@db:5432/x down", "postgres://web:…@db:5432/x down"),
+            ("redis://:hunter2@valkey/0", "redis://:…@valkey/0"),
+            ("Error: /accounts/invitation/AbC123/ x", "Error: /accounts/invitation/…/ x"),
+            ("password=hunter2 user=web", "password=… user=web"),
+            ("{'password': 'hunter 2'}", "{'password': …}"),
+            ("GET http://a.example/b?c=d 200", "GET http://a.example/b?c=d 200"),
+        ],
+    )
+    def test_secrets_are_masked_and_nothing_else(self, written: str, kept: str) -> None:
+        assert mask(written) == kept
+
+    @pytest.mark.parametrize(
+        ("path", "host", "said"),
+        [
+            (
+                "/",
+                "evil.example",
+                'DisallowedHost: refused to 192.0.2.9: "Invalid HTTP_HOST header',
+            ),
+            (
+                "/admin/devices/device/?tenant__memberships__user__password=a%0Ab",
+                "testserver",
+                "DisallowedModelAdminLookup: refused to 192.0.2.9: 'Filtering by tenant__",
+            ),
+        ],
+    )
+    def test_a_refusal_is_one_warning(
+        self, operator: User, path: str, host: str, said: str
+    ) -> None:
+        handler = next(
+            one
+            for one in logging.getLogger().handlers
+            if isinstance(one, logging.StreamHandler)
+            and isinstance(one.formatter, MaskingFormatter)
+        )
+        client = client_of(operator)
+        written = io.StringIO()
+        before = handler.setStream(written)
+        try:
+            answer = client.get(path, headers={"host": host}, REMOTE_ADDR="192.0.2.9")
+        finally:
+            handler.setStream(before)
+        assert answer.status_code == 400
+        (line,) = written.getvalue().splitlines()
+        assert " WARNING " in line
+        assert f"django.security.{said}" in line
+
+    def test_a_key_that_makes_a_server_log_a_refusal_is_not_in_its_log(self, stack: Stack) -> None:
+        marker = secrets.token_hex(4)
+        secret = secrets.token_hex(16)
+        key = f"rc_{marker}_{secret}"
+        log = stack.state / "log" / "portal.log"
+        where = urlsplit(stack.portal_url)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port)
+        headers = {"Host": key, "Authorization": f"Bearer {key}"}
+        connection.request("POST", "/admin/login/", body=b"{}", headers=headers)
+        assert connection.getresponse().status == 400
+
+        await_condition(lambda: marker in log.read_text(), 10, "the refusal in the log")
+        assert f"rc_{marker}_…" in log.read_text()
+        assert secret not in log.read_text()

@@ -1,0 +1,28 @@
+import os
+import secrets
+import subprocess
+
+from scripts.processes import BIN, ROOT
+from tests.services import endpoints
+
+
+def test_djangos_own_check_finds_nothing_to_complain_of() -> None:
+    production = {
+        **os.environ,
+        "DATABASE_URL": endpoints.web_url,
+        "VALKEY_URL": endpoints.valkey_url,
+        "BEHIND_TLS": "1",
+        "DEBUG": "0",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "ALLOWED_HOSTS": "rollcall.example",
+        "CSRF_TRUSTED_ORIGINS": "https://rollcall.example",
+    }
+    done = subprocess.run(
+        [str(BIN / "python"), "manage.py", "check", "--deploy", "--fail-level=WARNING"],
+        cwd=ROOT,
+        env=production,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout

@@ -1,0 +1,301 @@
+"""Tokens by which people call the API: given for a password, and good for a while."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Event, Lock
+from typing import Any
+
+import jwt
+import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
+from asgiref.sync import async_to_sync
+from django.conf import LazySettings, settings
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import AsyncClient, Client
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
+
+from devices.models import Device
+from devices.tenancy.access import Role
+from scripts.waiting import await_condition
+from tests.admin import client_of
+from tests.conftest import Fleet
+from tests.devices.api.test_members import PASSWORD
+from tests.devices.api_callers import assert_problem, caller, member, send
+from tests.second_factor import code_for
+
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+
+def bearing(token: object) -> Any:
+    client = caller(None)
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    return client
+
+
+async def live(token: object) -> Any:
+    return await AsyncClient().get("/api/v1/live", headers={"Authorization": f"Bearer {token}"})
+
+
+class PasswordsHeld:
+    """How many passwords are being checked, each until it may go."""
+
+    lock = Lock()
+    may_go = Event()
+    now = most = 0
+
+    @classmethod
+    def begin(cls) -> None:
+        cls.may_go.clear()
+        cls.now = cls.most = 0
+
+    @classmethod
+    def hold(cls) -> None:
+        with cls.lock:
+            cls.now += 1
+            cls.most = max(cls.most, cls.now)
+        assert cls.may_go.wait(20)
+        with cls.lock:
+            cls.now -= 1
+
+
+class HeldHasher(MD5PasswordHasher):
+    def encode(self, password: str, salt: str) -> str:
+        PasswordsHeld.hold()
+        return super().encode(password, salt)
+
+
+def sign_in_apart(name: str) -> int:
+    """The status of a sign-in with a wrong password, over a database connection of its own."""
+    try:
+        body = {"username": name, "password": "wrong"}
+        return int(send(caller(None), "post", "auth/token", body).status_code)
+    finally:
+        connection.close()
+
+
+class TestTokens:
+    def test_a_person_signs_in_and_refreshes(self, acme: Fleet) -> None:
+        body = {"username": "acme-manager", "password": PASSWORD}
+        answer = send(caller(None), "post", "auth/token", body)
+        assert answer.status_code == 200
+        assert answer["Cache-Control"] == "no-store"
+        tokens = answer.json()
+        assert send(bearing(tokens["access"]), "get", "devices").status_code == 200
+        again = send(caller(None), "post", "auth/token/refresh", {"refresh": tokens["refresh"]})
+        assert send(bearing(again.json()["access"]), "get", "devices").status_code == 200
+
+    @pytest.mark.django_db(transaction=True)
+    def test_four_passwords_are_checked_at_a_time_and_others_are_answered_meanwhile(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        settings.PASSWORD_HASHERS = [f"{__name__}.HeldHasher"]
+        settings.API_SIGN_INS_PER_MIN = 1000
+        PasswordsHeld.begin()
+        with ThreadPoolExecutor(12) as pool:
+            try:
+                asked = [pool.submit(sign_in_apart, f"nobody-{n}") for n in range(12)]
+                await_condition(lambda: PasswordsHeld.now == 4, 20, "four passwords to be checked")
+                assert send(caller(acme.manager), "get", "devices").status_code == 200
+            finally:
+                PasswordsHeld.may_go.set()
+            assert {one.result(20) for one in asked} == {401}
+        assert (PasswordsHeld.most, PasswordsHeld.now) == (4, 0)
+
+    @pytest.mark.parametrize("password", ["wrong", "correct horse ", "x\x00", "é" * 4000])
+    def test_a_wrong_password_gets_nothing(self, acme: Fleet, password: str) -> None:
+        for name in ("acme-manager", "nobody"):
+            body = {"username": name, "password": password}
+            answer = send(caller(None), "post", "auth/token", body)
+            assert answer.status_code == (400 if "\0" in password else 401)
+            assert_problem(answer, answer.status_code)
+
+    def test_nobody_who_is_not_active_signs_in_or_goes_on(self, acme: Fleet) -> None:
+        refresh = RefreshToken.for_user(acme.manager)
+        User.objects.filter(pk=acme.manager.pk).update(is_active=False)
+        body = {"username": "acme-manager", "password": PASSWORD}
+        assert_problem(send(caller(None), "post", "auth/token", body), 401)
+        assert_problem(send(bearing(refresh.access_token), "get", "devices"), 401)
+        body = {"refresh": str(refresh)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+
+    def test_a_new_password_ends_the_tokens_of_the_old_one(self, acme: Fleet) -> None:
+        refresh = RefreshToken.for_user(acme.manager)
+        acme.manager.set_password("another horse")
+        acme.manager.save()
+        assert_problem(send(bearing(refresh.access_token), "get", "devices"), 401)
+        body = {"refresh": str(refresh)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+
+    def test_a_person_who_is_gone_goes_nowhere(self, acme: Fleet) -> None:
+        refresh = RefreshToken.for_user(acme.manager)
+        acme.manager.delete()
+        assert_problem(send(bearing(refresh.access_token), "get", "devices"), 401)
+        body = {"refresh": str(refresh)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", body), 401)
+
+    def test_a_token_that_was_good_expires(self, acme: Fleet) -> None:
+        token = AccessToken.for_user(acme.manager)
+        token.set_exp(lifetime=timedelta(seconds=2))
+        client = bearing(token)
+
+        def status() -> int:
+            return int(send(client, "get", "devices").status_code)
+
+        assert status() == 200
+        await_condition(lambda: status() != 200, 5, "the token's end")
+        told = assert_problem(send(client, "get", "devices"), 401)["detail"]
+        assert told.startswith("This token has expired: get another at ")
+        token.set_exp(lifetime=-timedelta(seconds=2))
+        assert assert_problem(send(bearing(token), "get", "devices"), 401)["detail"] == told
+
+    def test_tokens_that_were_not_given_here_open_nothing(self, acme: Fleet) -> None:
+        good = AccessToken.for_user(acme.manager)
+        payload = good.payload | {"iss": "rollcall"}
+        key = str(settings.SIMPLE_JWT["SIGNING_KEY"])
+        expired = AccessToken.for_user(acme.manager)
+        expired.set_exp(lifetime=-timedelta(seconds=1))
+        header, body, signature = str(good).split(".")
+        foreign = base64.urlsafe_b64encode(json.dumps(payload | {"user_id": "1"}).encode())
+        none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+        for token in (
+            expired,
+            f"{header}.{body}.{signature[:-4]}AAAA",
+            f"{header}.{foreign.decode().rstrip('=')}.{signature}",
+            f"{none}.{body}.",
+            f"{none}.{body}.{signature}",
+            jwt.encode(payload, "another key, long enough to sign with", algorithm="HS256"),
+            jwt.encode(payload, key, algorithm="HS512"),
+            jwt.encode(payload, settings.SECRET_KEY, algorithm="HS256"),
+            jwt.encode(payload | {"iss": "elsewhere"}, key, algorithm="HS256"),
+            jwt.encode({k: v for k, v in payload.items() if k != "user_id"}, key, "HS256"),
+            RefreshToken.for_user(acme.manager),
+            "",
+            "a.b.c",
+            "a b",
+            "\xff\xfe",
+            "." * 5000,
+            acme.key,
+        ):
+            answer = send(bearing(token), "get", "devices")
+            problem = assert_problem(answer, 401)
+            assert "{" not in problem["detail"]
+        refresh = {"refresh": str(good)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", refresh), 401)
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"user_id": "１"},
+            {"user_id": 10**30},
+            {"user_id": 2**31},
+            {"user_id": True},
+            {"user_id": ["1"]},
+            {"exp": 10**400},
+            {"exp": "9999999999"},
+            {"exp": None},
+            {"exp": [1]},
+            {"exp": float("inf")},
+            {"nbf": float("inf")},
+            {"iat": 10**400},
+            {"iat": {}},
+        ],
+        ids=str,
+    )
+    def test_tokens_with_odd_claims_open_nothing(self, acme: Fleet, odd: dict[str, Any]) -> None:
+        def signed(token: Token, odd: dict[str, Any]) -> str:
+            key = str(settings.SIMPLE_JWT["SIGNING_KEY"])
+            return jwt.encode(token.payload | {"iss": "rollcall"} | odd, key, algorithm="HS256")
+
+        good = signed(AccessToken.for_user(acme.manager), {})
+        assert send(bearing(good), "get", "devices").status_code == 200
+        access = signed(AccessToken.for_user(acme.manager), odd)
+        assert_problem(send(bearing(access), "get", "devices"), 401)
+        assert_problem(async_to_sync(live)(access), 401)
+        refresh = {"refresh": signed(RefreshToken.for_user(acme.manager), odd)}
+        assert_problem(send(caller(None), "post", "auth/token/refresh", refresh), 401)
+
+    def test_a_person_with_a_second_factor_sends_its_code_once(self, acme: Fleet) -> None:
+        TOTP.activate(acme.manager, SECRET)
+        recovery = RecoveryCodes.activate(acme.manager).get_unused_codes()[0]
+        code = code_for(SECRET)
+        body = {"username": "acme-manager", "password": PASSWORD}
+        for more in ({}, {"code": "000000"}, {"code": "é"}):
+            problem = assert_problem(send(caller(None), "post", "auth/token", body | more), 401)
+            assert "second factor" in problem["detail"]
+        for good in (code, recovery):
+            answer = send(caller(None), "post", "auth/token", body | {"code": good})
+            assert answer.status_code == 200
+            again = send(caller(None), "post", "auth/token", body | {"code": good})
+            assert_problem(again, 401)
+        # The code without the password is nothing.
+        wrong = {**body, "password": "wrong", "code": recovery}
+        assert (
+            "password"
+            in assert_problem(send(caller(None), "post", "auth/token", wrong), 401)["detail"]
+        )
+
+    def test_where_a_second_factor_is_required_whoever_lacks_one_gets_no_token(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        body = {"username": "acme-manager", "password": PASSWORD}
+        tokens = send(caller(None), "post", "auth/token", body).json()
+        settings.REQUIRE_SECOND_FACTOR = True
+
+        refused = send(caller(None), "post", "auth/token", body)
+        refresh = {"refresh": tokens["refresh"]}
+        not_renewed = send(caller(None), "post", "auth/token/refresh", refresh)
+
+        for answer in (refused, not_renewed):
+            assert "Set one up" in assert_problem(answer, 403)["detail"]
+        TOTP.activate(acme.manager, SECRET)
+        code = code_for(SECRET)
+        assert send(caller(None), "post", "auth/token", body | {"code": code}).status_code == 200
+        answer = send(caller(None), "post", "auth/token/refresh", refresh)
+        assert answer.status_code == 200
+
+    def test_the_lock_out_holds_for_tokens_too(self, acme: Fleet, settings: LazySettings) -> None:
+        wrong = {"username": "acme-manager", "password": "wrong"}
+        right = {"username": "acme-manager", "password": PASSWORD}
+        for _ in range(settings.SIGN_IN_ATTEMPTS - 1):
+            assert_problem(send(caller(None), "post", "auth/token", wrong), 401)
+        assert send(caller(None), "post", "auth/token", right).status_code == 200
+        for _ in range(settings.SIGN_IN_ATTEMPTS):
+            answer = send(caller(None), "post", "auth/token", wrong)
+        assert answer.status_code == 429
+        answer = send(caller(None), "post", "auth/token", right)
+        assert_problem(answer, 429)
+        assert int(answer["Retry-After"]) > 0
+
+    def test_too_many_attempts_wait(self, acme: Fleet, settings: LazySettings) -> None:
+        settings.API_SIGN_INS_PER_MIN = 2
+        body = {"username": "acme-manager", "password": "wrong"}
+        for status in (401, 401, 429):
+            answer = send(caller(None), "post", "auth/token", body)
+            assert_problem(answer, status)
+        assert 0 < int(answer["Retry-After"]) <= 60
+
+    def test_too_many_requests_wait(self, acme: Fleet, settings: LazySettings) -> None:
+        settings.API_REQUESTS_PER_MIN = 2
+        client, other = member(acme, Role.VIEWER), caller(acme.manager)
+        for status in (200, 200, 429):
+            answer = send(client, "get", "devices")
+            assert answer.status_code == status
+        assert 0 < int(answer["Retry-After"]) <= 60
+        assert send(other, "get", "devices").status_code == 200
+
+    def test_a_session_reads_and_needs_its_csrf_token_to_write(self, acme: Fleet) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(acme.manager)
+        assert client.get("/api/v1/devices").status_code == 200
+        body = {"device_id": "new"}
+        refused = client.post("/api/v1/devices", body, content_type="application/json")
+        assert_problem(refused, 403)
+        assert Device.objects.count() == 1
+        allowed = client_of(acme.manager)
+        answer = allowed.post("/api/v1/devices", body, content_type="application/json")
+        assert answer.status_code == 201

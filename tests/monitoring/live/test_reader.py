@@ -1,0 +1,117 @@
+import asyncio
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from devices import valkey
+from devices.valkey import async_connection
+from monitoring.live import reader
+from monitoring.live.publisher import Publisher
+from monitoring.live.reader import Reader
+from tests.conftest import Fleet
+from tests.monitoring.live.listeners import (
+    TIMEOUT_S,
+    change,
+    lock_out,
+    nobody_can_tell_roles,
+    run,
+    visitor,
+)
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
+
+
+class TestReader:
+    def test_hears_the_own_tenant_only_and_the_latest_of_each_device(
+        self, acme: Fleet, rival: Fleet
+    ) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            try:
+                Publisher().publish(
+                    [change(rival.device), change(acme.device), change(acme.device, "again")]
+                )
+                return await reader.next(TIMEOUT_S)
+            finally:
+                await reader.close()
+
+        batch = run(hear)
+        assert [(one["id"], one["reason"]) for one in batch.devices] == [(acme.device.pk, "again")]
+        assert batch.message_id.endswith("-0")
+
+    def test_has_a_batch_without_devices_if_nothing_changed(self, acme: Fleet) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            batch = await reader.next(0.01)
+            await reader.close()
+            return batch
+
+        assert run(hear).devices == []
+
+    @pytest.mark.usefixtures("often_asked")
+    def test_is_over_when_the_person_is_locked_out(self, acme: Fleet) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            await lock_out(acme.manager)
+            batch = await reader.next(TIMEOUT_S)
+            await reader.close()
+            return batch
+
+        assert run(hear) is None
+
+    @pytest.mark.usefixtures("often_asked")
+    def test_is_over_for_who_is_locked_out_while_valkey_is_away(
+        self, acme: Fleet, settings: LazySettings
+    ) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            await async_connection().aclose()
+            valkey._of_loops.clear()
+            settings.VALKEY_URL = "redis://127.0.0.1:1/0"
+            await lock_out(acme.manager)
+            batch = await reader.next(TIMEOUT_S)
+            await reader.close()
+            return batch
+
+        assert run(hear) is None
+
+    @pytest.mark.usefixtures("often_asked")
+    def test_is_over_for_who_is_locked_out_after_the_database_failed(
+        self, acme: Fleet, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def hear() -> Any:
+            reader = Reader(await visitor(acme), too_slow=pytest.fail)
+            await reader.open()
+            async with nobody_can_tell_roles(caplog):
+                pass
+            await lock_out(acme.manager)
+            batch = await reader.next(TIMEOUT_S)
+            await reader.close()
+            return batch
+
+        assert run(hear) is None
+
+    def test_who_takes_nothing_is_given_up(
+        self, acme: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.LIVE_COALESCE_S = 0
+        monkeypatch.setattr(reader, "SLOW_AFTER_S", 0)
+
+        async def hear() -> bool:
+            given_up = asyncio.Event()
+            reader = Reader(await visitor(acme), too_slow=given_up.set)
+            await reader.open()
+            publisher = Publisher()
+            async with asyncio.timeout(TIMEOUT_S):
+                while not given_up.is_set():
+                    publisher.publish([change(acme.device)])
+                    await asyncio.sleep(0.01)
+            await reader.close()
+            return given_up.is_set()
+
+        assert run(hear)
