@@ -65,7 +65,10 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
         case APIException():
             response = _from_drf(exception)
             if getattr(exception, "is_expected", False):
-                _warn(context["request"], response, str(exception.detail))
+                # In Django's place, which logs no response twice.
+                request = context["request"]
+                told = {"response": response, "request": request, "logger": log, "level": "warning"}
+                log_response("%s: %s", request.path, exception.detail, **told)
             return response
         case _:
             return None
@@ -144,12 +147,6 @@ def _from_drf(exception: APIException) -> HttpResponse:
     if (wait := getattr(exception, "wait", None)) is not None:
         response["Retry-After"] = str(max(1, round(wait)))
     return response
-
-
-def _warn(request: Any, response: HttpResponse, words: str) -> None:
-    """In Django's place, which logs no response twice."""
-    told = {"response": response, "request": request, "logger": log, "level": "warning"}
-    log_response("%s: %s", request.path, words, **told)
 
 
 def _sentence(detail: Any) -> str:

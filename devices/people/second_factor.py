@@ -92,8 +92,5 @@ def too_many_codes(wait_s: int) -> str:
 
 def _fernet() -> MultiFernet:
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(_derived(force_bytes(key))) for key in keys])
-
-
-def _derived(key: bytes) -> bytes:
-    return base64.urlsafe_b64encode(hashlib.sha256(PURPOSE + key).digest())
+    derived = [hashlib.sha256(PURPOSE + force_bytes(key)).digest() for key in keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
