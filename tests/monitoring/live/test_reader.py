@@ -11,13 +11,13 @@ from monitoring.live.publisher import Publisher
 from monitoring.live.reader import Reader
 from tests.conftest import Fleet
 from tests.monitoring.live.listeners import (
-    TIMEOUT_S,
     change,
     lock_out,
     nobody_can_tell_roles,
     run,
     visitor,
 )
+from tests.waits import LIMIT_S
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
@@ -33,7 +33,7 @@ class TestReader:
                 Publisher().publish(
                     [change(rival.device), change(acme.device), change(acme.device, "again")]
                 )
-                return await reader.next(TIMEOUT_S)
+                return await reader.next(LIMIT_S)
             finally:
                 await reader.close()
 
@@ -57,7 +57,7 @@ class TestReader:
             reader = Reader(await visitor(acme), too_slow=pytest.fail)
             await reader.open()
             await lock_out(acme.manager)
-            batch = await reader.next(TIMEOUT_S)
+            batch = await reader.next(LIMIT_S)
             await reader.close()
             return batch
 
@@ -74,7 +74,7 @@ class TestReader:
             valkey._of_loops.clear()
             settings.VALKEY_URL = "redis://127.0.0.1:1/0"
             await lock_out(acme.manager)
-            batch = await reader.next(TIMEOUT_S)
+            batch = await reader.next(LIMIT_S)
             await reader.close()
             return batch
 
@@ -90,7 +90,7 @@ class TestReader:
             async with nobody_can_tell_roles(caplog):
                 pass
             await lock_out(acme.manager)
-            batch = await reader.next(TIMEOUT_S)
+            batch = await reader.next(LIMIT_S)
             await reader.close()
             return batch
 
@@ -107,7 +107,7 @@ class TestReader:
             reader = Reader(await visitor(acme), too_slow=given_up.set)
             await reader.open()
             publisher = Publisher()
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(LIMIT_S):
                 while not given_up.is_set():
                     publisher.publish([change(acme.device)])
                     await asyncio.sleep(0.01)
