@@ -18,7 +18,7 @@ manage: $(READY)
 	@$(BIN)/python -m scripts.manage $(do)
 
 test: install-dev
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m scripts.run_tests
 
 lint: $(READY_DEV)
 	$(BIN)/ruff check .

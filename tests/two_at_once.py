@@ -8,11 +8,11 @@ from typing import TypeVar
 from django.db import connection, transaction
 
 from scripts.waiting import await_condition
+from tests.waits import LIMIT_S
 
 Result = TypeVar("Result")
 Lock = Callable[[], object]
 
-TIMEOUT_S = 20
 WAITING = """
 SELECT EXISTS (SELECT FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock')
@@ -26,21 +26,21 @@ def after_waiting_for(change: Callable[[], object], work: Callable[[], Result]) 
         with transaction.atomic():
             change()
             waiting = pool.submit(_with_own_connection, work)
-            await_condition(_is_waited_for, TIMEOUT_S, "the second to wait for the first")
-        return waiting.result(TIMEOUT_S)
+            await_condition(_is_waited_for, LIMIT_S, "the second to wait for the first")
+        return waiting.result(LIMIT_S)
 
 
 def elsewhere(change: Callable[[], Result]) -> Result:
     """Commits a change by another connection, inside of a transaction that goes on."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_with_own_connection, change).result(TIMEOUT_S)
+        return pool.submit(_with_own_connection, change).result(LIMIT_S)
 
 
 def at_once(*works: Callable[[], Result]) -> list[Result]:
     """What they return, each with a connection of its own, all at the same time."""
     with ThreadPoolExecutor(len(works)) as pool:
         running = [pool.submit(_with_own_connection, work) for work in works]
-        return [one.result(TIMEOUT_S) for one in running]
+        return [one.result(LIMIT_S) for one in running]
 
 
 def against(work: Callable[[], Result], *, first: Lock, second: Lock) -> Result:
@@ -51,15 +51,15 @@ def against(work: Callable[[], Result], *, first: Lock, second: Lock) -> Result:
         with transaction.atomic():
             second()
             held.set()
-            await_condition(_is_waited_for, TIMEOUT_S, "the work to wait for the second")
+            await_condition(_is_waited_for, LIMIT_S, "the work to wait for the second")
             first()
 
     held = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         opposing = pool.submit(_with_own_connection, oppose)
-        held.wait(TIMEOUT_S)
+        held.wait(LIMIT_S)
         result = work()
-        opposing.result(TIMEOUT_S)
+        opposing.result(LIMIT_S)
     return result
 
 

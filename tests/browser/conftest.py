@@ -1,9 +1,10 @@
 """A real browser, and people who sign in with it."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from scripts.browser import ARGUMENTS, chromium
 from scripts.processes import Addresses
@@ -12,10 +13,10 @@ from scripts.stack import Stack
 from scripts.waiting import await_condition, healthy
 from tests.browser.identity_provider import IdentityProvider
 from tests.stack_data import PASSWORD
+from tests.waits import LIMIT_MS, LIMIT_S
 
 SignIn = Callable[[str], Page]
 COMPLAINTS = ("content security policy", "permissions-policy", "refused to")
-START_TIMEOUT_S = 60
 
 
 def fill_in_login(page: Page, user: str, password: str = PASSWORD) -> None:
@@ -31,10 +32,18 @@ def save(page: Page) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Per module, as Playwright keeps an event loop in this thread, which Django's ORM refuses."""
+    expect.set_options(timeout=LIMIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
         yield browser
         browser.close()
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    """A page in a context of its own, with cookies of its own."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(LIMIT_MS)
+    return context.new_page()
 
 
 @pytest.fixture
@@ -44,7 +53,7 @@ def sign_in(browser: Browser, stack: Stack) -> Iterator[SignIn]:
     errors: list[str] = []
 
     def open_page(user: str) -> Page:
-        page = browser.new_context(base_url=stack.portal_url).new_page()
+        page = new_page(browser, base_url=stack.portal_url)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto("/admin/")
         fill_in_login(page, user)
@@ -99,6 +108,6 @@ def guarded_portal(stack: Stack, provider: IdentityProvider) -> Iterator[str]:
     }
     stack.start("guarded-portal", "portal", addresses=addresses, overrides=settings)
     url = addresses.portal_url
-    await_condition(lambda: healthy(f"{url}/accounts/login/"), START_TIMEOUT_S, url)
+    await_condition(lambda: healthy(f"{url}/accounts/login/"), LIMIT_S, url)
     yield url
     stack.stop("guarded-portal")

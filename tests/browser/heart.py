@@ -7,6 +7,7 @@ from typing import Any
 
 from scripts.stack import Stack
 from tests.stack_data import StackDevice
+from tests.waits import LIMIT_S
 
 EVERY_S = 0.4
 
@@ -35,6 +36,6 @@ class Heart:
 
     def _run(self) -> None:
         while True:
-            urllib.request.urlopen(self._request, timeout=10).close()
+            urllib.request.urlopen(self._request, timeout=LIMIT_S).close()
             if self._stop.wait(EVERY_S):
                 return

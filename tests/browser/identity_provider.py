@@ -19,8 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from scripts.services.ports import ADDRESS, port_choose
 from scripts.waiting import await_condition
-
-START_TIMEOUT_S = 60
+from tests.waits import LIMIT_S
 
 
 class IdentityProvider:
@@ -44,7 +43,7 @@ class IdentityProvider:
 
     def await_answer(self) -> None:
         """Returns when it answers. Raises OSError if the process has ended."""
-        await_condition(self._answers, START_TIMEOUT_S, self.url)
+        await_condition(self._answers, LIMIT_S, self.url)
 
     def add_person(self, subject: str, **claims: Any) -> None:
         """Somebody whom the provider knows, and what it says about them."""

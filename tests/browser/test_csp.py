@@ -51,7 +51,7 @@ def test_the_description_of_the_api_is_shown_under_its_policy(
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         page.goto("/api/docs/")
-        expect(title).to_contain_text("Rollcall", timeout=15_000)
+        expect(title).to_contain_text("Rollcall")
         inks.append(title.evaluate("one => getComputedStyle(one).color"))
     assert inks[0] != inks[1]
 
@@ -64,7 +64,7 @@ def test_the_live_list_filters_and_the_socket_work_under_it(
     page = sign_in(add_staff(stack, tenant))
     listen(page, complaints)
     page.goto("/admin/devices/device/")
-    expect(page.locator("[data-live-text]")).to_have_text("live", timeout=15_000)
+    expect(page.locator("[data-live-text]")).to_have_text("live")
     page.goto("/admin/devices/historyentry/?subject__exact=device")
     expect(page.locator("#result_list")).to_contain_text("device phone added")
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from scripts.stack import Stack
 from tests.browser.authenticator_app import activate_totp, fill_in_code
-from tests.browser.conftest import SignIn, fill_in_login, listen
+from tests.browser.conftest import SignIn, fill_in_login, listen, new_page
 from tests.browser.mailbox import latest_link
 from tests.second_factor import code_for
 from tests.stack_data import add_devices, add_staff, add_tenant
@@ -26,7 +26,7 @@ def open_browser(
     pages: list[Page] = []
 
     def open_page() -> Page:
-        pages.append(browser.new_context(base_url=stack.portal_url).new_page())
+        pages.append(new_page(browser, base_url=stack.portal_url))
         listen(pages[-1], complaints)
         return pages[-1]
 

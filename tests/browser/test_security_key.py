@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, CDPSession, Page, expect
 
 from scripts.stack import Stack
 from tests.browser.authenticator_app import confirm_password, follow
-from tests.browser.conftest import fill_in_login, listen
+from tests.browser.conftest import fill_in_login, listen, new_page
 from tests.stack_data import add_staff, add_tenant
 
 FACTORS = "/accounts/2fa/"
@@ -26,12 +26,11 @@ KEY = {
 @pytest.fixture
 def page(browser: Browser, stack: Stack, complaints: list[str]) -> Iterator[Page]:
     """At localhost, where browsers offer security keys without TLS."""
-    context = browser.new_context(base_url=stack.portal_url.replace("127.0.0.1", "localhost"))
-    page = context.new_page()
+    page = new_page(browser, base_url=stack.portal_url.replace("127.0.0.1", "localhost"))
     listen(page, complaints)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
-    context.close()
+    page.context.close()
 
 
 @pytest.fixture

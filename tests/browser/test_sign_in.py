@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.browser.authenticator_app import activate_totp, fill_in_code
-from tests.browser.conftest import SignIn, fill_in_login
+from tests.browser.conftest import SignIn, fill_in_login, new_page
 from tests.second_factor import code_for
 from tests.stack_data import PASSWORD, StackDevice, add_devices, add_staff, add_tenant
 
@@ -46,7 +46,7 @@ def test_a_member_with_a_second_factor_rotates_a_key_and_the_old_one_is_refused(
     user = add_staff(stack, tenant_id, "manager")
     secret, used = activate_totp(sign_in(user))
 
-    page = browser.new_context(base_url=stack.portal_url).new_page()
+    page = new_page(browser, base_url=stack.portal_url)
     page.goto(DEVICES)
     fill_in_login(page, user)
     page.goto(DEVICES)  # the password is not enough

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from scripts.stack import Stack
 from tests.browser.authenticator_app import activate_totp, fill_in_code
-from tests.browser.conftest import listen
+from tests.browser.conftest import listen, new_page
 from tests.browser.identity_provider import IdentityProvider
 from tests.second_factor import code_for
 from tests.stack_data import add_address, add_devices, add_invitation, add_staff, add_tenant, query
@@ -21,11 +21,10 @@ DEVICES = "/admin/devices/device/"
 @pytest.fixture
 def page(browser: Browser, guarded_portal: str, complaints: list[str]) -> Iterator[Page]:
     """Of a browser that trusts the provider's certificate, before anybody signed in."""
-    context = browser.new_context(base_url=guarded_portal, ignore_https_errors=True)
-    page = context.new_page()
+    page = new_page(browser, base_url=guarded_portal, ignore_https_errors=True)
     listen(page, complaints)
     yield page
-    context.close()
+    page.context.close()
 
 
 def sign_on(page: Page, subject: str) -> None:

@@ -16,7 +16,6 @@ from scripts.services.packages import cache_folder
 SERVER = Path(__file__).parent / "server"
 NODE = Path(nodejs.ROOT_DIR) / "bin" / "node"
 NPM = Path(nodejs.ROOT_DIR) / "lib/node_modules/npm/bin/npm-cli.js"
-START_TIMEOUT_S = 60
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import aiohttp
 
 from scripts.stack import Stack
 from tests.stack_data import query
+from tests.waits import LIMIT_S
 
 BATCHES_A_KILL = 40
 CLIENTS = 8
@@ -66,7 +67,7 @@ async def post_batch(session: aiohttp.ClientSession, stack: Stack, key: str, bod
     url = f"{stack.ingest_url}/api/v1/readings"
     try:
         async with session.post(
-            url, data=body, headers=headers, timeout=aiohttp.ClientTimeout(total=20)
+            url, data=body, headers=headers, timeout=aiohttp.ClientTimeout(total=LIMIT_S)
         ) as answer:
             await answer.read()
             return answer.status

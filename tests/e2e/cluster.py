@@ -12,10 +12,10 @@ from scripts.services.ports import ADDRESS, port_choose
 from scripts.services.state import Record, State
 from scripts.services.valkey import Valkey
 from scripts.waiting import await_condition
+from tests.waits import LIMIT_S
 
 SLOTS = 16_384
 NODES = 3
-TIMEOUT_S = 30
 
 SETTINGS = """
 cluster-enabled yes
@@ -98,7 +98,7 @@ class Cluster:
     def await_whole(self) -> None:
         """Returns when every node knows of every other, and that it is there."""
         for node in self.nodes:
-            await_condition(partial(node.knows_all), TIMEOUT_S, f"{node.name} to join")
+            await_condition(partial(node.knows_all), LIMIT_S, f"{node.name} to join")
 
     def waiting(self, shard: int) -> int:
         """How many entries the shard's stream holds."""

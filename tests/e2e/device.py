@@ -7,6 +7,7 @@ import aiohttp
 
 from scripts.stack import Stack
 from tests.stack_data import StackDevice
+from tests.waits import LIMIT_S
 
 
 async def post(
@@ -21,7 +22,7 @@ async def post(
                 "Authorization": f"Bearer {device.key}",
                 "Content-Type": "application/json",
             },
-            timeout=aiohttp.ClientTimeout(total=20),
+            timeout=aiohttp.ClientTimeout(total=LIMIT_S),
         ) as answer:
             await answer.read()
             return answer.status

@@ -13,6 +13,7 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from scripts.stack import Stack
 from tests.stack_data import query
+from tests.waits import LIMIT_S
 
 
 def access_token(stack: Stack, user: str, *, life_s: float = 300) -> str:
@@ -51,7 +52,7 @@ class Events:
 
     async def _fields(self) -> Mapping[str, str]:
         fields = {}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             while line := (await self._answer.content.readline()).decode().rstrip("\n"):
                 name, _, value = line.partition(": ")
                 fields[name] = value

@@ -11,6 +11,7 @@ import aiohttp
 
 from scripts.stack import Stack
 from tests.stack_data import PASSWORD
+from tests.waits import LIMIT_S
 
 TRY_AGAIN_LATER = 1013
 
@@ -40,7 +41,7 @@ async def live_socket(
     cookies = {"sessionid": cookie} if cookie else {}
     async with aiohttp.ClientSession(cookies=cookies) as session:
         socket = await _connected(session, stack)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(LIMIT_S):
             while hello and not await _greeted(socket):
                 await asyncio.sleep(0.1)
                 socket = await _connected(session, stack)
@@ -62,7 +63,7 @@ async def _connected(
 
 
 async def _greeted(socket: aiohttp.ClientWebSocketResponse) -> bool:
-    message = await socket.receive(timeout=10)
+    message = await socket.receive(timeout=LIMIT_S)
     if message.type is aiohttp.WSMsgType.TEXT:
         assert message.json()["type"] == "hello"
         return True
@@ -72,6 +73,6 @@ async def _greeted(socket: aiohttp.ClientWebSocketResponse) -> bool:
 
 async def next_devices(socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     """The next message with devices."""
-    message: dict[str, Any] = json.loads(await socket.receive_str(timeout=10))
+    message: dict[str, Any] = json.loads(await socket.receive_str(timeout=LIMIT_S))
     assert message["type"] == "devices"
     return message

@@ -17,10 +17,11 @@ from devices.fleet.keys import (
     secret_hash,
 )
 from ingest.mqtt.access import mqtt_username
-from scripts.bridges import TIMEOUT_S, Bridges
+from scripts.bridges import Bridges
 from scripts.mosquitto import Mosquitto
 from scripts.waiting import await_condition
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
+from tests.waits import LIMIT_S
 
 
 class Publisher:
@@ -36,7 +37,7 @@ class Publisher:
         self._client.on_publish = self._on_publish
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
-        assert self._connected.wait(TIMEOUT_S)
+        assert self._connected.wait(LIMIT_S)
 
     def publish(self, topic: str, payload: bytes | str) -> int:
         """Sends a message; returns its number."""
@@ -49,7 +50,7 @@ class Publisher:
     def answers(self, mids: Sequence[int]) -> list[str]:
         """Waits for the answers to these messages; returns them in the same order."""
         await_condition(
-            lambda: all(mid in self._answers for mid in mids), TIMEOUT_S, "the broker to answer"
+            lambda: all(mid in self._answers for mid in mids), LIMIT_S, "the broker to answer"
         )
         return [str(self._answers[mid]) for mid in mids]
 
@@ -132,5 +133,5 @@ def publisher_await(broker: Mosquitto, username: str, key: str) -> Publisher:
             publisher.close()
         return bool(let_in)
 
-    await_condition(is_let_in, TIMEOUT_S, f"the broker to let {username} in")
+    await_condition(is_let_in, LIMIT_S, f"the broker to let {username} in")
     return let_in[0]

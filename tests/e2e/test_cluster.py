@@ -17,11 +17,11 @@ from tests.e2e.cluster import Cluster
 from tests.e2e.device import post
 from tests.services import STATE
 from tests.stack_data import StackDevice, add_devices, add_gateway, add_tenant, query
+from tests.waits import LIMIT_S
 
 SHARDS = 4
 DEVICES = 50
 KILLS = 3
-STORE_TIMEOUT_S = 60
 DRAINS = ("drain", "drain-2")
 
 
@@ -75,7 +75,7 @@ def names_of(devices: list[StackDevice]) -> list[str]:
 
 def await_stored(stack: Stack, tenant_id: int, messages: int) -> None:
     await_condition(
-        lambda: settled(stack, tenant_id, messages), STORE_TIMEOUT_S, f"{messages} to be stored"
+        lambda: settled(stack, tenant_id, messages), LIMIT_S, f"{messages} to be stored"
     )
 
 
@@ -150,7 +150,7 @@ def test_the_shards_of_other_nodes_take_and_store_while_a_node_is_away(
         assert set(statuses) == {202}
         await_condition(
             lambda: stored(clustered, tenant_id) == batches * DEVICES,
-            STORE_TIMEOUT_S,
+            LIMIT_S,
             "what the other nodes took to be stored",
         )
         names = ", ".join(map(str, lost_shards))
@@ -174,7 +174,7 @@ def test_each_drain_alone_stores_what_all_shards_hold(
         assert set(asyncio.run(send(clustered, gateway, names_of(devices), batches))) == {202}
         await_condition(
             lambda: stored(clustered, tenant_id) == batches * DEVICES,
-            STORE_TIMEOUT_S,
+            LIMIT_S,
             f"one drain to store without {name}",
         )
         # The second time the same are sent, and recognised.
@@ -213,7 +213,7 @@ def test_what_waits_in_shards_that_are_no_more_is_stored(
 
 def health(stack: Stack) -> tuple[str, str]:
     """The status, and what it says of the stream."""
-    with urllib.request.urlopen(f"{stack.ingest_url}/health", timeout=20) as answer:
+    with urllib.request.urlopen(f"{stack.ingest_url}/health", timeout=LIMIT_S) as answer:
         told = json.load(answer)
     return told["status"], told["why"]["stream"]
 

@@ -13,6 +13,7 @@ from scripts.waiting import await_condition
 from tests.e2e.device import post
 from tests.e2e.live import live_socket, next_devices, session_cookie
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query
+from tests.waits import LIMIT_S
 
 
 def beat(stack: Stack, device: StackDevice, **body: Any) -> int:
@@ -35,7 +36,7 @@ def await_transitions(stack: Stack, device: StackDevice, states: list[str]) -> l
     """Waits until the device went through exactly these states; returns their reasons."""
     await_condition(
         lambda: [state for state, _ in transitions(stack, device)] == states,
-        20,
+        LIMIT_S,
         f"{device.device_id} to go through {states}",
     )
     return [reason for _, reason in transitions(stack, device)]
@@ -68,7 +69,9 @@ def test_who_could_not_be_heard_is_not_called_silent(stack: Stack) -> None:
             "FROM telemetry_presencesweep, telemetry_devicestatus WHERE device_id = %s"
         )
         await_condition(
-            lambda: query(stack, swept, device.id) == [(True,)], 30, "a sweep after 8 s of silence"
+            lambda: query(stack, swept, device.id) == [(True,)],
+            LIMIT_S,
+            "a sweep after 8 s of silence",
         )
         assert [state for state, _ in transitions(stack, device)] == ["online"]
     finally:
@@ -117,7 +120,7 @@ def test_it_answers_503_while_valkey_is_away_and_loses_nothing(stack: Stack) -> 
         assert problem["status"] == 503
     finally:
         stack.start_service("valkey")
-    await_condition(lambda: beat(stack, device) == 202, 10, "ingest to find Valkey again")
+    await_condition(lambda: beat(stack, device) == 202, LIMIT_S, "ingest to find Valkey again")
 
 
 def test_both_servers_take_chunked_bodies(stack: Stack) -> None:
@@ -191,7 +194,7 @@ def test_watching_answers_with_the_latest_of_the_watched_devices(stack: Stack) -
 def test_the_socket_is_closed_when_nobody_is_signed_in(stack: Stack, cookie: str | None) -> None:
     async def close_code() -> int | None:
         async with live_socket(stack, cookie, hello=False) as socket:
-            await socket.receive(timeout=10)
+            await socket.receive(timeout=LIMIT_S)
             return socket.close_code
 
     assert asyncio.run(close_code()) == 4401
@@ -203,7 +206,7 @@ def test_the_socket_is_closed_when_it_sends_what_nobody_understands(stack: Stack
     async def close_code(text: str) -> int | None:
         async with live_socket(stack, await session_cookie(stack, operator)) as socket:
             await socket.send_str(text)
-            await socket.receive(timeout=10)
+            await socket.receive(timeout=LIMIT_S)
             return socket.close_code
 
     for text in ("{", "[]", "[" * 50_000, '{"type": "watch"}', '{"type": "watch", "ids": ["1"]}'):
@@ -230,7 +233,7 @@ def test_who_is_locked_out_hears_nothing_more(stack: Stack, lock_out: str, told:
         async with live_socket(stack, await session_cookie(stack, member)) as socket:
             query(stack, lock_out, member)
             await socket.send_json({"type": "watch", "ids": [device.id]})
-            message = await socket.receive(timeout=10)
+            message = await socket.receive(timeout=LIMIT_S)
             assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
             return socket.close_code
 

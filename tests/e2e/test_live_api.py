@@ -18,6 +18,7 @@ from scripts.waiting import await_condition
 from tests.e2e.device import post
 from tests.e2e.events import Events, access_token, live_answer, live_events
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query
+from tests.waits import LIMIT_S
 
 
 @pytest.fixture
@@ -61,12 +62,12 @@ async def beat(stack: Stack, *devices: StackDevice, **body: Any) -> None:
 
 
 async def greeted(socket: aiohttp.ClientWebSocketResponse) -> None:
-    assert (await socket.receive_json(timeout=10))["type"] == "hello"
+    assert (await socket.receive_json(timeout=LIMIT_S))["type"] == "hello"
 
 
 async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
     """With which code the server closes, whatever it says before."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT_S):
         while not socket.closed:
             await socket.receive()
     return socket.close_code
@@ -88,7 +89,7 @@ class TestSocket:
                 assert socket.protocol == "rollcall.jwt"
                 await greeted(socket)
                 await beat(stack, foreign, devices[0])
-                message = await socket.receive_json(timeout=10)
+                message = await socket.receive_json(timeout=LIMIT_S)
                 return [one["id"] for one in message["devices"]]
 
         assert asyncio.run(watch()) == [devices[0].id]
@@ -101,7 +102,7 @@ class TestSocket:
                 await socket.send_json({"type": "auth", "token": access_token(stack, member)})
                 await greeted(socket)
                 await socket.send_json({"type": "watch", "ids": [foreign.id, devices[1].id]})
-                message = await socket.receive_json(timeout=10)
+                message = await socket.receive_json(timeout=LIMIT_S)
                 return [one["id"] for one in message["devices"]]
 
         assert asyncio.run(watch()) == [devices[1].id]
@@ -117,7 +118,7 @@ class TestSocket:
                 await renewed.send_json({"type": "auth", "token": access_token(stack, member)})
                 code = await close_code(left)
                 await renewed.send_json({"type": "watch", "ids": []})
-                message = await renewed.receive_json(timeout=10)
+                message = await renewed.receive_json(timeout=LIMIT_S)
                 return code, message["type"] == "devices"
 
         assert asyncio.run(watch()) == (4401, True)
@@ -207,7 +208,7 @@ class TestEvents:
                 last_id = events.last_id
             await beat(stack, foreign, devices[1])
             await asyncio.to_thread(
-                await_condition, lambda: is_online(stack, devices[1]), 10, "it to be stored"
+                await_condition, lambda: is_online(stack, devices[1]), LIMIT_S, "it to be stored"
             )
             # Two seconds before the last one come once more, in case they crossed.
             async with live_events(stack, token, Last_Event_ID=last_id) as events:
@@ -318,7 +319,7 @@ class TestEvents:
         valkey.delete("live:watched", "live:since")
 
         asyncio.run(beat(stack, device))
-        await_condition(lambda: is_online(stack, device), 10, "it to be stored")
+        await_condition(lambda: is_online(stack, device), LIMIT_S, "it to be stored")
 
         assert not valkey.exists(f"live:replay:live.tenant.{tenant_id}")
 

@@ -15,6 +15,7 @@ from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.mqtt import Fleet, Publisher, add_fleet
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
+from tests.waits import LIMIT_S
 
 TAKEN = "Success"
 NOT_AUTHORIZED = "Not authorized"
@@ -22,7 +23,6 @@ MESSAGES = 10_000
 DEVICES = 500
 KILLS = 3
 SENT_MEANWHILE = 200
-STORE_TIMEOUT_S = 60
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
 
 
@@ -49,7 +49,7 @@ def stored(stack: Stack, device: StackDevice) -> list[tuple[int | None, str | No
 def await_seqs(stack: Stack, device: StackDevice, seqs: list[int]) -> None:
     await_condition(
         lambda: [seq for seq, _, _ in stored(stack, device)] == seqs,
-        STORE_TIMEOUT_S,
+        LIMIT_S,
         f"the readings {seqs} of {device.device_id}",
     )
 
@@ -84,9 +84,7 @@ def test_telemetry_and_a_heartbeat_of_a_device_arrive(bridges: Bridges, name: st
     await_seqs(stack, device, [1, 2])
     assert stored(stack, device)[0] == (1, "north", {"temp_c": 21.5})
     status = "SELECT battery_pct FROM telemetry_devicestatus WHERE device_id = %s"
-    await_condition(
-        lambda: query(stack, status, device.id) == [(71.5,)], STORE_TIMEOUT_S, "the heartbeat"
-    )
+    await_condition(lambda: query(stack, status, device.id) == [(71.5,)], LIMIT_S, "the heartbeat")
 
 
 def test_a_device_cannot_publish_under_anothers_name(bridges: Bridges) -> None:
@@ -141,7 +139,7 @@ def test_strangers_and_revoked_keys_are_refused(bridges: Bridges) -> None:
         device.id,
     )
     bridges.grant_now()
-    await_condition(lambda: refused(username, device.key), 10, "the revoked key to be refused")
+    await_condition(lambda: refused(username, device.key), LIMIT_S, "the revoked key to be refused")
 
 
 def test_the_broker_is_told_of_keys_that_are_issued_and_revoked(bridges: Bridges) -> None:
@@ -157,13 +155,13 @@ def test_the_broker_is_told_of_keys_that_are_issued_and_revoked(bridges: Bridges
             publisher.close()
             return publisher.refused is None
 
-        await_condition(is_let_in, 10, "the new key to be let in")
+        await_condition(is_let_in, LIMIT_S, "the new key to be let in")
         query(
             bridges.stack,
             "UPDATE devices_credential SET revoked_at = now() WHERE device_id = %s",
             device.id,
         )
-        await_condition(lambda: not is_let_in(), 10, "the revoked key to be refused")
+        await_condition(lambda: not is_let_in(), LIMIT_S, "the revoked key to be refused")
 
 
 def test_a_device_cannot_read(bridges: Bridges) -> None:
@@ -243,7 +241,7 @@ def test_everything_taken_is_stored_once_when_the_bridge_is_killed_meanwhile(
     acknowledged = Counter(sent[mid] for mid in publisher.acknowledged())
     publisher.close()
 
-    await_condition(lambda: count(stack, fleet) >= MESSAGES, STORE_TIMEOUT_S, "all to be stored")
+    await_condition(lambda: count(stack, fleet) >= MESSAGES, LIMIT_S, "all to be stored")
     statement = "SELECT device_id, time FROM telemetry_reading WHERE tenant_id = %s"
     rows = Counter((device, time) for device, time in query(stack, statement, fleet.tenant_id))
     assert rows == acknowledged
@@ -273,7 +271,9 @@ def test_messages_wait_in_the_broker_while_valkey_is_away(bridges: Bridges) -> N
     try:
         mids = [publisher.publish(fleet.topic(device), telemetry(seq=n)) for n in range(50)]
         assert publisher.answers(mids) == [TAKEN] * 50
-        await_condition(lambda: "nothing can be accepted" in bridges.log("1"), 10, "the bridge")
+        await_condition(
+            lambda: "nothing can be accepted" in bridges.log("1"), LIMIT_S, "the bridge"
+        )
     finally:
         stack.start_service("valkey")
     publisher.close()
@@ -301,8 +301,8 @@ def test_known_devices_are_accepted_while_an_unseen_one_waits_for_the_database(
         for n in range(1, 51):
             publisher.publish(fleet.topic(unseen), telemetry(seq=n))
             publisher.publish(fleet.topic(known), telemetry(seq=n))
-        await_condition(lambda: accepted() == 50, STORE_TIMEOUT_S, "the known device's messages")
-        await_condition(lambda: "50 messages" in bridges.log("1"), 30, "the others to be tried")
+        await_condition(lambda: accepted() == 50, LIMIT_S, "the known device's messages")
+        await_condition(lambda: "50 messages" in bridges.log("1"), LIMIT_S, "the others to be tried")
     finally:
         stack.start_service("postgres")
     await_seqs(stack, known, list(range(51)))
@@ -328,15 +328,15 @@ def test_two_bridges_share_and_one_retires(bridges: Bridges) -> None:
             publisher.publish(fleet.topic(device), telemetry(seq=n, time=START.timestamp() + n))
 
     publish(range(1000))
-    await_condition(lambda: count(bridges.stack, fleet) == 1000, STORE_TIMEOUT_S, "all readings")
+    await_condition(lambda: count(bridges.stack, fleet) == 1000, LIMIT_S, "all readings")
 
     bridges.stop("2")
     assert " 500 messages accepted" in bridges.log("2")
     # The broker goes on keeping a share for it until it retires.
     publish(range(1000, 1100))
-    await_condition(lambda: count(bridges.stack, fleet) == 1050, STORE_TIMEOUT_S, "half of them")
+    await_condition(lambda: count(bridges.stack, fleet) == 1050, LIMIT_S, "half of them")
     bridges.retire("2")
-    await_condition(lambda: count(bridges.stack, fleet) == 1100, STORE_TIMEOUT_S, "the others")
+    await_condition(lambda: count(bridges.stack, fleet) == 1100, LIMIT_S, "the others")
     publish(range(1100, 1102))
-    await_condition(lambda: count(bridges.stack, fleet) == 1102, STORE_TIMEOUT_S, "no share left")
+    await_condition(lambda: count(bridges.stack, fleet) == 1102, LIMIT_S, "no share left")
     publisher.close()

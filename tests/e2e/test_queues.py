@@ -13,8 +13,8 @@ from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.device import post
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
+from tests.waits import LIMIT_S
 
-TIMEOUT_S = 60
 OPS_PROCESSES = 2
 # Any task of ops will do, if a lock on a table makes it last as long as the test likes.
 LONG_TASK, ITS_TABLE = "devices.operator_access_forget", "devices_operatoraccess"
@@ -32,14 +32,14 @@ def test_a_long_task_stops_neither_the_sweep_nor_storing(stack: Stack) -> None:
         start_long_task(stack)
         await_waiting(stack, 1)
         began_at = datetime.now(UTC)
-        await_condition(lambda: swept_since(stack, began_at), TIMEOUT_S, "a sweep")
+        await_condition(lambda: swept_since(stack, began_at), LIMIT_S, "a sweep")
 
         # As many as ops has processes, and one that waits for its turn.
         for _ in range(OPS_PROCESSES):
             start_long_task(stack)
         await_waiting(stack, OPS_PROCESSES)
         assert asyncio.run(send(stack, device)) == 202
-        await_condition(lambda: is_stored(stack, device), TIMEOUT_S, "the heartbeat to be stored")
+        await_condition(lambda: is_stored(stack, device), LIMIT_S, "the heartbeat to be stored")
         assert waiting(stack) == OPS_PROCESSES
 
 
@@ -61,7 +61,7 @@ def waiting(stack: Stack) -> int:
 
 
 def await_waiting(stack: Stack, count: int) -> None:
-    await_condition(lambda: waiting(stack) == count, TIMEOUT_S, f"{count} long tasks to run")
+    await_condition(lambda: waiting(stack) == count, LIMIT_S, f"{count} long tasks to run")
 
 
 def swept_since(stack: Stack, ts: datetime) -> bool:

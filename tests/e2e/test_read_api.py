@@ -16,6 +16,7 @@ from scripts.waiting import await_condition
 from telemetry.api.exports import OF_ONE_PERSON
 from tests.e2e.events import access_token
 from tests.stack_data import StackDevice, add_devices, add_staff, add_tenant, query
+from tests.waits import LIMIT_S
 
 ROWS = 60_000
 MAX_GROWTH_KIB = 30 * 1024
@@ -116,7 +117,7 @@ def test_readers_that_leave_or_are_slow_take_no_place_and_no_connection(
             answers: list[aiohttp.ClientResponse] = []
             while len(answers) < OF_ONE_PERSON:  # who left last may not be forgotten yet
                 answers += [one for one in [await session.get(path)] if one.status == 200]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LIMIT_S):
                 while await in_use() > 1:  # who asks uses one
                     await asyncio.sleep(0.05)
             for answer in answers:
@@ -125,7 +126,7 @@ def test_readers_that_leave_or_are_slow_take_no_place_and_no_connection(
     for _ in range(2 * OF_ONE_PERSON):
         asyncio.run(leave(within_s=0.05))
     for _ in range(2 * OF_ONE_PERSON):
-        await_condition(lambda: asyncio.run(leave(within_s=None)) == 200, 20, "a place")
+        await_condition(lambda: asyncio.run(leave(within_s=None)) == 200, LIMIT_S, "a place")
     asyncio.run(read_slowly())
 
 
@@ -146,6 +147,8 @@ def test_connections_that_the_database_has_closed_are_not_used(stack: Stack, tok
     assert pids
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
-    await_condition(lambda: pids.isdisjoint(p for (p,) in query(stack, theirs, name)), 10, "ends")
+    await_condition(
+        lambda: pids.isdisjoint(p for (p,) in query(stack, theirs, name)), LIMIT_S, "ends"
+    )
 
     assert asyncio.run(answers()) == {"fine"}

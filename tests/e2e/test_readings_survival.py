@@ -11,6 +11,7 @@ from scripts.waiting import await_condition
 from tests.e2e.batches import assert_stored_once, send_while_killing, settled
 from tests.e2e.killing import kill_drain, kill_ingest, kill_postgres, kill_valkey
 from tests.stack_data import add_devices, add_gateway, add_tenant
+from tests.waits import LIMIT_S
 
 KILLS = int(os.environ.get("ROLLCALL_KILLS", "3"))
 DEVICES = 100
@@ -29,5 +30,7 @@ def test_every_acknowledged_reading_is_stored_once_when_a_process_is_killed(
 
     assert statuses <= {0, 202, 503}, statuses
     expected = len(acknowledged) * DEVICES
-    await_condition(lambda: settled(stack, tenant_id, expected), 60, "everything to be counted")
+    await_condition(
+        lambda: settled(stack, tenant_id, expected), LIMIT_S, "everything to be counted"
+    )
     assert_stored_once(stack, tenant_id, acknowledged, DEVICES)

@@ -26,6 +26,7 @@ from tests.stack_data import (
     add_tenant,
     query,
 )
+from tests.waits import LIMIT_S
 
 # So many examples of each operation; with the variable also those at the limits of every field,
 # which are some 2,500 more for each person, and operations one after the other, which ask for what
@@ -130,7 +131,7 @@ def _post(stack: Stack, path: str, body: Any, token: str = "") -> dict[str, Any]
         headers["Authorization"] = f"Bearer {token}"
     url = f"{stack.ingest_url}/api/v1/{path}"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    await_condition(partial(healthy, f"{stack.ingest_url}/health"), 30, "the server")
+    await_condition(partial(healthy, f"{stack.ingest_url}/health"), LIMIT_S, "the server")
     with urllib.request.urlopen(request) as answer:
         found: dict[str, Any] = json.load(answer)
         return found

@@ -14,6 +14,7 @@ from scripts.waiting import await_condition
 from tests.e2e.device import post
 from tests.e2e.killing import kill_drain, kill_valkey
 from tests.stack_data import StackDevice, add_devices, add_tenant, query
+from tests.waits import LIMIT_S
 
 HEARTBEATS = 10_000
 DEVICES = 500
@@ -32,7 +33,9 @@ def test_every_accepted_heartbeat_is_stored_once_when_a_process_is_killed(
 
     assert set(statuses) <= {202, 503}, statuses
     assert len(accepted) == HEARTBEATS
-    await_condition(lambda: _stored(stack, tenant_id) >= HEARTBEATS, 60, "everything to be stored")
+    await_condition(
+        lambda: _stored(stack, tenant_id) >= HEARTBEATS, LIMIT_S, "everything to be stored"
+    )
     rows = query(
         stack,
         "SELECT d.device_id, h.time, count(*) FROM telemetry_heartbeat h "

@@ -13,6 +13,7 @@ from config.logs.masking import MaskingFormatter, mask
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.admin import client_of
+from tests.waits import LIMIT_S
 
 
 class TestLogs:
@@ -81,6 +82,6 @@ class TestLogs:
         connection.request("POST", "/admin/login/", body=b"{}", headers=headers)
         assert connection.getresponse().status == 400
 
-        await_condition(lambda: marker in log.read_text(), 10, "the refusal in the log")
+        await_condition(lambda: marker in log.read_text(), LIMIT_S, "the refusal in the log")
         assert f"rc_{marker}_…" in log.read_text()
         assert secret not in log.read_text()

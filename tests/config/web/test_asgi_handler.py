@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
 from config.web.asgi_handler import ClosingHandler
+from tests.waits import LIMIT_S
 
 GET: dict[str, Any] = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
-TIMEOUT_S = 10
 
 begun, may_answer, closed = threading.Event(), threading.Event(), threading.Event()
 
@@ -41,7 +41,7 @@ def breaking(request: HttpRequest) -> StreamingHttpResponse:
 
 def slow(request: HttpRequest) -> HttpResponse:
     begun.set()
-    assert may_answer.wait(TIMEOUT_S)
+    assert may_answer.wait(LIMIT_S)
     return Closing(b"at last")
 
 
@@ -79,7 +79,7 @@ def test_an_answer_whose_content_breaks_is_the_end_of_its_request(finished: list
         client = _client("/breaking")
         await client.send_input({"type": "http.request", "body": b""})
         with pytest.raises(RuntimeError, match="no further"):
-            await client.wait(TIMEOUT_S)
+            await client.wait(LIMIT_S)
 
     asyncio.run(ask())
     assert closed.is_set()
@@ -90,12 +90,12 @@ def test_an_answer_for_somebody_who_has_left_is_closed(finished: list[object]) -
     async def ask() -> None:
         client = _client("/slow")
         await client.send_input({"type": "http.request", "body": b""})
-        await asyncio.to_thread(begun.wait, TIMEOUT_S)
+        await asyncio.to_thread(begun.wait, LIMIT_S)
         await client.send_input({"type": "http.disconnect"})
         while not client.input_queue.empty():
             await asyncio.sleep(0)
         may_answer.set()
-        await client.wait(TIMEOUT_S)
+        await client.wait(LIMIT_S)
 
     asyncio.run(ask())
     assert closed.is_set()

@@ -26,6 +26,7 @@ from tests.ingest.door.test_views_heartbeats import assert_problem
 from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
 from tests.ingest.door.test_views_readings import post, reading
 from tests.ingest.mqtt.test_batch import accept, heartbeat, telemetry
+from tests.waits import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
 LIST = "ingest_limitbreach_changelist"
@@ -36,7 +37,7 @@ Kind = LimitBreach.Kind
 def early_in_a_minute(valkey: None) -> None:
     """So that what a test does is in one minute, by Valkey's time."""
     client: Any = shards.connection()
-    await_condition(lambda: client.time()[0] % 60 < 57, 4, "another minute")
+    await_condition(lambda: client.time()[0] % 60 < 57, LIMIT_S, "another minute")
 
 
 def found() -> list[tuple[str, str | None, int, str]]:

@@ -18,9 +18,9 @@ from django.urls import path
 from config.logs.requests import NamesRequest
 from ingest.door.fast_path import FastPath
 from tests.conftest import Fleet
+from tests.waits import LIMIT_S
 
 log = logging.getLogger(__name__)
-TIMEOUT_S = 20
 
 
 class Answer:
@@ -92,7 +92,7 @@ def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
         return answer, connection.connection
 
     with ThreadPoolExecutor(1) as pool:
-        answer, left = pool.submit(accept).result(TIMEOUT_S)
+        answer, left = pool.submit(accept).result(LIMIT_S)
 
     assert answer.status == 202
     assert json.loads(answer.body)["next_heartbeat_s"] == 60

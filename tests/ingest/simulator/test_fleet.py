@@ -27,10 +27,10 @@ from scripts.services.ports import port_choose
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from telemetry.vitals import NAMES
+from tests.waits import LIMIT_S
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 STEADY = Habits(interval_s=0.2, jitter=0, silent_share=0, duplicate_share=0)
-LONGEST_S = 20
 
 
 class Door:
@@ -89,7 +89,7 @@ async def live(
     fleet = asyncio.create_task(
         fleet_run(phones=own or phones(count), url=url, habits=habits, tally=tally, stop=stop)
     )
-    async with asyncio.timeout(LONGEST_S):
+    async with asyncio.timeout(LIMIT_S):
         await _until(lambda: until(tally))
         stop.set()
         await fleet
@@ -158,7 +158,7 @@ def test_a_message_arrives_later_when_the_connection_is_refused_at_first() -> No
     async def scenario() -> Tally:
         async with AsyncExitStack() as stack:
             door, tally, stop = Door(port=port_choose()), Tally(), asyncio.Event()
-            await stack.enter_async_context(asyncio.timeout(LONGEST_S))
+            await stack.enter_async_context(asyncio.timeout(LIMIT_S))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(
                 fleet_run(phones=phones(1), url=door.url, habits=STEADY, tally=tally, stop=stop)
@@ -293,9 +293,9 @@ def test_keys_are_revoked_when_a_fleet_of_its_own_is_told_to_stop(stack: Stack) 
         stdout=subprocess.PIPE,
         text=True,
     )
-    await_condition(lambda: _heartbeats(stack, "sim") >= 4, LONGEST_S, "four heartbeats")
+    await_condition(lambda: _heartbeats(stack, "sim") >= 4, LIMIT_S, "four heartbeats")
     process.send_signal(signal.SIGTERM)
-    line, _ = process.communicate(timeout=10)
+    line, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
     assert "refused 0" in line
     with psycopg.connect(stack.database_url) as connection:

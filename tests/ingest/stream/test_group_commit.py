@@ -7,8 +7,7 @@ from threading import Event
 import pytest
 
 from ingest.stream.group_commit import GroupCommit
-
-TIMEOUT_S = 10
+from tests.waits import LIMIT_S
 
 
 class Brought(list[bytes | int]):
@@ -33,7 +32,7 @@ class Shard:
 
     def send(self, values: Sequence[bytes | int]) -> None:
         self.is_asked.set()
-        assert self.is_open.wait(TIMEOUT_S)
+        assert self.is_open.wait(LIMIT_S)
         self.sent.append(list(values))
         if 0 in values:
             raise ConnectionError("refused")
@@ -59,8 +58,8 @@ def gathered(
     for value in many:
         brought = Brought(value)
         futures.append(pool.submit(group.append, brought))
-        assert brought.are_taken.wait(TIMEOUT_S)
-        assert shard.is_asked.wait(TIMEOUT_S)
+        assert brought.are_taken.wait(LIMIT_S)
+        assert shard.is_asked.wait(LIMIT_S)
     shard.is_open.set()
     return futures
 
@@ -70,7 +69,7 @@ def test_what_comes_while_a_batch_is_sent_is_the_next_batch(
 ) -> None:
     group = GroupCommit(shard.send, max_bytes=1000)
     for future in gathered(group, shard, pool, 1, 2, 3, 4):
-        future.result(TIMEOUT_S)
+        future.result(LIMIT_S)
     assert shard.sent == [[1], [2, 3, 4]]
 
 
@@ -79,8 +78,8 @@ def test_all_of_a_batch_are_told_what_went_wrong_and_no_others(
 ) -> None:
     group = GroupCommit(shard.send, max_bytes=1000)
     first, *together = gathered(group, shard, pool, 1, 2, 0, 4)
-    first.result(TIMEOUT_S)
-    errors = [future.exception(TIMEOUT_S) for future in together]
+    first.result(LIMIT_S)
+    errors = [future.exception(LIMIT_S) for future in together]
     assert [(type(error), str(error)) for error in errors] == [(ConnectionError, "refused")] * 3
     group.append([5])
     assert shard.sent == [[1], [2, 0, 4], [5]]
@@ -89,7 +88,7 @@ def test_all_of_a_batch_are_told_what_went_wrong_and_no_others(
 def test_a_batch_that_is_large_enough_takes_no_more(shard: Shard, pool: ThreadPoolExecutor) -> None:
     group = GroupCommit(shard.send, max_bytes=10)
     for future in gathered(group, shard, pool, b"1", b"2" * 6, b"3" * 6, b"4"):
-        future.result(TIMEOUT_S)
+        future.result(LIMIT_S)
     assert sorted(shard.sent) == [[b"1"], [b"2" * 6, b"3" * 6], [b"4"]]
 
 

@@ -23,8 +23,7 @@ from monitoring.live.consumers import (
 from monitoring.live.visitor import Visitor, visitor_of_token
 from telemetry.statuses import StatusChange
 from tests.conftest import Fleet
-
-TIMEOUT_S = 10
+from tests.waits import LIMIT_S
 
 
 def run(work: Callable[[], Awaitable[Any]]) -> Any:
@@ -32,7 +31,7 @@ def run(work: Callable[[], Awaitable[Any]]) -> Any:
 
     async def whole() -> Any:
         try:
-            return await asyncio.wait_for(work(), 3 * TIMEOUT_S)
+            return await asyncio.wait_for(work(), 3 * LIMIT_S)
         finally:
             layer: Any = get_channel_layer()
             await layer.flush()
@@ -81,14 +80,14 @@ async def connected(fleet: Fleet) -> Any:
         LiveConsumer.as_asgi(), scope
     )
     await socket.send_input({"type": "websocket.connect"})
-    assert (await socket.receive_output(TIMEOUT_S))["type"] == "websocket.accept"
+    assert (await socket.receive_output(LIMIT_S))["type"] == "websocket.accept"
     return socket
 
 
 async def leave(socket: Any) -> None:
     """Its client goes, as the server then says."""
     await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-    await socket.wait(TIMEOUT_S)
+    await socket.wait(LIMIT_S)
 
 
 async def stream(fleet: Fleet) -> Any:

@@ -23,7 +23,6 @@ from monitoring.live.consumers import (
 from monitoring.live.publisher import Publisher
 from tests.conftest import Fleet
 from tests.monitoring.live.listeners import (
-    TIMEOUT_S,
     change,
     connected,
     leave,
@@ -32,6 +31,7 @@ from tests.monitoring.live.listeners import (
     run,
     stream,
 )
+from tests.waits import LIMIT_S
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 WATCH = '{"type": "watch", "ids": [1]}'
@@ -61,7 +61,7 @@ class TestSocket:
             publisher = Publisher()
             message: Any = {"type": ""}
             is_greeted = False
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(LIMIT_S):
                 while message["type"] != "websocket.close":
                     is_greeted = is_greeted or "hello" in message.get("text", "")
                     if is_greeted:
@@ -80,11 +80,11 @@ class TestSocket:
     ) -> None:
         async def code() -> Any:
             socket = await connected(acme)
-            assert "hello" in (await socket.receive_output(TIMEOUT_S))["text"]
+            assert "hello" in (await socket.receive_output(LIMIT_S))["text"]
             async with nobody_can_tell_roles(caplog):
                 pass
             await lock_out(acme.manager)
-            return (await socket.receive_output(TIMEOUT_S))["code"]
+            return (await socket.receive_output(LIMIT_S))["code"]
 
         assert run(code) == NOT_SIGNED_IN
 
@@ -94,9 +94,9 @@ class TestSocket:
     ) -> None:
         async def code() -> Any:
             socket = await connected(acme)
-            await socket.receive_output(TIMEOUT_S)
+            await socket.receive_output(LIMIT_S)
             await Membership.objects.filter(user=acme.manager).adelete()
-            return (await socket.receive_output(TIMEOUT_S))["code"]
+            return (await socket.receive_output(LIMIT_S))["code"]
 
         assert run(code) == NO_TENANT
 
@@ -107,14 +107,14 @@ class TestSocket:
 
         async def told() -> list[Any]:
             first = await connected(acme)
-            greeted = await first.receive_output(TIMEOUT_S)
-            refused = await (await connected(acme)).receive_output(TIMEOUT_S)
+            greeted = await first.receive_output(LIMIT_S)
+            refused = await (await connected(acme)).receive_output(LIMIT_S)
             no_stream = await stream(acme)
             await leave(first)
             again = await stream(acme)
             events: Any = again.streaming_content
             assert (await anext(events)).startswith(b"retry:")
-            no_socket = await (await connected(acme)).receive_output(TIMEOUT_S)
+            no_socket = await (await connected(acme)).receive_output(LIMIT_S)
             await events.aclose()
             return [greeted["type"], refused["code"], no_stream.status_code, no_socket["code"]]
 
@@ -127,10 +127,10 @@ class TestSocket:
 
         async def told() -> list[Any]:
             socket = await connected(acme)
-            await socket.receive_output(TIMEOUT_S)
+            await socket.receive_output(LIMIT_S)
             async with nobody_can_tell_roles(caplog, "sent away"):
                 await socket.send_input({"type": "websocket.receive", "text": WATCH})
-                closed = await socket.receive_output(TIMEOUT_S)
+                closed = await socket.receive_output(LIMIT_S)
             await leave(socket)
             return [closed.get("code"), (await (await connected(acme)).receive_output())["type"]]
 
@@ -144,9 +144,9 @@ class TestSocket:
 
         async def told() -> list[Any]:
             socket = await connected(acme)
-            await socket.receive_output(TIMEOUT_S)
+            await socket.receive_output(LIMIT_S)
             await socket.send_input({"type": "websocket.receive", **frame})
-            closed = await socket.receive_output(TIMEOUT_S)
+            closed = await socket.receive_output(LIMIT_S)
             await leave(socket)
             return [closed.get("code"), (await (await connected(acme)).receive_output())["type"]]
 
@@ -160,10 +160,10 @@ class TestSocket:
 
         async def told() -> Any:
             socket = await connected(acme)
-            await socket.receive_output(TIMEOUT_S)
+            await socket.receive_output(LIMIT_S)
             await socket.send_input({"type": "websocket.receive", "text": WATCH})
             with pytest.raises(ZeroDivisionError):
-                await socket.wait(TIMEOUT_S)
+                await socket.wait(LIMIT_S)
             return (await (await connected(acme)).receive_output())["type"]
 
         assert run(told) == "websocket.send"
@@ -232,7 +232,7 @@ class TestStream:
             serving = asyncio.create_task(serve(answer.streaming_content, begun))
             await begun.wait()
             serving.cancel()
-            done, _ = await asyncio.wait([serving], timeout=TIMEOUT_S)
+            done, _ = await asyncio.wait([serving], timeout=LIMIT_S)
             return bool(done)
 
         assert run(over)

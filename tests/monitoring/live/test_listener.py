@@ -13,13 +13,13 @@ from monitoring.live.listener import Listener
 from monitoring.live.publisher import Publisher, tenant_group
 from tests.conftest import Fleet
 from tests.monitoring.live.listeners import (
-    TIMEOUT_S,
     change,
     lock_out,
     nobody_can_tell_roles,
     run,
     visitor,
 )
+from tests.waits import LIMIT_S
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
@@ -35,7 +35,7 @@ class TestListener:
                 Publisher().publish(
                     [change(rival.device), change(acme.device), change(acme.device, "again")]
                 )
-                return await heard.next(TIMEOUT_S)
+                return await heard.next(LIMIT_S)
             finally:
                 await heard.close()
 
@@ -59,7 +59,7 @@ class TestListener:
             heard = Listener(await visitor(acme), too_slow=pytest.fail)
             await heard.open()
             await lock_out(acme.manager)
-            batch = await heard.next(TIMEOUT_S)
+            batch = await heard.next(LIMIT_S)
             await heard.close()
             return batch
 
@@ -76,7 +76,7 @@ class TestListener:
             valkey._of_loops.clear()
             settings.VALKEY_URL = "redis://127.0.0.1:1/0"
             await lock_out(acme.manager)
-            batch = await heard.next(TIMEOUT_S)
+            batch = await heard.next(LIMIT_S)
             await heard.close()
             return batch
 
@@ -92,7 +92,7 @@ class TestListener:
             async with nobody_can_tell_roles(caplog):
                 pass
             await lock_out(acme.manager)
-            batch = await heard.next(TIMEOUT_S)
+            batch = await heard.next(LIMIT_S)
             await heard.close()
             return batch
 
@@ -109,7 +109,7 @@ class TestListener:
             heard = Listener(await visitor(acme), too_slow=given_up.set)
             await heard.open()
             publisher = Publisher()
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(LIMIT_S):
                 while not given_up.is_set():
                     publisher.publish([change(acme.device)])
                     await asyncio.sleep(0.01)
@@ -133,7 +133,7 @@ class TestListener:
         async def hear() -> Any:
             heard = Listener(await visitor(acme), too_slow=lambda: given_up.append(True))
             await heard.open()
-            taking = asyncio.create_task(heard.next(TIMEOUT_S))
+            taking = asyncio.create_task(heard.next(LIMIT_S))
             await asyncio.wait([taking], timeout=0.6)
             with ThreadPoolExecutor() as others:  # this loop stands still until both are said
                 others.submit(asyncio.run, say_twice()).result()

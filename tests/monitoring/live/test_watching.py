@@ -10,7 +10,8 @@ from devices.valkey import async_connection
 from monitoring.live.publisher import OPERATORS, Publisher, tenant_group
 from monitoring.live.watching import groups_watched, watching
 from tests.conftest import Fleet
-from tests.monitoring.live.listeners import TIMEOUT_S, change, run
+from tests.monitoring.live.listeners import change, run
+from tests.waits import LIMIT_S
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
@@ -30,7 +31,7 @@ class TestWatching:
             publisher.publish([change(rival.device), change(acme.device)])
             publisher.publish([change(other)])
             key = f"live:replay:{tenant_group(acme.tenant.pk)}"
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(LIMIT_S):
                 while await async_connection().xlen(key) < 1:
                     await asyncio.sleep(0.01)
             return sorted(await async_connection().keys("live:replay:*"))
@@ -41,7 +42,7 @@ class TestWatching:
         async def publish() -> Any:
             await watching().begin([OPERATORS])
             Publisher().publish([change(rival.device), change(acme.device)])
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(LIMIT_S):
                 while await async_connection().xlen(f"live:replay:{OPERATORS}") < 2:
                     await asyncio.sleep(0.01)
             return await async_connection().keys("live:replay:*")

@@ -27,6 +27,7 @@ from tests.conftest import Fleet
 from tests.devices.api.test_members import PASSWORD
 from tests.devices.api_callers import assert_problem, caller, member, send
 from tests.second_factor import code_for
+from tests.waits import LIMIT_S
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -99,7 +100,9 @@ class TestTokens:
         with ThreadPoolExecutor(12) as pool:
             try:
                 asked = [pool.submit(sign_in_apart, f"nobody-{n}") for n in range(12)]
-                await_condition(lambda: PasswordsHeld.now == 4, 20, "four passwords to be checked")
+                await_condition(
+                    lambda: PasswordsHeld.now == 4, LIMIT_S, "four passwords to be checked"
+                )
                 assert send(caller(acme.manager), "get", "devices").status_code == 200
             finally:
                 PasswordsHeld.may_go.set()
@@ -147,7 +150,7 @@ class TestTokens:
             return int(send(client, "get", "devices").status_code)
 
         assert status() == 200
-        await_condition(lambda: status() != 200, 5, "the token's end")
+        await_condition(lambda: status() != 200, LIMIT_S, "the token's end")
         told = assert_problem(send(client, "get", "devices"), 401)["detail"]
         assert told.startswith("This token has expired: get another at ")
         token.set_exp(lifetime=-timedelta(seconds=2))
