@@ -19,6 +19,7 @@ from config.garbage import collector_settle  # noqa: E402
 from config.portal import Portal  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
 from devices.second_factor import SecondFactorGate  # noqa: E402
+from monitoring.alive import alive_keep_noted  # noqa: E402
 
 
 class OwnPages(OriginValidator):
@@ -44,3 +45,4 @@ application = ProtocolTypeRouter(
     }
 )
 collector_settle()
+alive_keep_noted("portal")

@@ -7,11 +7,13 @@ from redis.exceptions import RedisError
 
 from ingest import stream
 from ingest.ledger import last_check, shards_known
+from monitoring.alive import silent_parts
 from monitoring.health import Check, Finding, Findings
 from telemetry.listening import deaf_since
 
 # The worker looks every half minute; one that does not is reported as silent.
 STALE_AFTER = timedelta(minutes=5)
+PARTS = ("portal", "drain", "ops", "beat")
 
 
 def stream_findings() -> Findings:
@@ -30,6 +32,14 @@ def ingest_findings() -> Findings:
     """Whether a server takes the devices' messages."""
     is_deaf = deaf_since(timezone.now()) is not None
     return {"ingest": Finding("silent", is_ok=False) if is_deaf else Finding("ok")}
+
+
+def parts_findings() -> Findings:
+    """Which parts of Rollcall have stopped, for as long as they have."""
+    silent = silent_parts()
+    return {
+        part: Finding("silent", is_ok=False) if part in silent else Finding("ok") for part in PARTS
+    }
 
 
 def ledger_findings() -> Findings:
@@ -52,6 +62,7 @@ def _balance() -> Finding:
 
 CHECKS: dict[str, Check] = {
     "ingest": ingest_findings,
+    "parts": parts_findings,
     "stream": stream_findings,
     "ledger": ledger_findings,
 }

@@ -12,6 +12,7 @@ from ingest import nodes, stream
 from ingest.ledger import shards_known
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.tasks import check_ledger
+from monitoring import alive
 from monitoring.health import Findings, health_view
 from telemetry.models import PresenceSweep
 from tests.conftest import Fleet
@@ -21,6 +22,7 @@ from tests.ingest.way import append, reading, seconds_ago
 def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, db: None) -> None:
     PresenceSweep.objects.create(swept_at=timezone.now())
     stream.connection().flushdb()
+    valkey_client.connection().delete(alive.KEY)
 
     answer = client.get("/health")
 
@@ -31,6 +33,7 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
         "valkey": "ok",
         "worker": "ok",
         "ingest": "ok",
+        **dict.fromkeys(("portal", "drain", "ops", "beat"), "ok"),
         "stream": "ok",
         "oldest_waiting_s": 0.0,
         "ledger": "not checked",
