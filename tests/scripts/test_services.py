@@ -22,6 +22,7 @@ import redis
 
 from scripts.services import Endpoints, Name, ServiceError, Services, debian, elf, packages, process
 from scripts.services.account import Account
+from scripts.services.control import KINDS
 from scripts.services.ports import ADDRESS, port_choose
 from scripts.services.postgres import Postgres
 
@@ -262,6 +263,37 @@ def test_data_is_kept_when_killed(services: Services, name: Name) -> None:
 
     services.start(name)
     assert kept(services.endpoints(), f"killed {name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_takes_the_place_of_what_is_left_in_the_foreground(
+    services: Services, name: Name
+) -> None:
+    endpoints = services.up()
+    write(endpoints, f"foreground {name}")
+    leader = pids(services)[name]
+    assert leader is not None
+    os.kill(leader, signal.SIGKILL)  # children of PostgreSQL's live on for a while
+
+    server = subprocess.Popen(
+        [sys.executable, "-m", "scripts.services.run", "--state", services.state.folder, name],
+        cwd=ROOT,
+    )
+    assert process.wait_until(lambda: answers(endpoints), 60)
+
+    assert kept(endpoints, f"foreground {name}")
+    assert services.endpoints() == endpoints
+    assert pids(services)[name] == server.pid
+    server.send_signal(KINDS[name].stop_signal)
+    assert server.wait(60) == 0
+
+
+def answers(endpoints: Endpoints) -> bool:
+    try:
+        words(endpoints)
+    except (psycopg.OperationalError, redis.ConnectionError):
+        return False
+    return True
 
 
 @pytest.mark.parametrize("name", NAMES)
