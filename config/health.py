@@ -8,11 +8,13 @@ from redis.exceptions import RedisError
 
 from ingest.ledger.balances import last_check, shards_known
 from ingest.stream import shards
+from monitoring.system.alive import silent_parts
 from monitoring.system.health import OK, Check, Finding, Findings, Health
 from telemetry.presence.listening import deaf_since
 
 # The ledger is checked every half minute.
 STALE_AFTER = timedelta(minutes=5)
+PARTS = ("portal", "drain", "ops", "beat")
 
 
 def stream_findings() -> Findings:
@@ -38,6 +40,12 @@ def ingest_findings() -> Findings:
     return {"ingest": Finding(Health.DEGRADED, why)}
 
 
+def parts_findings() -> Findings:
+    """Which parts of Rollcall have stopped, for as long as they have."""
+    silent = silent_parts()
+    return {part: _stopped(part) if part in silent else OK for part in PARTS}
+
+
 def ledger_findings() -> Findings:
     """Whether every message accepted in the last day is accounted for, as of the last check."""
     check = last_check()
@@ -48,6 +56,10 @@ def ledger_findings() -> Findings:
         return {"ledger": OK}
     why = f"Messages not accounted for: {check.residual}. Run: manage.py ledger --verify"
     return {"ledger": Finding(Health.DEGRADED, why)}
+
+
+def _stopped(part: str) -> Finding:
+    return Finding(Health.DEGRADED, f"{part} has stopped. Start it again; its log says why.")
 
 
 def _shards_finding(unavailable: Collection[int]) -> Finding:
@@ -66,6 +78,7 @@ def _age_s(accepted_at: datetime | None) -> float:
 
 CHECKS: dict[str, Check] = {
     "ingest": ingest_findings,
+    "parts": parts_findings,
     "stream": stream_findings,
     "ledger": ledger_findings,
 }

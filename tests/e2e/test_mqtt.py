@@ -302,7 +302,9 @@ def test_known_devices_are_accepted_while_an_unseen_one_waits_for_the_database(
             publisher.publish(fleet.topic(unseen), telemetry(seq=n))
             publisher.publish(fleet.topic(known), telemetry(seq=n))
         await_condition(lambda: accepted() == 50, LIMIT_S, "the known device's messages")
-        await_condition(lambda: "50 messages" in bridges.log("1"), LIMIT_S, "the others to be tried")
+        await_condition(
+            lambda: "50 messages" in bridges.log("1"), LIMIT_S, "the others to be tried"
+        )
     finally:
         stack.start_service("postgres")
     await_seqs(stack, known, list(range(51)))

@@ -12,6 +12,7 @@ from ingest.ledger.balances import shards_known
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.stream import nodes, shards
 from ingest.tasks import ledger_check
+from monitoring.system import alive
 from monitoring.system.health import Findings, health_view
 from telemetry.models import PresenceSweep
 from tests.conftest import Fleet
@@ -22,6 +23,7 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
     PresenceSweep.objects.create(swept_at=timezone.now())
     LedgerCheck.objects.create(pk=1, checked_at=timezone.now(), residual=0)
     shards.connection().flushdb()
+    valkey_client.connection().delete(alive.KEY)
 
     answer = client.get("/health")
 
@@ -32,6 +34,7 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
         "valkey": "ok",
         "worker": "ok",
         "ingest": "ok",
+        **dict.fromkeys(("portal", "drain", "ops", "beat"), "ok"),
         "stream": "ok",
         "oldest_waiting_s": 0.0,
         "ledger": "ok",
