@@ -1,0 +1,10 @@
+import pytest
+
+from monitoring.system.database import Use
+
+
+@pytest.mark.parametrize(
+    ("in_use", "status"), [(0, "ok"), (80, "ok"), (81, "warn"), (95, "warn"), (96, "critical")]
+)
+def test_use_is_judged_by_its_share(in_use: int, status: str) -> None:
+    assert Use(in_use, 100).status == status
