@@ -1,13 +1,15 @@
-"""The command: `python -m bench [--state var/bench] [--only accept,commit,…] [--soak-s 600]`."""
+"""The command: `python -m bench [--state var/bench] [--only accept,commit,…] [--soak-s 600]
+[--kills-s 180] [--seed 1]`."""
 
 import argparse
 import asyncio
 import os
+import random
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from bench import accept, api, commit, live, machine, memory, mqtt, readings, single, soak
+from bench import accept, api, commit, kills, live, machine, memory, mqtt, readings, single, soak
 from bench.report import Figure, table
 from bench.subject import Subject, subject_prepare
 from scripts.processes import ROOT
@@ -26,9 +28,9 @@ MEASURES: dict[str, Measure] = {
     "readings": readings.measure,
     "soak": soak.measure,
 }
-NAMES = ("memory", *MEASURES)
+NAMES = ("memory", *MEASURES, "kills")
 # Too long to be measured without being asked for.
-DEFAULT_NAMES = tuple(name for name in NAMES if name != "soak")
+DEFAULT_NAMES = tuple(name for name in NAMES if name not in ("soak", "kills"))
 
 
 def main() -> int:
@@ -37,16 +39,26 @@ def main() -> int:
     # A database of its own, whatever else this machine runs.
     for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
         os.environ.pop(variable, None)
+    figures = []
+    if set(options.only) - {"kills"}:
+        figures += _of_stack(options)
+    if "kills" in options.only:
+        state = options.state / "kills"
+        measured = kills.measure(state, kills_s=options.kills_s, seed=options.seed)
+        figures += _shown("kills", measured)
+    print(f"\n{machine.description()}\n\n{table(figures)}")
+    return 1 if any(figure.is_failed for figure in figures) else 0
+
+
+def _of_stack(options: argparse.Namespace) -> list[Figure]:
     # It asks more often than people may.
     stack = Stack(options.state, {"API_REQUESTS_PER_MIN": "1000000"})
     _say("starting the stack …")
     try:
         stack.up()
-        figures = asyncio.run(_measure(stack, options))
+        return asyncio.run(_measure(stack, options))
     finally:
         stack.down()
-    print(f"\n{machine.description()}\n\n{table(figures)}")
-    return 1 if any(figure.is_failed for figure in figures) else 0
 
 
 async def _measure(stack: Stack, options: argparse.Namespace) -> list[Figure]:
@@ -81,10 +93,19 @@ def _parser() -> argparse.ArgumentParser:
         type=_names,
         default=list(DEFAULT_NAMES),
         metavar="NAMES",
-        help=f"some of {','.join(NAMES)} (default: all but soak)",
+        help=f"some of {','.join(NAMES)} (default: all but soak and kills)",
     )
     parser.add_argument(
         "--soak-s", type=_seconds, default=600.0, help="how long soak takes (default: 600)"
+    )
+    parser.add_argument(
+        "--kills-s", type=_seconds, default=180.0, help="for how long kills kills (default: 180)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.randrange(10**6),
+        help="what kills draws by (default: another each time; it is shown)",
     )
     return parser
 

@@ -19,6 +19,7 @@ from config.web.asgi_handler import ClosingHandler  # noqa: E402
 from config.web.body_limit import BodyLimit  # noqa: E402
 from config.web.garbage import collector_settle  # noqa: E402
 from devices.people.second_factor import SecondFactorGate  # noqa: E402
+from monitoring.system.alive import alive_keep_noted  # noqa: E402
 
 
 class OwnPages(OriginValidator):
@@ -44,3 +45,4 @@ application = ProtocolTypeRouter(
     }
 )
 collector_settle()
+alive_keep_noted("portal")

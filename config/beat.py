@@ -22,7 +22,7 @@ class Scheduler(DatabaseScheduler):
 
     def setup_schedule(self) -> None:
         """Also forgets the drains of shards that INGEST_SHARDS does not have any more."""
-        drains = PeriodicTask.objects.filter(task="ingest.drain")
+        drains = PeriodicTask.objects.filter(task="ingest.drain_run")
         drains.exclude(name__in=self.app.conf.beat_schedule).delete()
         super().setup_schedule()
 

@@ -47,6 +47,15 @@ def name_origin(task: Any, **kwargs: Any) -> None:
     work_set(task=task.name)
 
 
+@task_prerun.connect
+def note_alive(task: Any, **kwargs: Any) -> None:
+    """A queue is alive as long as its tasks begin."""
+    from monitoring.system.alive import alive_note
+
+    if queue := (task.request.delivery_info or {}).get("routing_key"):
+        alive_note(queue)
+
+
 @beat_init.connect
 def wait_for_turn(sender: Any, **kwargs: Any) -> None:
     """One beat at a time: a second one waits here until the first one is gone.
@@ -56,6 +65,7 @@ def wait_for_turn(sender: Any, **kwargs: Any) -> None:
     """
     from django.conf import settings
 
+    from monitoring.system.alive import alive_keep_noted
     from telemetry.locks import NAMESPACE, AdvisoryLock
 
     # A connection of its own: the scheduler closes Django's as it pleases.
@@ -64,3 +74,4 @@ def wait_for_turn(sender: Any, **kwargs: Any) -> None:
     if not sender.turn.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()[0]:
         logging.getLogger(__name__).warning("another beat is running; this one waits its turn")
         sender.turn.execute("SELECT pg_advisory_lock(%s, %s)", key)
+    alive_keep_noted("beat")

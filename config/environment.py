@@ -1,17 +1,22 @@
 """Reads settings from the environment and refuses wrong ones in words."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 Value = TypeVar("Value")
+FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True)
+FLAGS |= dict.fromkeys(("0", "false", "no", "off"), False)
 
 
 class Environment:
-    """Typed readers over django-environ that collect every problem before they stop.
+    """Typed readers of environment variables that collect every problem before they stop.
+
+    django-environ's own stop at the first, read every wrong flag as no, and take a text that
+    begins with `$` for the name of another variable.
 
     Call `check()` after the last read: it raises ImproperlyConfigured with one line per wrong
     variable, each naming the variable, the value found and what it should look like.
@@ -20,17 +25,14 @@ class Environment:
     """
 
     def __init__(self) -> None:
-        self._env = environ.Env()
         self._problems: list[str] = []
 
     def text(self, name: str, default: str | None = None) -> str:
-        return self._read(name, default, str, "a text that is not empty", lambda value: value != "")
+        return self._read(name, default, str, "a text that is not empty", bool)
 
     def flag(self, name: str, default: bool) -> bool:
-        words = {"1": True, "true": True, "yes": True, "on": True}
-        words |= {"0": False, "false": False, "no": False, "off": False}
         return self._read(
-            name, default, lambda raw: words[raw.strip().lower()], "one of 1, 0, true, false"
+            name, default, lambda raw: FLAGS[raw.strip().lower()], "one of 1, 0, true, false"
         )
 
     def integer(self, name: str, default: int, *, low: int, high: int) -> int:
@@ -96,15 +98,17 @@ class Environment:
         except (ValueError, KeyError):
             value = None
         if value is None or not accept(value):
-            self._problems.append(f"{name} is {self._shown(name, raw)}; it should be {shape}.")
+            hidden = "set to something else (not shown, it may hold a secret)"
+            shown = hidden if is_secret(name) else repr(raw)
+            self._problems.append(f"{name} is {shown}; it should be {shape}.")
             return default if default is not None else cast("0")
         return value
 
     def _raw(self, name: str) -> str | None:
         """The variable's text, or for a secret that of the file, whose last line end is not part
         of it; None if neither is set. A file that cannot be read counts as an empty text."""
-        raw: str | None = self._env.str(name, default=None)
-        file: str | None = self._env.str(f"{name}_FILE", default=None) if is_secret(name) else None
+        raw = os.environ.get(name)
+        file = os.environ.get(f"{name}_FILE") if is_secret(name) else None
         if file is None:
             return raw
         if raw is not None:
@@ -115,11 +119,6 @@ class Environment:
         except (OSError, UnicodeDecodeError) as error:
             self._problems.append(f"{name}_FILE is {file!r}, which cannot be read: {error}.")
             return ""
-
-    @staticmethod
-    def _shown(name: str, raw: str) -> str:
-        hidden = "set to something else (not shown, it may hold a secret)"
-        return hidden if is_secret(name) else repr(raw)
 
 
 def is_secret(name: str) -> bool:

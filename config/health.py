@@ -1,5 +1,6 @@
 """What `/health` tells beyond its own room."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -7,51 +8,77 @@ from redis.exceptions import RedisError
 
 from ingest.ledger.balances import last_check, shards_known
 from ingest.stream import shards
-from monitoring.system.health import Check, Finding, Findings
+from monitoring.system.alive import silent_parts
+from monitoring.system.health import OK, Check, Finding, Findings, Health
 from telemetry.presence.listening import deaf_since
 
-# The worker looks every half minute; one that does not is reported as silent.
+# The ledger is checked every half minute.
 STALE_AFTER = timedelta(minutes=5)
+PARTS = ("portal", "drain", "ops", "beat")
 
 
 def stream_findings() -> Findings:
-    """Which shards of the stream are away, since others take what comes meanwhile unless all are,
-    and for how many seconds the oldest accepted message of the others has waited to be stored."""
+    """Which shards of the stream are unavailable, and for how many seconds the oldest accepted
+    message of the others has waited to be stored."""
     try:
         survey = shards.survey(shards_known())
     except RedisError:
-        return {"stream": Finding("away", is_ok=False, can_serve=False)}
-    names = ", ".join(map(str, survey.away))
-    state = Finding(f"away: shards {names}", is_ok=False) if names else Finding("ok")
-    return {"stream": state, "oldest_waiting_s": _age_s(survey.oldest_waiting_at)}
+        why = "No shard of the stream answers, so nothing is accepted. See INGEST_STREAM_URL."
+        return {"stream": Finding(Health.FAILING, why)}
+    return {
+        "stream": _shards_finding(survey.away),
+        "oldest_waiting_s": _age_s(survey.oldest_waiting_at),
+    }
 
 
 def ingest_findings() -> Findings:
     """Whether a server takes the devices' messages."""
-    is_deaf = deaf_since(timezone.now()) is not None
-    return {"ingest": Finding("silent", is_ok=False) if is_deaf else Finding("ok")}
+    since = deaf_since(timezone.now())
+    if since is None:
+        return {"ingest": OK}
+    why = f"No ingest server has listened since {since:%Y-%m-%d %H:%M:%S} UTC. See that it runs."
+    return {"ingest": Finding(Health.DEGRADED, why)}
+
+
+def parts_findings() -> Findings:
+    """Which parts of Rollcall have stopped, for as long as they have."""
+    silent = silent_parts()
+    return {part: _stopped(part) if part in silent else OK for part in PARTS}
 
 
 def ledger_findings() -> Findings:
-    """Whether every message accepted in the last day is accounted for, as of the last look."""
-    return {"ledger": _balance()}
-
-
-def _age_s(accepted_at: datetime | None) -> Finding:
-    if accepted_at is None:
-        return Finding(0.0)
-    return Finding(round(max(0.0, (timezone.now() - accepted_at).total_seconds()), 3))
-
-
-def _balance() -> Finding:
+    """Whether every message accepted in the last day is accounted for, as of the last check."""
     check = last_check()
     if check is None or timezone.now() - check.checked_at > STALE_AFTER:
-        return Finding("not checked")
-    return Finding("does not balance", is_ok=False) if check.residual else Finding("ok")
+        why = "The ledger was not checked within 5 minutes. See that beat and ops are running."
+        return {"ledger": Finding(Health.DEGRADED, why)}
+    if not check.residual:
+        return {"ledger": OK}
+    why = f"Messages not accounted for: {check.residual}. Run: manage.py ledger --verify"
+    return {"ledger": Finding(Health.DEGRADED, why)}
+
+
+def _stopped(part: str) -> Finding:
+    return Finding(Health.DEGRADED, f"{part} has stopped. Start it again; its log says why.")
+
+
+def _shards_finding(unavailable: Collection[int]) -> Finding:
+    if not unavailable:
+        return OK
+    names = ", ".join(map(str, unavailable))
+    why = f"Shards {names} do not answer; the others take what comes. Bring their Valkey back."
+    return Finding(Health.DEGRADED, why)
+
+
+def _age_s(accepted_at: datetime | None) -> float:
+    if accepted_at is None:
+        return 0.0
+    return round(max(0.0, (timezone.now() - accepted_at).total_seconds()), 3)
 
 
 CHECKS: dict[str, Check] = {
     "ingest": ingest_findings,
+    "parts": parts_findings,
     "stream": stream_findings,
     "ledger": ledger_findings,
 }

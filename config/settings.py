@@ -15,6 +15,7 @@ from pghistory import ForeignKey as HistoryForeignKey
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from config import paths
 from config.environment import Environment
 from config.web.policies import STRICT
 
@@ -95,6 +96,7 @@ CHUNK_INTERVALS = {
 OPERATOR_ACCESS_DAYS = env.integer("OPERATOR_ACCESS_DAYS", 400, low=1, high=10_000)
 LIMIT_BREACH_DAYS = env.integer("LIMIT_BREACH_DAYS", 400, low=1, high=10_000)
 
+STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "var" / "static")))
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
 env.check()
 
@@ -131,6 +133,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "ingest.door.fast_path.FastPathMiddleware",
+    "devices.http.origin.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.web.policies.PermissionsPolicyMiddleware",
     "config.web.policies.ContentPolicyMiddleware",
@@ -141,7 +144,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "devices.http.origin.OriginMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -149,25 +151,14 @@ MIDDLEWARE = [
     "devices.people.unsent_forms.UnsentFormsMiddleware",
     "devices.tenancy.middleware.ScopeMiddleware",
 ]
-# Who somebody is has to be known before there is a scope; the API opens its own.
-UNSCOPED_PATHS = (
-    "/accounts/",
-    "/api/",
-    "/ops/",
-    "/operator/system/health",
-    "/admin/login/",
-    "/admin/logout/",
-    "/admin/password_change/",
-)
-# Parts of pages, by the names of their URLs, that open pages fetch again every few seconds.
-FRAGMENTS = (
-    "devices_device_fleet",
-    "devices_device_counts",
-    "devices_device_presence",
-    "ingest_ledger_figures",
-)
-
 ROOT_URLCONF = "config.urls"
+API_PREFIX = paths.API_PREFIX
+API_PATHS = paths.API_PATHS
+SIGN_IN_PREFIX = paths.SIGN_IN_PREFIX
+SIGN_IN_PATHS = paths.SIGN_IN_PATHS
+OPEN_PREFIX = paths.OPEN_PREFIX
+OPEN_PATHS = paths.OPEN_PATHS
+FRAGMENTS = paths.FRAGMENTS
 WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"
 
@@ -290,7 +281,6 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "PresenceState": "telemetry.models.PresenceState",
         "HealthStatus": "monitoring.api.installation.STATES",
-        "UseStatus": "monitoring.api.installation.USES",
     },
     "COMPONENT_SPLIT_REQUEST": True,
     "COMPONENT_SPLIT_PATCH": False,
@@ -389,7 +379,6 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
 
 STATIC_URL = "static/"
-STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "var" / "static")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
@@ -411,7 +400,7 @@ SECURE_HSTS_SECONDS = HSTS_S if BEHIND_TLS else 0
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 
-# Celery. Names of tasks are "<app>.<what it does>"; results are not kept, the database holds them.
+# Celery. A task is called "<app>.<service>"; results are not kept, the database holds them.
 CELERY_BROKER_URL = VALKEY_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -424,7 +413,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_IGNORE_RESULT = True
 # Two queues with processes of their own: storing waits for nothing else, and nothing else for it.
 CELERY_TASK_DEFAULT_QUEUE = "ops"
-CELERY_TASK_ROUTES = {"ingest.drain": {"queue": "drain"}}
+CELERY_TASK_ROUTES = {"ingest.drain_run": {"queue": "drain"}}
 # Unless a worker's command line says another number: a process for each shard.
 CELERY_WORKER_CONCURRENCY = INGEST_SHARDS
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -435,26 +424,26 @@ CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "config.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     **{
-        f"ingest.drain.{shard}": {
-            "task": "ingest.drain",
+        f"ingest.drain_run.{shard}": {
+            "task": "ingest.drain_run",
             "kwargs": {"shard": shard},
             "schedule": 2.0,
             "options": {"expires": 2},
         }
         for shard in range(INGEST_SHARDS)
     },
-    "ingest.drain_beyond": {
-        "task": "ingest.drain_beyond",
+    "ingest.drains_beyond_start": {
+        "task": "ingest.drains_beyond_start",
         "schedule": 10.0,
         "options": {"expires": 10},
     },
-    "ingest.replay_approved": {
-        "task": "ingest.replay_approved",
+    "ingest.approved_replay": {
+        "task": "ingest.approved_replay",
         "schedule": 3.0,
         "options": {"expires": 3},
     },
-    "ingest.replay_requested": {
-        "task": "ingest.replay_requested",
+    "ingest.requested_replay": {
+        "task": "ingest.requested_replay",
         "schedule": 2.0,
         "options": {"expires": 2},
     },
@@ -491,15 +480,18 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "config.logs.masking.MaskingFormatter",
-            "format": "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
+            "format": ("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s%(of_request)s"),
         }
     },
-    "filters": {"refusals": {"()": "config.logs.refusals.RefusalInOneLine"}},
+    "filters": {
+        "refusals": {"()": "config.logs.refusals.RefusalInOneLine"},
+        "requests": {"()": "config.logs.requests.NamesRequest"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": "line",
-            "filters": ["refusals"],
+            "filters": ["refusals", "requests"],
         }
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},

@@ -430,7 +430,7 @@ class OperatorAccess(models.Model):
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        verbose_name_plural = "operator access"
+        verbose_name_plural = "operator audit log"
         ordering = ("-id",)
         indexes = (models.Index(fields=("at",), name="operator_access_at"),)
 

@@ -1,11 +1,11 @@
-"""What Celery runs of this room; each task calls one service."""
+"""What Celery runs of this app; each task calls the service that it is named after."""
 
 from celery import shared_task
 from django.utils import timezone
 
-from devices.audit.operator_access import operator_access_prune
+from devices.audit import operator_access
 
 
 @shared_task(name="devices.operator_access_prune")
-def forget() -> None:
-    operator_access_prune(ts=timezone.now())
+def operator_access_prune() -> int:
+    return operator_access.operator_access_prune(ts=timezone.now())

@@ -12,6 +12,7 @@ from django.db.models import Model, Q, QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -30,20 +31,29 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from devices.admin.base import Question, ScopedAdmin, changes_log
+from devices.admin.choices import choice_of
 from devices.models import Device
-from devices.tenancy.access import access_in
 from ingest.door.breaches import breach_words
 from ingest.ledger.page import ledger_context
 from ingest.messages.errors import InvalidMessage
 from ingest.models import LimitBreach, RejectedMessage
 from ingest.storage.rejected import name_in, payload_check, rejected_edit
-from ingest.storage.replay import replay_request
+from ingest.storage.replay import MOST_FAILURES, replay_request
 
 PER_PAGE = 50
 LOGGED_AT_ONCE = 1000
 ABOUT_REPLAY = (
-    "Within seconds it is put to the database once more. If it is stored, the ledger counts it as "
-    "stored and not as rejected; if not, it stays here with the new reason."
+    "Rollcall tries to store it again within seconds. If that succeeds, the ledger counts it as "
+    "stored instead of rejected; if not, it stays here with the new reason."
+)
+STOPPED = (
+    "Rollcall does not try again automatically. Remove the cause or correct the message, then "
+    "press Replay."
+)
+
+ABOUT_REPLAYS = (
+    "Within seconds Rollcall tries to store them again. The ledger then counts those that are "
+    "stored as stored and not as rejected; the others stay here with the new reason."
 )
 
 
@@ -72,6 +82,8 @@ class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_payload(self) -> str:
         payload: str = self.cleaned_data["payload"]
+        if "payload" not in self.changed_data:
+            return payload  # its replay says what is wrong with it
         try:
             payload_check(self.instance, payload)
         except InvalidMessage as error:
@@ -84,12 +96,14 @@ class ReplayedFilter(RadioFilter):
     parameter_name = "replayed"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("no", "waiting"), ("yes", "replayed")]
+        return [("no", "waiting"), ("stopped", "waiting, no more tries"), ("yes", "replayed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None:
             return queryset
-        return queryset.filter(replayed_at__isnull=self.value() == "no")
+        if self.value() == "stopped":
+            queryset = queryset.filter(replay_failures__gte=MOST_FAILURES)
+        return queryset.filter(replayed_at__isnull=self.value() != "yes")
 
 
 @admin.register(RejectedMessage)
@@ -107,6 +121,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_rejected.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
@@ -116,6 +131,7 @@ class RejectedMessageAdmin(ScopedAdmin):
     empty_help = "Nothing was rejected: every message that was accepted is stored."
     actions = ("replay_selected",)
     actions_detail = ("replay",)
+    actions_submit_line = ("save_and_replay",)
 
     fields = (
         ("refusal", "of_device", "tenant"),
@@ -135,11 +151,13 @@ class RejectedMessageAdmin(ScopedAdmin):
         "last_replay",
     )
 
-    # A correction that is not saved would be lost with the press of Replay.
     warn_unsaved_form = True
 
     class Media:
-        js = (Script("monitoring/live.js", type="module"),)
+        js = (
+            Script("monitoring/live.js", type="module"),
+            Script("ingest/replay.js", type="module"),
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RejectedMessage]:
         return super().get_queryset(request).select_related("device", "tenant")
@@ -191,7 +209,14 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     @display(description="last replay")
     def last_replay(self, message: RejectedMessage) -> str:
-        return f"failed on {localize(message.replay_failed_at)}: {message.replay_error}"
+        failed = f"failed on {localize(message.replay_failed_at)}: {message.replay_error}"
+        if not message.replay_failures:
+            return failed
+        tried = f"Tried {message.replay_failures} time{pluralize(message.replay_failures)}"
+        if message.replay_failures >= MOST_FAILURES:
+            return f"{failed}. {tried}; {STOPPED}"
+        again = localize(message.replay_due_at) if message.replay_due_at else "within seconds"
+        return f"{failed}. {tried}; next try: {again}."
 
     def get_fields(self, request: HttpRequest, obj: RejectedMessage | None = None) -> list[Any]:
         """With the last replay if that failed."""
@@ -224,6 +249,24 @@ class RejectedMessageAdmin(ScopedAdmin):
         waits = message is not None and self.has_change_permission(request, message)
         return self._get_base_actions_detail() if waits else []
 
+    def get_actions_submit_line(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
+        """None: render_change_form adds them, which has the message at hand."""
+        return []
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        message = context["original"]
+        if message is not None and self.has_change_permission(request, message):
+            context["actions_submit_line"] = self._get_base_actions_submit_line()
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def response_change(self, request: HttpRequest, obj: RejectedMessage) -> HttpResponse:
+        action = self.get_unfold_action("save_and_replay").action_name
+        if action in request.POST:
+            return self.save_and_replay(request, obj)
+        return super().response_change(request, obj)
+
     def save_model(
         self, request: HttpRequest, obj: RejectedMessage, form: Any, change: bool
     ) -> None:
@@ -242,10 +285,17 @@ class RejectedMessageAdmin(ScopedAdmin):
             return super().construct_change_message(request, form, formsets, add)
         return f"Edited the payload, which was: {form.initial['payload']}"
 
-    @action(description="Replay", permissions=["replay"])
-    def replay_selected(self, request: HttpRequest, queryset: QuerySet[RejectedMessage]) -> None:
-        own = access_in(request).narrow(queryset, self.least_role)
-        self._replay(request, list(own.order_by().values_list("pk", flat=True)))
+    @action(description="Replay…", permissions=["replay"])
+    def replay_selected(
+        self, request: HttpRequest, queryset: QuerySet[RejectedMessage]
+    ) -> HttpResponse | None:
+        chosen = choice_of(request, queryset)
+        if chosen is None:
+            return None
+        if not chosen.is_confirmed:
+            return self.ask(request, chosen.question("Replay", lead=ABOUT_REPLAYS))
+        self._replay(request, chosen.ids)
+        return None
 
     @action(
         description="Replay",
@@ -255,7 +305,7 @@ class RejectedMessageAdmin(ScopedAdmin):
     )
     def replay(self, request: HttpRequest, object_id: str) -> HttpResponse:
         message = get_object_or_404(self.get_queryset(request), pk=object_id)
-        back = reverse("admin:ingest_rejectedmessage_change", args=(message.pk,))
+        back = self._page_of(message)
         if request.method == "POST":
             self._replay(request, [message.pk])
             return HttpResponseRedirect(back)
@@ -268,6 +318,15 @@ class RejectedMessageAdmin(ScopedAdmin):
         )
         return self.ask(request, question)
 
+    @action(description="Save and replay", permissions=["replay"], icon="replay")
+    def save_and_replay(self, request: HttpRequest, message: RejectedMessage) -> HttpResponse:
+        """Replays what was just saved; the page then says what becomes of it."""
+        self._replay(request, [message.pk])
+        return HttpResponseRedirect(self._page_of(message))
+
+    def _page_of(self, message: RejectedMessage) -> str:
+        return reverse("admin:ingest_rejectedmessage_change", args=(message.pk,))
+
     def _replay(self, request: HttpRequest, ids: Sequence[int]) -> None:
         wanted = replay_request(ids=ids, by=request.user.get_username())
         for start in range(0, len(wanted.asked), LOGGED_AT_ONCE):
@@ -275,11 +334,11 @@ class RejectedMessageAdmin(ScopedAdmin):
             rows = RejectedMessage.objects.filter(pk__in=part).defer("payload")
             changes_log(request, list(rows), "Had it replayed.")
         if wanted.asked:
-            messages.success(request, f"Messages that are being replayed: {len(wanted.asked)}.")
+            messages.success(request, f"Replaying {_count(len(wanted.asked))}.")
         for by, count in wanted.under_way.items():
-            messages.warning(request, f"Being replayed already, as {by} has asked: {count}.")
+            messages.warning(request, f"{_count(count)} already being replayed for {by}.")
         for by, count in wanted.replayed.items():
-            messages.warning(request, f"Replayed before, by {by}: {count}.")
+            messages.warning(request, f"{_count(count)} already replayed by {by}.")
 
     def get_urls(self) -> list[URLPattern]:
         """With the ledger, whose rows have no pages of their own."""
@@ -345,6 +404,7 @@ class LimitBreachAdmin(ScopedAdmin):
         ("device", AutocompleteSelectFilter),
     )
     list_filter_submit = True
+    list_before_template = "admin/ingest/about_refused.html"
     list_fullwidth = True
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
@@ -400,8 +460,16 @@ def laid_out(payload: str) -> str:
         return payload
 
 
+def _count(messages: int) -> str:
+    return f"{messages:,} message{pluralize(messages)}"
+
+
 def _waiting(message: RejectedMessage) -> str:
     """What a message that is not stored waits for, or when its replay failed."""
+    if due_at := message.replay_due_at:
+        return f"next try {localize(due_at)}"
+    if message.replay_failures >= MOST_FAILURES:
+        return f"no more tries after {message.replay_failures}"
     if asked := message.replay_requested_by:
         return f"replay asked for by {asked}"
     if failed_at := message.replay_failed_at:

@@ -90,6 +90,12 @@ class RejectedMessage(models.Model):
     replay_error = models.TextField(
         blank=True, default="", db_default="", help_text="Why its last replay failed, in words."
     )
+    replay_failures = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How often its replay has gone wrong since it was asked."
+    )
+    replay_due_at = models.DateTimeField(
+        null=True, help_text="When a replay that went wrong is tried again; empty: at once."
+    )
 
     class Meta:
         db_table = "ingest_rejectedmessage"
@@ -134,8 +140,8 @@ class LimitBreach(models.Model):
 
     class Meta:
         db_table = "ingest_limitbreach"
-        verbose_name = "refusal at the door"
-        verbose_name_plural = "refusals at the door"
+        verbose_name = "refused message"
+        verbose_name_plural = "refused messages"
         ordering = ("-minute", "-id")
         constraints = (
             models.UniqueConstraint(

@@ -37,9 +37,9 @@ from devices.admin.base import (
     OperatorOnly,
     Question,
     ScopedAdmin,
-    action_fields,
     changes_log,
 )
+from devices.admin.choices import choice_of
 from devices.admin.keys import CredentialInline, KeyForm, key_shown
 from devices.admin.sites import PLACES, ChoosesPlace
 from devices.fleet.keys import credential_issue
@@ -68,6 +68,15 @@ ABOUT_APPROVAL = (
     "If it does not belong here, delete it instead: what it has sent is then never stored."
 )
 NOT_APPROVED = "registered itself; its messages wait for approval"
+ABOUT_APPROVALS = (
+    "They registered themselves. What they have sent so far is stored within seconds of your "
+    "approval. Delete those that do not belong here: what they have sent is then never stored."
+)
+ABOUT_RESUME = "From now on a device is called late again if no message comes in time."
+ABOUT_DELETION = (
+    "The readings, heartbeats and presence of a deleted device stay stored; they are not shown any "
+    "more, not even to a new device of the same name."
+)
 ABOUT_PAUSE = "A paused device is never called late or offline; its heartbeats are kept."
 
 
@@ -232,13 +241,22 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
         device = self.get_object(request, object_id)
         return device is not None and self.has_change_permission(request, device)
 
-    @action(description="Approve", permissions=["operate"])
-    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
-        own = access_in(request).narrow(queryset, self.least_role).filter(is_pending=True)
-        chosen = list(own.order_by("pk"))
-        changes_log(request, chosen, "Approved.")
-        count = devices_approve(ids=[device.pk for device in chosen])
-        messages.success(request, f"Devices approved: {count}.")
+    def about_deletion(self, rows: QuerySet[Device]) -> str:
+        return ABOUT_DELETION
+
+    @action(description="Approve…", permissions=["operate"])
+    def approve_selected(
+        self, request: HttpRequest, queryset: QuerySet[Device]
+    ) -> HttpResponse | None:
+        chosen = choice_of(request, queryset.filter(is_pending=True))
+        if chosen is None:
+            return None
+        if not chosen.is_confirmed:
+            return self.ask(request, chosen.question("Approve", lead=ABOUT_APPROVALS))
+        changes_log(request, list(chosen.rows.filter(pk__in=chosen.ids)), "Approved.")
+        count = devices_approve(ids=chosen.ids)
+        messages.success(request, f"{chosen.words(count)} approved.")
+        return None
 
     @action(
         description="Approve",
@@ -268,38 +286,35 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
     def pause_selected(
         self, request: HttpRequest, queryset: QuerySet[Device]
     ) -> HttpResponse | None:
-        own = access_in(request).narrow(queryset, self.least_role)
+        chosen = choice_of(request, queryset)
+        if chosen is None:
+            return None
         form = PauseForm(request.POST if "why" in request.POST else None)
-        if not form.is_valid():
-            return self.ask(
-                request,
-                Question(
-                    title=f"Pause devices: {own.count()}",
-                    lead=ABOUT_PAUSE,
-                    submit="Pause",
-                    back=request.get_full_path(),
-                    form=form,
-                    repeated=action_fields(request),
-                ),
-            )
+        if not (chosen.is_confirmed and form.is_valid()):
+            return self.ask(request, chosen.question("Pause", lead=ABOUT_PAUSE, form=form))
         count = presence_pause(
-            device_ids=list(own.values_list("pk", flat=True)),
+            device_ids=chosen.ids,
             by=request.user.get_username(),
             why=form.cleaned_data["why"],
             ts=timezone.now(),
         )
-        messages.success(request, f"Devices paused: {count}.")
+        messages.success(request, f"{chosen.words(count)} paused.")
         return None
 
-    @action(description="Resume", permissions=["operate"])
-    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Device]) -> None:
-        own = access_in(request).narrow(queryset, self.least_role)
+    @action(description="Resume…", permissions=["operate"])
+    def resume_selected(
+        self, request: HttpRequest, queryset: QuerySet[Device]
+    ) -> HttpResponse | None:
+        chosen = choice_of(request, queryset.filter(status__state=PresenceState.PAUSED))
+        if chosen is None:
+            return None
+        if not chosen.is_confirmed:
+            return self.ask(request, chosen.question("Resume", lead=ABOUT_RESUME))
         count = presence_resume(
-            device_ids=list(own.values_list("pk", flat=True)),
-            by=request.user.get_username(),
-            ts=timezone.now(),
+            device_ids=chosen.ids, by=request.user.get_username(), ts=timezone.now()
         )
-        messages.success(request, f"Devices resumed: {count}.")
+        messages.success(request, f"{chosen.words(count)} resumed.")
+        return None
 
     @action(
         description="Issue key",
@@ -360,7 +375,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
                 request,
                 Question(
                     title=f"Resume {device}",
-                    lead="From now on it is called late again if no message comes in time.",
+                    lead=ABOUT_RESUME,
                     submit="Resume",
                     back=_url_of(device),
                     about=device,

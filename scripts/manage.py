@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from scripts.processes import BIN, ROOT, WEB, WORKER, environment
-from scripts.run import DEMO, STATE
+from scripts.run import DEMO_FILE, STATE
 from scripts.services import Endpoints
+
+DEMO = STATE / DEMO_FILE
 
 
 def demo_environment(demo: Path) -> dict[str, str]:
@@ -23,7 +25,7 @@ def demo_environment(demo: Path) -> dict[str, str]:
         worker_url=os.environ.get(WORKER, owner),
         valkey_url=urls["valkey_url"],
     )
-    return environment(os.environ, state=STATE, endpoints=endpoints)
+    return environment(os.environ, state=demo.parent, endpoints=endpoints)
 
 
 def main() -> None:

@@ -74,11 +74,9 @@ class Mosquitto:
         text = text.replace("listener 1883", f"listener {self.port} {ADDRESS}")
         text = text.replace("/mosquitto/", f"{self.home}/")
         text += f"pid_file {self.pid_file}\n"
-        if self._account.switched:
-            text += f"user {self._account.name}\n"
         private_write(self.home / "mosquitto.conf", text, self._account)
         program = bundle_install(MOSQUITTO) / "usr/sbin/mosquitto"
-        return [str(program), "-c", str(self.home / "mosquitto.conf")]
+        return self._account.command([str(program), "-c", str(self.home / "mosquitto.conf")])
 
     def start(self) -> None:
         """Returns when it listens. The access files must be there. Raises ServiceError."""

@@ -1,7 +1,7 @@
 """`make run`: everything on this machine, from the database to a simulated fleet.
 
-supervisord keeps the processes; the embedded services run beside them. State and logs stand in
-var/.
+supervisord keeps the processes running, the embedded services among them; this process keeps
+supervisord. State and logs stand in var/.
 """
 
 import argparse
@@ -9,15 +9,17 @@ import fcntl
 import json
 import logging
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
+from scripts import supervisor
 from scripts.mosquitto import Mosquitto
 from scripts.processes import (
     BIN,
@@ -30,47 +32,26 @@ from scripts.processes import (
     without_database,
 )
 from scripts.services import ServiceError, Services
+from scripts.services.control import KINDS
+from scripts.services.marks import marked_find, marked_kill, marked_stop, marks
 from scripts.services.ports import port_is_free
-from scripts.services.state import private_write
+from scripts.supervisor import SUPERVISORD, Program
 from scripts.waiting import await_condition, healthy
 
 STATE = ROOT / "var"
-PIDFILE = STATE / "supervisord.pid"
-CONFIGURATION = STATE / "supervisord.conf"
-DEMO = STATE / "demo.json"
+DEMO_FILE = "demo.json"
+LOCK = "run.lock"
 ACCESS_EVERY_S = 3
 START_TIMEOUT_S = 120
-STOP_TIMEOUT_S = 60
+# supervisord stops its programs, PostgreSQL the last of them.
+STOP_TIMEOUT_S = 180
+STOP_PROGRAM_TIMEOUT_S = 10
+STOP_SERVICE_TIMEOUT_S = 120
 DEMO_DEVICES = 50
-
-SUPERVISOR = """\
-[supervisord]
-nodaemon=true
-silent=true
-pidfile={pidfile}
-logfile={logs}/supervisord.log
-logfile_maxbytes=5MB
-logfile_backups=1
-{user}
-"""
-
-PROGRAM = """
-[program:{name}]
-command={command}
-directory={root}
-autorestart=true
-startsecs=3
-startretries=1000
-stopwaitsecs=20
-killasgroup=true
-redirect_stderr=true
-stdout_logfile={logs}/{name}.log
-stdout_logfile_maxbytes=20MB
-stdout_logfile_backups=1
-"""
-
-# Each program is given its own address of the database, and knows no other.
-LOGIN = 'environment=DATABASE_URL="{database_url}"\n'
+MANAGE = [str(BIN / "python"), "manage.py"]
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# How manage.py begins what a command of ours refuses, in words for the person.
+COMMAND_ERROR = "CommandError: "
 
 
 CHECK = """
@@ -89,76 +70,114 @@ class RunError(Exception):
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m scripts.run", description=__doc__)
+    parser.add_argument("--state", type=Path, default=STATE, help="the state folder (default: var)")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--stop", action="store_true", help="stop what runs")
     choice.add_argument("--erase", action="store_true", help="stop, and remove all data")
     options = parser.parse_args()
+    state = options.state.absolute()
     logging.basicConfig(level=logging.INFO, format="  %(message)s")
     try:
         if options.stop or options.erase:
-            stop(erase=options.erase)
+            stop(state, erase=options.erase)
         else:
-            run()
+            run(state)
     except (RunError, ServiceError, TimeoutError) as error:
         print(f"rollcall: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Rollcall has stopped.")
     return 0
 
 
-def run() -> None:
-    """Brings everything up, says where it is, and stays until it is told to stop."""
+def run(state: Path) -> None:
+    """Brings everything up, says where it is, and stays until it is told to stop, by a signal."""
     began = time.monotonic()
-    lock = _lock()
-    if lock is None or _supervisor_pid():
+    lock = _lock(state)
+    if lock is None:
         raise RunError("it runs already; `make stop` stops it.")
-    addresses = _addresses()
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     try:
-        secrets_read(os.environ)
-    except OSError as error:
-        raise RunError(f"a file with a secret cannot be read: {error}.") from None
-    _check_settings()
-    services = Services(STATE)
-    print("Rollcall is starting …")
-    try:
+        if left := running(state):
+            print(f"Ending what an earlier start left running: {', '.join(left)}")
+            end(state)
+        addresses = _addresses()
+        try:
+            secrets_read(os.environ)
+        except OSError as error:
+            raise RunError(f"a file with a secret cannot be read: {error}.") from None
+        _check_settings()
+        print("Rollcall is starting …", flush=True)
+        services = Services(state)
         endpoints = services.up()
-        env = environment(os.environ, state=STATE, endpoints=endpoints)
+        env = environment(os.environ, state=state, endpoints=endpoints)
         env.setdefault("INGEST_URL", addresses.ingest_url)
-        broker = Mosquitto(STATE) if os.environ.get("ROLLCALL_MQTT", "0") != "0" else None
+        broker = Mosquitto(state) if os.environ.get("ROLLCALL_MQTT", "0") != "0" else None
         if broker:
             env["MQTT_URL"] = broker.url
-        _prepare(env, addresses)
-        programs = _programs(addresses)
+        _prepare(state, env, addresses)
+        programs = _service_programs(state, services)
+        programs |= _programs(state, env, addresses)
         if broker:
-            programs |= _mqtt_programs(env, broker)
-        _supervise(env, addresses, programs, began)
+            programs |= _mqtt_programs(state, env, broker)
+        supervisor.configure(state, programs)
+        _supervise(state, env, addresses, began)
     finally:
-        services.down()
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        end(state)
 
 
-def stop(*, erase: bool = False) -> None:
-    """Stops the processes and the embedded services; with `erase` their data goes too."""
-    if pid := _supervisor_pid():
-        os.kill(pid, signal.SIGTERM)
-        await_condition(lambda: _supervisor_pid() is None, STOP_TIMEOUT_S, "the processes to stop")
-    services = Services(STATE)
-    if erase:
-        Mosquitto.erase(STATE)
-        services.erase()
+def stop(state: Path, *, erase: bool = False) -> None:
+    """Stops everything and says what it was; with `erase` the data goes too."""
+    names = running(state)
+    if (lock := _lock(state)) is None:
+        os.kill(int((state / LOCK).read_text()), signal.SIGTERM)
+        await_condition(lambda: _lock(state) is not None, STOP_TIMEOUT_S, "`make run` to end")
     else:
-        services.down()
+        lock.close()
+    end(state)
+    print(f"Stopped: {', '.join(names)}." if names else "Nothing was running.")
+    if erase:
+        Mosquitto.erase(state)
+        Services(state).erase()
 
 
-def _lock() -> IO[str] | None:
-    """Held by this process until it ends, so that two never start at once; None if it is taken."""
-    STATE.mkdir(parents=True, exist_ok=True)
-    file = (STATE / "run.lock").open("w")
+def running(state: Path) -> list[str]:
+    """The names of the programs and services that run on the state folder."""
+    services = [one.name for one in Services(state).status() if one.pid is not None]
+    return sorted({one.program for one in marked_find(state)}.union(services))
+
+
+def end(state: Path) -> None:
+    """Ends everything that runs on the state folder, whoever started it: cleanly if it can be."""
+    marked_stop(state, {SUPERVISORD}, timeout_s=STOP_TIMEOUT_S)
+    programs = {one.program for one in marked_find(state)} - set(KINDS)
+    marked_stop(state, programs, timeout_s=STOP_PROGRAM_TIMEOUT_S)
+    Services(state).down()
+    marked_kill(state)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _lock(state: Path) -> IO[str] | None:
+    """Held by this process until it ends, so that two never start at once; None if it is taken.
+
+    The file says by whom.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    file = (state / LOCK).open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
-    # The processes that are started must not hold it on.
-    os.set_inheritable(file.fileno(), False)
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
     return file
 
 
@@ -194,15 +213,16 @@ def _check_settings() -> None:
         raise RunError(done.stderr.strip())
 
 
-def _prepare(env: dict[str, str], addresses: Addresses) -> None:
+def _prepare(state: Path, env: Mapping[str, str], addresses: Addresses) -> None:
     """Migrates, collects static files beside it, and makes the demo tenant."""
-    static = _manage(env, "collectstatic", "--noinput", "--verbosity=0")
-    _await(_manage(env, "migrate", "--noinput", "--verbosity=0"), "migrate")
+    static = _manage(state, env, "collectstatic", "--noinput", "--verbosity=0")
+    _await(_manage(state, env, "migrate", "--noinput", "--verbosity=0"), "migrate")
     demo = _manage(
+        state,
         env,
         "demo",
         f"--devices={DEMO_DEVICES}",
-        f"--write={DEMO}",
+        f"--write={state / DEMO_FILE}",
         f"--portal-url={addresses.portal_url}",
         f"--ingest-url={addresses.ingest_url}",
     )
@@ -210,11 +230,11 @@ def _prepare(env: dict[str, str], addresses: Addresses) -> None:
     _await(static, "collectstatic")
 
 
-def _manage(env: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+def _manage(state: Path, env: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [str(BIN / "python"), "manage.py", *arguments],
+        [*MANAGE, *arguments],
         cwd=ROOT,
-        env=env,
+        env={**env, **marks(state, arguments[0])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -224,79 +244,83 @@ def _manage(env: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
 def _await(process: "subprocess.Popen[str]", name: str) -> None:
     output, _ = process.communicate()
     if process.returncode != 0:
-        known = output.startswith("Rollcall cannot start")
-        raise RunError(output.strip() if known else f"manage.py {name} failed:\n{output}")
+        is_known = output.startswith(("Rollcall cannot start", COMMAND_ERROR))
+        raise RunError(
+            output.strip().removeprefix(COMMAND_ERROR)
+            if is_known
+            else f"manage.py {name} failed:\n{output}"
+        )
 
 
-def _programs(addresses: Addresses) -> dict[str, list[str]]:
+def _service_programs(state: Path, services: Services) -> dict[str, Program]:
+    """The embedded services: supervisord's take the places of those that were started to prepare
+    the database."""
+    become = [str(BIN / "python"), "-m", "scripts.services.run", f"--state={state}"]
+    return {
+        name: Program(
+            command=[*become, name],
+            is_service=True,
+            stop_signal=KINDS[name].stop_signal,
+            stop_within_s=STOP_SERVICE_TIMEOUT_S,
+        )
+        for name in services.embedded()
+    }
+
+
+def _programs(state: Path, env: Mapping[str, str], addresses: Addresses) -> dict[str, Program]:
     programs = commands(addresses)
     if os.environ.get("ROLLCALL_SIMULATE", "1") != "0":
-        programs["fleet"] = [str(BIN / "python"), "manage.py", "simulate", f"--demo={DEMO}"]
-    return programs
+        programs["fleet"] = [*MANAGE, "simulate", f"--demo={state / DEMO_FILE}"]
+    return {name: _program(name, command, env) for name, command in programs.items()}
 
 
-def _mqtt_programs(env: dict[str, str], broker: Mosquitto) -> dict[str, list[str]]:
+def _mqtt_programs(state: Path, env: Mapping[str, str], broker: Mosquitto) -> dict[str, Program]:
     """The broker, who tells it of keys that are issued and revoked, and its bridge."""
     mosquitto = broker.command()
-    _await(_manage(env, "mqtt_acl", f"--write={broker.access}"), "mqtt_acl")
-    manage = [str(BIN / "python"), "manage.py"]
+    _await(_manage(state, env, "mqtt_acl", f"--write={broker.access}"), "mqtt_acl")
     access = [
         *("mqtt_acl", f"--write={broker.access}"),
         *(f"--reload={broker.pid_file}", f"--every={ACCESS_EVERY_S}"),
     ]
-    return {
+    programs = {
         "mosquitto": mosquitto,
-        "mqtt_access": [*manage, *access],
-        "mqtt_bridge": [*manage, "mqtt_bridge"],
+        "mqtt_access": [*MANAGE, *access],
+        "mqtt_bridge": [*MANAGE, "mqtt_bridge"],
     }
+    return {name: _program(name, command, env) for name, command in programs.items()}
 
 
-def _supervise(
-    env: dict[str, str], addresses: Addresses, programs: dict[str, list[str]], began: float
-) -> None:
-    _configure(programs, env)
-    supervisor = subprocess.Popen(
-        [str(BIN / "supervisord"), f"--configuration={CONFIGURATION}"],
-        cwd=ROOT,
-        env=without_database(env),
-    )
-    # Ctrl-C reaches the supervisor too, as it is in the same terminal: it stops, and we with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: supervisor.terminate())
-    signal.signal(signal.SIGHUP, lambda number, frame: supervisor.terminate())
+def _program(name: str, command: list[str], env: Mapping[str, str]) -> Program:
+    """Each is given its own address of the database, and knows no other."""
+    variables = {"DATABASE_URL": env[LOGINS[name]]} if name in LOGINS else {}
+    become = [str(BIN / "python"), "-m", "scripts.program"]
+    return Program(command=[*become, *command], variables=variables)
+
+
+def _supervise(state: Path, env: Mapping[str, str], addresses: Addresses, began: float) -> None:
+    """Keeps supervisord running for ever; what it left is ended before it starts again."""
+    process = supervisor.start(state, without_database(env))
     try:
         await_condition(
-            lambda: supervisor.poll() is not None or _all_healthy(addresses),
+            lambda: process.poll() is not None or _all_healthy(addresses),
             START_TIMEOUT_S,
             "the servers; see var/log",
         )
         await_condition(
-            lambda: supervisor.poll() is not None or _worker_works(addresses),
+            lambda: process.poll() is not None or _worker_works(addresses),
             START_TIMEOUT_S,
             "the workers and beat; see var/log/ops.log and var/log/beat.log",
         )
-        if supervisor.poll() is None:
-            _greet(addresses, env, time.monotonic() - began)
-        supervisor.wait()
     except TimeoutError as error:
         raise RunError(str(error)) from None
-    finally:
-        supervisor.terminate()
-        supervisor.wait()
-
-
-def _configure(programs: dict[str, list[str]], env: dict[str, str]) -> None:
-    logs = STATE / "log"
-    logs.mkdir(parents=True, exist_ok=True)
-    parts = [
-        SUPERVISOR.format(pidfile=PIDFILE, logs=logs, user="user=root" if os.geteuid() == 0 else "")
-    ]
-    for name, command in programs.items():
-        line = shlex.join(command).replace("%", "%%")
-        parts.append(PROGRAM.format(name=name, command=line, root=ROOT, logs=logs))
-        if name in LOGINS:
-            parts.append(LOGIN.format(database_url=env[LOGINS[name]].replace("%", "%%")))
-    private_write(CONFIGURATION, "".join(parts))
+    if process.poll() is not None:
+        raise RunError("supervisord ended; see var/log/supervisord.log.")
+    _greet(state, addresses, env, time.monotonic() - began)
+    while True:
+        code = process.wait()
+        print(f"supervisord has ended ({code}); everything starts again.", flush=True)
+        end(state)
+        process = supervisor.start(state, without_database(env))
 
 
 def _all_healthy(addresses: Addresses) -> bool:
@@ -305,12 +329,16 @@ def _all_healthy(addresses: Addresses) -> bool:
 
 def _worker_works(addresses: Addresses) -> bool:
     """Whether the drain and the sweeps run: nothing is seen alive before that."""
-    with urllib.request.urlopen(f"{addresses.portal_url}/health", timeout=5) as answer:
-        return bool(json.load(answer)["worker"] == "ok")
+    try:
+        with urllib.request.urlopen(f"{addresses.portal_url}/health", timeout=5) as answer:
+            return bool(json.load(answer)["worker"] == "ok")
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
 
 
-def _greet(addresses: Addresses, env: dict[str, str], seconds: float) -> None:
-    demo = json.loads(DEMO.read_text())
+def _greet(state: Path, addresses: Addresses, env: Mapping[str, str], seconds: float) -> None:
+    demo = json.loads((state / DEMO_FILE).read_text())
+    folder = state.relative_to(ROOT) if state.is_relative_to(ROOT) else state
     mqtt = f"  mqtt     {env['MQTT_URL'].rpartition('@')[2]}\n" if "MQTT_URL" in env else ""
     print(
         f"Rollcall is up after {seconds:.1f} s.\n\n"
@@ -318,21 +346,11 @@ def _greet(addresses: Addresses, env: dict[str, str], seconds: float) -> None:
         f"  sign in  {demo['admin_user']} or demo / {demo['admin_password']}\n"
         f"  ingest   {addresses.ingest_url}/api/v1/heartbeats\n"
         f"{mqtt}"
-        f"  keys     {DEMO.relative_to(ROOT)}\n"
-        f"  logs     var/log\n\n"
+        f"  keys     {folder / DEMO_FILE}\n"
+        f"  logs     {folder / 'log'}\n\n"
         "Ctrl-C, or `make stop` elsewhere, stops it; the data stays.",
         flush=True,
     )
-
-
-def _supervisor_pid() -> int | None:
-    """The process id of the supervisor that runs from this folder, if one does."""
-    try:
-        pid = int(PIDFILE.read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_text()
-    except (OSError, ValueError):
-        return None
-    return pid if str(CONFIGURATION) in command else None
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ class TelemetryConfig(AppConfig):
     verbose_name = "Telemetry"
 
     def ready(self) -> None:
-        from telemetry.sql.hypertable import chunk_intervals_apply
+        from telemetry.sql.hypertable import chunk_intervals_apply, chunk_intervals_check
 
+        chunk_intervals_check()
         post_migrate.connect(chunk_intervals_apply, sender=self)

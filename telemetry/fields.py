@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from timescale.db.models.fields import TimescaleDateTimeField
 
 
@@ -15,6 +16,8 @@ class HypertableTimeField(TimescaleDateTimeField):
 
     def __init__(self, *args: Any, chunk: str, **kwargs: Any) -> None:
         self.chunk = chunk
+        if chunk not in settings.CHUNK_INTERVALS:
+            raise ImproperlyConfigured(f"CHUNK_INTERVALS has no interval for {chunk}; add one.")
         super().__init__(*args, interval=settings.CHUNK_INTERVALS[chunk], **kwargs)
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:

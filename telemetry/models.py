@@ -15,7 +15,19 @@ class PresenceState(models.TextChoices):
     PAUSED = "paused"
 
 
-class Heartbeat(models.Model):
+class WithVitals(models.Model):
+    """With a column for each of NAMED_VITALS."""
+
+    battery_pct = models.FloatField(null=True)
+    rssi_dbm = models.FloatField(null=True)
+    uptime_s = models.FloatField(null=True)
+    version = models.CharField(max_length=64, null=True)  # noqa: DJ001
+
+    class Meta:
+        abstract = True
+
+
+class Heartbeat(WithVitals):
     """I am alive, with a few vitals. A hypertable, one row a device and 10 seconds.
 
     `time` is the device's clock in UTC (ours if it sent none), `received_at` is ours; `bucket` is
@@ -32,10 +44,6 @@ class Heartbeat(models.Model):
     )
     time = models.DateTimeField()
     received_at = models.DateTimeField()
-    battery_pct = models.FloatField(null=True)
-    rssi_dbm = models.FloatField(null=True)
-    uptime_s = models.FloatField(null=True)
-    version = models.CharField(max_length=64, null=True)  # noqa: DJ001
     address = models.GenericIPAddressField(null=True)
     vitals = models.JSONField(null=True)
 
@@ -74,7 +82,7 @@ class Reading(models.Model):
         return f"{self.device_id} at {self.time}"
 
 
-class DeviceStatus(models.Model):
+class DeviceStatus(WithVitals):
     """The latest of each device: one row, made by the database together with the device.
 
     `interval_s` and `grace_s` are what is in force for the device: its own or its tenant's
@@ -100,10 +108,6 @@ class DeviceStatus(models.Model):
     clock_skew_s = models.FloatField(null=True)
     skew_candidate_s = models.FloatField(null=True)
     skew_candidate_at = models.DateTimeField(null=True)
-    battery_pct = models.FloatField(null=True)
-    rssi_dbm = models.FloatField(null=True)
-    uptime_s = models.FloatField(null=True)
-    version = models.CharField(max_length=64, null=True)  # noqa: DJ001
     address = models.GenericIPAddressField(null=True)
     vitals = models.JSONField(null=True)
     last_heartbeat_at = models.DateTimeField(null=True)

@@ -39,6 +39,24 @@ def told_by(answer: Any) -> bytes:
     return FORM_TOKEN.sub(b"", body_of(answer)).lower()
 
 
+def confirmed(client: Client, url: str, form: dict[str, Any], **options: Any) -> Any:
+    """The answer to an action of a list, whose question is answered with yes if it asks one."""
+    asked = client.post(url, form)
+    question = asked.context and asked.context.get("question")
+    if not question:
+        leads_on = options.get("follow") and asked.status_code == 302
+        return client.get(asked["Location"]) if leads_on else asked
+    return client.post(url, form | repeated(question), **options)
+
+
+def repeated(question: Any) -> dict[str, list[str]]:
+    """What the page that asks sends along, as a form."""
+    fields: dict[str, list[str]] = {}
+    for name, value in question.repeated:
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
 def page(name: str, *args: object) -> str:
     return reverse(f"admin:{name}", args=args)
 

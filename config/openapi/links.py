@@ -34,7 +34,8 @@ def _links(path: str, paths: dict[str, Any]) -> Iterator[tuple[str, dict[str, An
             named[f"path.{name}"] = f"$response.body#/{name}"
             for operation in _asked_of(one, paths):
                 operation_id = operation["operationId"]
-                parameters = named | (OF_TENANT if _takes_tenant(operation) else {})
+                has_tenant = any(part["name"] == "tenant" for part in operation["parameters"])
+                parameters = named | (OF_TENANT if has_tenant else {})
                 yield operation_id, {"operationId": operation_id, "parameters": parameters}
 
 
@@ -49,7 +50,3 @@ def _asked_of(one: str, paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path, operations in paths.items():
         if path.startswith(one) and variables(path) == variables(one):
             yield from operations.values()
-
-
-def _takes_tenant(operation: dict[str, Any]) -> bool:
-    return any(one["name"] == "tenant" for one in operation["parameters"])

@@ -90,8 +90,12 @@ class ProblemSchema(AutoSchema):
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         responses = super()._get_response_bodies(direction)
+        component: Any = ResolvedComponent
+        self.registry.register_on_missing(
+            component(name="Problem", type=component.SCHEMA, schema=PROBLEM, object="Problem")
+        )
         for code in sorted(self._problem_codes() - {int(one) for one in responses}):
-            responses[str(code)] = self._problem(code)
+            responses[str(code)] = problem_answer(code)
         return responses
 
     def _problem_codes(self) -> set[int]:
@@ -111,13 +115,6 @@ class ProblemSchema(AutoSchema):
         if isinstance(problems, Mapping):
             return codes | set(problems.get(getattr(self.view, "action", ""), ()))
         return codes | set(problems)
-
-    def _problem(self, code: int) -> dict[str, Any]:
-        component: Any = ResolvedComponent
-        self.registry.register_on_missing(
-            component(name="Problem", type=component.SCHEMA, schema=PROBLEM, object="Problem")
-        )
-        return problem_answer(code)
 
     def _is_conditional(self) -> bool:
         """True for one thing, which has a tag: neither a list nor what is added to it."""

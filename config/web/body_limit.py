@@ -6,6 +6,8 @@ from typing import Any, NoReturn
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import FileUploadHandler
 
+from devices.http.origin import REQUEST_ID_HEADER, id_of_request
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -27,7 +29,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if _length(scope) > self._limit:
-            await _refuse(send)
+            await _refuse(scope, send)
             return
         received = 0
         is_refused = False
@@ -40,7 +42,7 @@ class BodyLimit:
                 return message
             if not is_refused:
                 is_refused = True
-                await _refuse(send)
+                await _refuse(scope, send)
             return {"type": "http.disconnect"}
 
         async def unless_refused(message: Message) -> None:
@@ -64,14 +66,19 @@ class NoFiles(FileUploadHandler):
 
 
 def _length(scope: Message) -> int:
-    for name, value in scope.get("headers", ()):
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
+    value = _header(scope, b"content-length")
+    return int(value) if value.isdigit() else 0
 
 
-async def _refuse(send: Send) -> None:
+def _header(scope: Message, wanted: bytes) -> bytes:
+    values = (value for name, value in scope.get("headers", ()) if name == wanted)
+    return next(values, b"")
+
+
+async def _refuse(scope: Message, send: Send) -> None:
+    name = REQUEST_ID_HEADER.lower().encode()
     headers = [
+        (name, id_of_request(_header(scope, name).decode("latin-1")).encode()),
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(TOO_LARGE)).encode()),
         (b"connection", b"close"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponseBase
 
-from devices.http.problems import API_PREFIXES
+from devices.http.paths import is_api_path
 
 NUL, ENCODED_NUL = "\0", "%00"
 
@@ -18,7 +18,7 @@ class PlainAddress:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith(API_PREFIXES) and (
+        if not is_api_path(request.path_info) and (
             NUL in request.path_info or ENCODED_NUL in request.META.get("QUERY_STRING", "")
         ):
             raise BadRequest("U+0000 in an address")

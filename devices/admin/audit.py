@@ -20,7 +20,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
-from devices.admin.base import OperatorOnly, ScopedAdmin, lookups_answered
+from devices.admin.base import EmptyLast, OperatorOnly, ScopedAdmin, lookups_answered
 from devices.audit.history import NOTHING, Line, lines_of
 from devices.models import HistoryEntry, OperatorAccess
 from devices.tenancy.access import Role, access_in
@@ -55,7 +55,7 @@ class PeriodFilter(RangeDateTimeFilter):
         return queryset.filter(**given)
 
 
-class InWords(ChangeList):
+class InWords(EmptyLast):
     """A list of changes that puts all of a page into words at once."""
 
     def get_results(self, request: HttpRequest) -> None:

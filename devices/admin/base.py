@@ -18,11 +18,18 @@ from django.contrib.admin.options import (
     IncorrectLookupParameters,
     InlineModelAdmin,
 )
+from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
-from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.core.exceptions import (
+    BadRequest,
+    FieldDoesNotExist,
+    PermissionDenied,
+    ValidationError,
+)
 from django.core.paginator import Page, Paginator
 from django.db import DataError, transaction
-from django.db.models import Field, ForeignKey, Model, QuerySet
+from django.db.models import F, Field, ForeignKey, Model, QuerySet
+from django.db.models.lookups import IsNull
 from django.forms import Field as FormField
 from django.forms import Form, ModelChoiceField
 from django.http import HttpRequest, HttpResponse
@@ -36,12 +43,9 @@ from devices.models import Device, DeviceGroup, Site, Tenant
 from devices.tenancy.access import Role, access_in, sees_several_tenants, tenant_id_of
 
 OWNED = (Tenant, Site, DeviceGroup, Device)
-
-
-def action_fields(request: HttpRequest) -> list[tuple[str, str]]:
-    """The fields of the list's form that say which action was chosen for which rows."""
-    names = (ACTION_CHECKBOX_NAME, "action", "select_across", "index")
-    return [(name, value) for name in names for value in request.POST.getlist(name)]
+# More than any list shows on a page, and fewer than a form may have fields.
+MOST_TICKED = 500
+DELETED_AT_ONCE = 1000
 
 
 class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
@@ -101,7 +105,8 @@ class Question(NamedTuple):
     """What the page asks that stands between a button and what it does.
 
     `about` is what it does it to, `back` is where "Cancel" leads, and `repeated` are hidden
-    fields to send along.
+    fields to send along. Of many rows `names` are the first, and there are so many `more`;
+    `notice` is why it is asked again.
     """
 
     title: str
@@ -112,6 +117,9 @@ class Question(NamedTuple):
     form: Form | None = None
     repeated: Sequence[tuple[str, str]] = ()
     is_danger: bool = False
+    notice: str = ""
+    names: Sequence[str] = ()
+    more: int = 0
 
 
 @contextmanager
@@ -140,7 +148,29 @@ class FoundByKey(Paginator):  # type: ignore[type-arg]
         return page
 
 
-class CountedOnce(ChangeList):
+class EmptyLast(ChangeList):
+    """Sorts rows without a value behind those with one, whichever way it sorts."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """PostgreSQL takes NULL for the highest value, so it has its way but for descending."""
+        return [
+            one for part in super().get_ordering(request, queryset) for one in self._terms_of(part)
+        ]
+
+    def _terms_of(self, part: Any) -> Iterator[Any]:
+        if isinstance(part, str) and part.startswith("-") and self._may_be_empty(part[1:]):
+            yield IsNull(F(part[1:]), True)
+        yield part
+
+    def _may_be_empty(self, path: str) -> bool:
+        """False for what is no field: a key, or a count that a queryset adds."""
+        try:
+            return any(field.null for field in get_fields_from_path(self.model, path))
+        except FieldDoesNotExist:
+            return False
+
+
+class CountedOnce(EmptyLast):
     """Says how many rows there are in all where that is known without counting again."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -186,9 +216,12 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """What the chosen action answers. Raises BadRequest for rows that cannot be any, or are
-        not written as the list writes them: `1_0` is no 10."""
+        not written as the list writes them: `1_0` is no 10; or for more than a list shows."""
         assert self.opts.pk is not None
-        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if len(ticked) > MOST_TICKED:
+            raise BadRequest(f"rows to act upon: tick {MOST_TICKED} at most, or choose all")
+        for chosen in ticked:
             try:
                 written = str(self.opts.pk.to_python(chosen))
             except ValidationError as error:
@@ -196,6 +229,21 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
             if written != chosen:
                 raise BadRequest(f"rows to act upon: {chosen!r} is none")
         return super().response_action(request, *args, **kwargs)  # type: ignore[misc]
+
+    def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
+        """A page that posts the answer back to the address that asked."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": question.title,
+            "question": question,
+            "original": question.about,
+        }
+        return TemplateResponse(request, "admin/ask.html", context)
+
+    def about_deletion(self, rows: QuerySet[Any]) -> str:
+        """What becomes of what is not deleted with the rows, for the page that asks."""
+        return ""
 
 
 class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
@@ -218,11 +266,14 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
         return objects, counts, set() if may else {str(self.opts.verbose_name)}, protected
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """They are locked before what belongs to them, as by those who delete one or change it, so
-        that nobody waits for somebody who waits for him."""
+        """All of them are locked before what belongs to any, in the order of their keys, as by
+        those who delete one or change it, so that nobody waits for somebody who waits for him.
+        They are deleted in steps, as Django reads what it deletes."""
         rows = self.model._default_manager.filter(pk__in=queryset.values("pk")).order_by("pk")
-        list(rows.select_for_update(no_key=True).values_list("pk"))
-        super().delete_queryset(request, queryset)
+        ids = list(rows.select_for_update(no_key=True).values_list("pk", flat=True))
+        for start in range(0, len(ids), DELETED_AT_ONCE):
+            step = self.model._default_manager.filter(pk__in=ids[start : start + DELETED_AT_ONCE])
+            super().delete_queryset(request, step)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -244,17 +295,6 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
             "lines": history_of(row),
         }
         return TemplateResponse(request, "admin/history.html", context)
-
-    def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
-        """A page that posts the answer back to the address that asked."""
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": question.title,
-            "question": question,
-            "original": question.about,
-        }
-        return TemplateResponse(request, "admin/ask.html", context)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Without the tenant for people who have only one."""
@@ -287,6 +327,9 @@ class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
 
 class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
     """For what belongs to the installation and not to a tenant."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return EmptyLast
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Nothing for others, whose scope may not even read the table."""

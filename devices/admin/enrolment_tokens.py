@@ -21,6 +21,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from devices.admin.base import Question, ScopedAdmin
+from devices.admin.choices import choice_of
 from devices.admin.keys import COPIES, FoundAsShown
 from devices.admin.sites import ChoosesPlace
 from devices.fleet.addresses import device_url
@@ -29,7 +30,6 @@ from devices.fleet.qr import qr_svg
 from devices.models import (
     EnrolmentToken,
 )
-from devices.tenancy.access import access_in
 
 TOKEN_LIFE = timedelta(days=7)
 
@@ -158,11 +158,22 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         template = "admin/devices/enrolmenttoken/token_issued.html"
         return TemplateResponse(request, template, context)
 
-    @action(description="Revoke selected tokens", permissions=["revoke"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]) -> None:
-        own = access_in(request).narrow(queryset, self.least_role)
-        count = tokens_revoke(ids=list(own.values_list("pk", flat=True)), ts=timezone.now())
-        messages.success(request, f"Enrolment tokens revoked: {count}.")
+    @action(description="Revoke…", permissions=["revoke"])
+    def revoke_selected(
+        self, request: HttpRequest, queryset: QuerySet[EnrolmentToken]
+    ) -> HttpResponse | None:
+        chosen = choice_of(request, queryset.filter(revoked_at=None))
+        if chosen is None:
+            return None
+        if not chosen.is_confirmed:
+            lead = (
+                "No more devices enrol with them, and this cannot be undone. Devices that did "
+                "keep their keys."
+            )
+            return self.ask(request, chosen.question("Revoke", lead=lead, is_danger=True))
+        count = tokens_revoke(ids=chosen.ids, ts=timezone.now())
+        messages.success(request, f"{chosen.words(count)} revoked.")
+        return None
 
     @action(
         description="Revoke",

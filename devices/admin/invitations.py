@@ -20,6 +20,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from devices.admin.base import Question, ScopedAdmin
+from devices.admin.choices import choice_of
 from devices.models import Invitation, Membership
 from devices.people.invitations import (
     InvitationRefused,
@@ -154,11 +155,21 @@ class InvitationAdmin(ScopedAdmin):
         """Without a notice: there is one once the link is sent, or is not."""
         return HttpResponseRedirect(request.path if "_addanother" in request.POST else _list_url())
 
-    @action(description="Revoke selected invitations", permissions=["answer"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Invitation]) -> None:
-        own = access_in(request).narrow(queryset, self.least_role)
-        count = invitations_revoke(ids=list(own.values_list("pk", flat=True)), ts=timezone.now())
-        messages.success(request, f"Invitations revoked: {count}.")
+    @action(description="Revoke…", permissions=["answer"])
+    def revoke_selected(
+        self, request: HttpRequest, queryset: QuerySet[Invitation]
+    ) -> HttpResponse | None:
+        chosen = choice_of(
+            request, queryset.filter(accepted_at=None, revoked_at=None), least_role=self.least_role
+        )
+        if chosen is None:
+            return None
+        if not chosen.is_confirmed:
+            lead = "The links that were sent will open nothing any more."
+            return self.ask(request, chosen.question("Revoke", lead=lead, is_danger=True))
+        count = invitations_revoke(ids=chosen.ids, ts=timezone.now())
+        messages.success(request, f"{chosen.words(count)} revoked.")
+        return None
 
     @action(description="Send again", permissions=["answer"], icon="send", url_path="send-again")
     def send_again(self, request: HttpRequest, object_id: str) -> HttpResponse:

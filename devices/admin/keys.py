@@ -22,6 +22,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from devices.admin.base import Question, ScopedAdmin, ScopedInline
+from devices.admin.choices import choice_of
 from devices.fleet.addresses import device_url
 from devices.fleet.keys import (
     MAX_OVERLAP_S,
@@ -29,6 +30,7 @@ from devices.fleet.keys import (
     NotInForce,
     credential_rotate,
     credentials_revoke,
+    in_force,
 )
 from devices.models import (
     Credential,
@@ -242,11 +244,22 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         hidden = lookup.startswith(("secret_sha256", "mqtt_password_hash"))
         return not hidden and super().lookup_allowed(lookup, value, request)
 
-    @action(description="Revoke selected keys", permissions=["end"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Credential]) -> None:
-        own = access_in(request).narrow(queryset, self.least_role)
-        count = credentials_revoke(ids=list(own.values_list("pk", flat=True)), ts=timezone.now())
-        messages.success(request, f"Keys revoked: {count}.")
+    @action(description="Revoke…", permissions=["end"])
+    def revoke_selected(
+        self, request: HttpRequest, queryset: QuerySet[Credential]
+    ) -> HttpResponse | None:
+        chosen = choice_of(request, queryset.filter(in_force(timezone.now())))
+        if chosen is None:
+            return None
+        if not chosen.is_confirmed:
+            lead = (
+                "Within seconds, nobody can post with these keys any more, and this cannot be "
+                "undone. To have new keys first, rotate them."
+            )
+            return self.ask(request, chosen.question("Revoke", lead=lead, is_danger=True))
+        count = credentials_revoke(ids=chosen.ids, ts=timezone.now())
+        messages.success(request, f"{chosen.words(count)} revoked.")
+        return None
 
     @action(description="Rotate", permissions=["end"], icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:

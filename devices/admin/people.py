@@ -169,6 +169,11 @@ class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # 
         operator_ensure_other(leaving=[person.pk for person in objs])
         return super().get_deleted_objects(objs, request)
 
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Raises LastOperator."""
+        operator_ensure_other(leaving=list(queryset.values_list("pk", flat=True)))
+        super().delete_queryset(request, queryset)
+
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

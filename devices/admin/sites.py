@@ -14,6 +14,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from devices.admin.base import KeepsTenant, ScopedAdmin
+from devices.admin.choices import NAMED
 from devices.models import (
     Device,
     DeviceGroup,
@@ -59,12 +60,24 @@ class ChoosesPlace:
         return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
 
 
+class GathersDevices(ScopedAdmin):
+    """For sites and groups, which may be deleted while they have devices."""
+
+    def about_deletion(self, rows: QuerySet[Any]) -> str:
+        counts = [(str(one), one.device_count) for one in rows]
+        named, others = counts[:NAMED], counts[NAMED:]
+        words = ", ".join(f"{name} has {count}" for name, count in named)
+        more = f", {len(others):,} others have {sum(count for _, count in others):,}"
+        name = self.opts.verbose_name
+        return f"Their devices stay, without a {name}: {words}{more if others else ''}."
+
+
 class NamedForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
     """For sites and groups."""
 
 
 @admin.register(Site)
-class SiteAdmin(ScopedAdmin):
+class SiteAdmin(GathersDevices):
     form = NamedForm
     list_display = ("name", "tenant", "device_count", "latitude_deg", "longitude_deg")
     list_filter = (("tenant", AutocompleteSelectFilter),)
@@ -85,7 +98,7 @@ class SiteAdmin(ScopedAdmin):
 
 
 @admin.register(DeviceGroup)
-class DeviceGroupAdmin(ScopedAdmin):
+class DeviceGroupAdmin(GathersDevices):
     form = NamedForm
     list_display = ("name", "tenant", "device_count", "description")
     list_filter = (("tenant", AutocompleteSelectFilter),)

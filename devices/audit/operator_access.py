@@ -46,8 +46,9 @@ def operator_access_record(request: HttpRequest) -> None:
     A part of a page that the page itself fetches every few seconds is recorded once an hour; the
     words of the admin's scripts, which are the same for everybody, are not.
     """
-    ts = timezone.now()
-    if not (_is_of_nobody(request) or _is_repeated(request, ts)):
+    match = request.resolver_match
+    is_words = match is not None and match.url_name == "jsi18n"
+    if not (is_words or _is_repeated(request, timezone.now())):
         OperatorAccess.objects.create(
             user_id=request.user.pk,
             username=request.user.get_username(),
@@ -65,11 +66,6 @@ def operator_access_prune(*, ts: datetime) -> int:
 
 def _operators() -> QuerySet[User]:
     return User.objects.filter(is_superuser=True, is_staff=True, is_active=True)
-
-
-def _is_of_nobody(request: HttpRequest) -> bool:
-    """True for what every page of the admin fetches, and which says nothing about anybody."""
-    return request.resolver_match is not None and request.resolver_match.url_name == "jsi18n"
 
 
 def _is_repeated(request: HttpRequest, ts: datetime) -> bool:

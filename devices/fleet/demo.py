@@ -89,7 +89,8 @@ def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -
     """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo"})
     password = _people(tenant, remembered.admin_password if remembered else "")
-    _sites(tenant)
+    if not tenant.sites.exists():
+        Site.objects.bulk_create(Site(tenant=tenant, **place._asdict()) for place in PLACES)
     phones = phones_ensure(tenant=tenant, count=count)
     known = {one.device_id: one.token for one in remembered.devices} if remembered else {}
     return Demo(
@@ -164,11 +165,6 @@ def _people(tenant: Tenant, password: str) -> str:
         tenant=tenant, user=member, defaults={"role": Membership.Role.MANAGER}
     )
     return password
-
-
-def _sites(tenant: Tenant) -> None:
-    if not tenant.sites.exists():
-        Site.objects.bulk_create(Site(tenant=tenant, **place._asdict()) for place in PLACES)
 
 
 def _name(index: int) -> str:

@@ -7,11 +7,11 @@ it, since there is no change without one; a command's or a task's holds for its 
 import ipaddress
 import json
 import re
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from random import getrandbits
 from typing import Any
 
 from django.conf import settings
@@ -24,7 +24,8 @@ SETTING = "pghistory.context_metadata"
 MAX_PATH = 500
 # Of URLs; `key` is allauth's for addresses to verify and passwords to set anew.
 SECRET_PARAMETERS = {"token", "key"}
-REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+REQUEST_ID_HEADER = "X-Request-ID"
+_given_id = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 _request: ContextVar[HttpRequest | None] = ContextVar("origin_request", default=None)
 _notes: ContextVar[Mapping[str, str] | None] = ContextVar("origin_notes", default=None)
@@ -89,12 +90,25 @@ def _address(text: str) -> str | None:
 
 
 def request_id(request: HttpRequest) -> str:
-    """The id by which the request is known, from the proxy if it gave a good one."""
-    if not hasattr(request, "rollcall_id"):
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        known = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    """The id by which the request is known, from the client if it gave a good one."""
+    known: str | None = getattr(request, "rollcall_id", None)
+    if known is None:
+        known = id_of_request(request.META.get("HTTP_X_REQUEST_ID", ""))
         request.rollcall_id = known  # type: ignore[attr-defined]
-    return request.rollcall_id  # type: ignore[attr-defined]
+    return known
+
+
+def id_of_request(given: str) -> str:
+    """The id that was given, if it can stand in a log as it is, else a new one.
+
+    A new one need not be hard to guess, and uuid4 takes five times as long: each answer has one.
+    """
+    return given if _given_id.fullmatch(given) else f"{getrandbits(128):032x}"
+
+
+def current_request() -> HttpRequest | None:
+    """The request that is being answered; None outside of one."""
+    return _request.get()
 
 
 def _facts(request: HttpRequest) -> dict[str, Any]:
@@ -129,5 +143,5 @@ class OriginMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with request_origin(request):
             response = self._get_response(request)
-        response["X-Request-ID"] = request_id(request)
+        response[REQUEST_ID_HEADER] = request_id(request)
         return response

@@ -17,9 +17,10 @@ from django.views import defaults
 from psycopg.errors import FeatureNotSupported, QueryCanceled
 from rest_framework.exceptions import APIException, ValidationError
 
+from devices.http.paths import is_api_path
+
 log = logging.getLogger(__name__)
 
-API_PREFIXES = ("/api/",)
 RETRY_AFTER_S = 5
 AWAY = "The database cannot be reached just now; try again."
 TOO_LONG = "This takes the database too long; ask for less at once."
@@ -64,20 +65,23 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
         case APIException():
             response = _from_drf(exception)
             if getattr(exception, "is_expected", False):
-                _warn(context["request"], response, str(exception.detail))
+                # In Django's place, which logs no response twice.
+                request = context["request"]
+                told = {"response": response, "request": request, "logger": log, "level": "warning"}
+                log_response("%s: %s", request.path, exception.detail, **told)
             return response
         case _:
             return None
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _wants_json(request):
+    if is_api_path(request.path):
         return problem(400, "The request could not be understood.")
     return defaults.bad_request(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    if _wants_json(request):
+    if is_api_path(request.path):
         return problem(404, "There is nothing at this address.")
     return defaults.page_not_found(request, exception)
 
@@ -87,13 +91,13 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     exception = sys.exc_info()[1]
     if isinstance(exception, DatabaseError | psycopg.Error) and _is_passing(exception):
         return _later(_not_just_now(request, _database_words(exception)))
-    if _wants_json(request):
+    if is_api_path(request.path):
         return problem(500, "Something went wrong on our side; it has been logged.")
     return defaults.server_error(request)
 
 
 def _not_just_now(request: HttpRequest, words: str) -> HttpResponse:
-    if _wants_json(request):
+    if is_api_path(request.path):
         return problem(503, words)
     # Without the request, as context processors may ask the database.
     return HttpResponse(render_to_string("503.html", {"words": words}), status=503)
@@ -145,12 +149,6 @@ def _from_drf(exception: APIException) -> HttpResponse:
     return response
 
 
-def _warn(request: Any, response: HttpResponse, words: str) -> None:
-    """In Django's place, which logs no response twice."""
-    told = {"response": response, "request": request, "logger": log, "level": "warning"}
-    log_response("%s: %s", request.path, words, **told)
-
-
 def _sentence(detail: Any) -> str:
     """The words of an error; simplejwt's stand beside its codes."""
     return str(detail.get("detail", "")) if isinstance(detail, dict) else str(detail)
@@ -167,7 +165,3 @@ def _flatten(detail: Any, path: str = "") -> list[dict[str, str]]:
 def _later(response: HttpResponse) -> HttpResponse:
     response["Retry-After"] = str(RETRY_AFTER_S)
     return response
-
-
-def _wants_json(request: HttpRequest) -> bool:
-    return request.path.startswith(API_PREFIXES)

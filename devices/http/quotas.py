@@ -31,8 +31,8 @@ class Quota:
         """A slot for this person; None if none is free."""
         with self._lock:
             taken = self._taken[person]
-            is_free = len(taken) < most and not self._is_crowded()
-            return Slot(taken) if is_free else None
-
-    def _is_crowded(self) -> bool:
-        return self._at_once is not None and sum(map(len, self._taken.values())) >= self._at_once
+            if len(taken) >= most:
+                return None
+            if self._at_once is not None and sum(map(len, self._taken.values())) >= self._at_once:
+                return None
+            return Slot(taken)

@@ -11,7 +11,8 @@ from django.shortcuts import render
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
-from devices.http.problems import API_PREFIXES, problem
+from devices.http.paths import is_api_path
+from devices.http.problems import problem
 
 STATUS = 429
 
@@ -22,7 +23,7 @@ def locked_out(
     """For AXES_LOCKOUT_CALLABLE: a page, or a problem of the API, that says when to try again."""
     left_s = lock_out_left_s(request, credentials, ts=timezone.now())
     minutes = ceil(left_s / 60)
-    if request.path.startswith(API_PREFIXES):
+    if is_api_path(request.path):
         words = f"Too many wrong passwords; try again in {minutes} minute{pluralize(minutes)}."
         answer = problem(STATUS, words)
     else:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-import msgspec
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from channels.db import database_sync_to_async
@@ -14,14 +13,16 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
 from django.utils.encoding import force_bytes
 
+from devices.http.paths import is_api_path, is_open_path
+from devices.http.problems import problem
+
 # Recovery codes alone are no factor: they come with one.
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-OPEN_PATHS = ("/accounts/", "/admin/logout/", "/health", "/static/")
 WORDS = "This installation asks for a second factor. Set one up to go on."
 PURPOSE = b"rollcall.second_factor:"
 
@@ -54,10 +55,10 @@ class SecondFactorMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info.startswith(OPEN_PATHS) or not lacks_second_factor(request.user):
+        if is_open_path(request.path_info) or not lacks_second_factor(request.user):
             return self._get_response(request)
-        if request.path_info.startswith("/api/"):
-            return _refusal()
+        if is_api_path(request.path_info):
+            return problem(403, WORDS)
         messages.warning(request, WORDS)
         return redirect("mfa_index")
 
@@ -91,14 +92,5 @@ def too_many_codes(wait_s: int) -> str:
 
 def _fernet() -> MultiFernet:
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(_derived(force_bytes(key))) for key in keys])
-
-
-def _derived(key: bytes) -> bytes:
-    return base64.urlsafe_b64encode(hashlib.sha256(PURPOSE + key).digest())
-
-
-def _refusal() -> HttpResponse:
-    body = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": WORDS}
-    content_type = "application/problem+json"
-    return HttpResponse(msgspec.json.encode(body), status=403, content_type=content_type)
+    derived = [hashlib.sha256(PURPOSE + force_bytes(key)).digest() for key in keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])

@@ -44,7 +44,7 @@ class _CodeOnce:
             raise ValidationError(words, code=TOO_MANY) from None
 
     def _clean_once(self) -> str:
-        if _was_used(self.user, self.cleaned_data["code"]):
+        if cache.get(_used_key(self.user, self.cleaned_data["code"])) is not None:
             check_rate_limit(self.user)
             raise ValidationError(USED_WORDS, code=USED)
         code: str = super().clean_code()  # type: ignore[misc]
@@ -90,10 +90,6 @@ def _rate_wait_s(user: User, rate: Any) -> float:
         return 0.0
     until: float = newest_first[rate.amount - 1] + rate.duration
     return until - time.time()
-
-
-def _was_used(user: User, code: str) -> bool:
-    return cache.get(_used_key(user, code)) is not None
 
 
 def _is_first_use(user: User, code: str) -> bool:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
+
+from devices.http.paths import is_scoped_path
 
 # No page holds what was typed there.
 SECRET = ("password", "password1", "password2", "old_password")
@@ -28,7 +29,7 @@ class UnsentFormsMiddleware:
         is_of_admin = request.path_info.startswith(reverse("admin:index"))
         if request.method != "POST" or not is_of_admin or request.user.is_authenticated:
             return None
-        if request.path_info.startswith(settings.UNSCOPED_PATHS):
+        if not is_scoped_path(request.path_info):
             return None
         fields = fields_kept(request)
         if not fields:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponseBase
@@ -13,6 +12,7 @@ from rest_framework.permissions import SAFE_METHODS
 
 from devices.audit.operator_access import operator_access_record
 from devices.http.errors import Conflict
+from devices.http.paths import is_scoped_path
 from devices.tenancy.access import access_in
 from devices.tenancy.scope import access_scope
 
@@ -22,8 +22,8 @@ View = Callable[..., HttpResponseBase]
 class ScopeMiddleware:
     """Runs views for signed-in people in the transaction and the scope of what they may see.
 
-    Left out are the paths of settings.UNSCOPED_PATHS, which are about who somebody is or open
-    their own scope, and async views, which open their own. What a view returns to be rendered is
+    Left out are paths that have no scope or open their own (is_scoped_path), and async views, which
+    open their own. What a view returns to be rendered is
     rendered inside; what it streams is not. To be the last middleware, so that the others have had
     their say, CSRF's among them.
     """
@@ -37,8 +37,8 @@ class ScopeMiddleware:
     def process_view(
         self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
-        unscoped = request.path_info.startswith(settings.UNSCOPED_PATHS)
-        if unscoped or iscoroutinefunction(view) or not request.user.is_authenticated:
+        is_scoped = is_scoped_path(request.path_info) and not iscoroutinefunction(view)
+        if not is_scoped or not request.user.is_authenticated:
             return None
         access = access_in(request)
         if access.is_operator:

@@ -7,35 +7,18 @@ schema `scoped` on hypertables. Operators have a scope of their own, `rollcall_o
 ends with the transaction, so that nothing is left behind on a pooled connection.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
-from psycopg.pq import Escaping
 
-from devices.http.origin import origin_text
+from devices.http import origin
 from devices.tenancy.access import Access
 
-# The last setting is devices.http.origin's, for the history.
-ENTER = """
-SELECT set_config('role', %s, true), set_config('search_path', %s, true),
-       set_config('app.tenant_ids', %s, true), set_config('app.user_id', %s, true),
-       set_config('pghistory.context_metadata', %s, true)
-"""
-# Inside another transaction; what refuses to write there ends with the savepoint.
-ENTER_TO_READ = f"{ENTER}, set_config('transaction_read_only', 'on', true)"
-# Whoever asks for more than the database can do in a minute keeps no connection from others.
-STATEMENT_S = 60
-BEGIN = f"SET LOCAL statement_timeout = '{STATEMENT_S}s'; {ENTER}".encode()
-AROUND = """
-SELECT current_setting('role'), current_setting('search_path'),
-       coalesce(current_setting('app.tenant_ids', true), ''),
-       coalesce(current_setting('app.user_id', true), ''),
-       coalesce(current_setting('pghistory.context_metadata', true), '')
-"""
+# A person whose query takes longer than this keeps the connection from others.
+STATEMENT_TIMEOUT = "60s"
 TENANT, OPERATOR = "rollcall_tenant", "rollcall_operator"
 SCOPED_PATH, PUBLIC_PATH = "scoped,public", "public"
 
@@ -52,37 +35,38 @@ def tenant_scope(
     *,
     tenant_ids: Collection[int],
     user_id: int | None = None,
-    begin: str = "",
+    settings: Mapping[str, str] | None = None,
     reads: bool = False,
 ) -> Iterator[None]:
     """A transaction that sees and changes rows of these tenants only; of none if there are none.
 
-    `user_id` is the person for whom it is opened, `begin` are statements to begin with. With
-    `reads` it refuses to change anything, and the end of a transaction that is begun for it is not
-    waited for. Inside another scope only a narrower one can be opened: else ScopeError. What is
-    done inside is rolled back if it raises.
+    `user_id` is the person for whom it is opened, `settings` are more settings of PostgreSQL that
+    hold inside. With `reads` it refuses to change anything. Inside another scope only a narrower
+    one can be opened: else ScopeError. What is done inside is rolled back if it raises.
     """
     wanted = frozenset(tenant_ids)
     around = _open.get()
     if around is not None and not wanted <= around:
         raise ScopeError("a scope cannot be widened from inside")
     ids = "{" + ",".join(map(str, sorted(wanted))) + "}"
-    settings = _Settings(TENANT, SCOPED_PATH, ids, _text(user_id), origin_text())
+    own = _settings(role=TENANT, search_path=SCOPED_PATH, tenant_ids=ids, user_id=user_id)
     token = _open.set(wanted)
     try:
-        with _entered(settings, begin, reads):
+        with _entered({**own, **(settings or {})}, reads=reads):
             yield
     finally:
         _open.reset(token)
 
 
 @contextmanager
-def operator_scope(*, user_id: int, begin: str = "", reads: bool = False) -> Iterator[None]:
+def operator_scope(
+    *, user_id: int, settings: Mapping[str, str] | None = None, reads: bool = False
+) -> Iterator[None]:
     """A transaction that sees and changes the rows of all tenants, for an operator."""
     if _open.get() is not None:
         raise ScopeError("a scope cannot be widened from inside")
-    settings = _Settings(OPERATOR, PUBLIC_PATH, "", _text(user_id), origin_text())
-    with _entered(settings, begin, reads):
+    own = _settings(role=OPERATOR, search_path=PUBLIC_PATH, tenant_ids="", user_id=user_id)
+    with _entered({**own, **(settings or {})}, reads=reads):
         yield
 
 
@@ -92,57 +76,53 @@ def open_tenant_ids() -> frozenset[int] | None:
 
 
 @contextmanager
-def access_scope(access: Access, *, begin: str = "", reads: bool = False) -> Iterator[None]:
+def access_scope(
+    access: Access, *, settings: Mapping[str, str] | None = None, reads: bool = False
+) -> Iterator[None]:
     """The scope that belongs to what a person may see."""
     if access.is_operator and access.user_id is not None:
-        with operator_scope(user_id=access.user_id, begin=begin, reads=reads):
+        with operator_scope(user_id=access.user_id, settings=settings, reads=reads):
             yield
     else:
         tenant_ids, user_id = access.roles.keys(), access.user_id
-        with tenant_scope(tenant_ids=tenant_ids, user_id=user_id, begin=begin, reads=reads):
+        with tenant_scope(tenant_ids=tenant_ids, user_id=user_id, settings=settings, reads=reads):
             yield
 
 
-class _Settings(NamedTuple):
-    role: str
-    search_path: str
-    tenant_ids: str
-    user_id: str
-    origin: str
+def _settings(
+    *, role: str, search_path: str, tenant_ids: str, user_id: int | None
+) -> dict[str, str]:
+    return {
+        "statement_timeout": STATEMENT_TIMEOUT,
+        "role": role,
+        "search_path": search_path,
+        "app.tenant_ids": tenant_ids,
+        "app.user_id": "" if user_id is None else str(user_id),
+        origin.SETTING: origin.origin_text(),
+    }
 
 
 @contextmanager
-def _entered(wanted: _Settings, begin: str, reads: bool) -> Iterator[None]:
-    if not connection.in_atomic_block:
-        with transaction.atomic():
-            _begin(wanted, begin, reads)
-            yield
-        return
+def _entered(settings: dict[str, str], *, reads: bool) -> Iterator[None]:
+    """A transaction with these settings, or a savepoint of the one that is open already.
+
+    A commit and every rollback take the settings away. A savepoint that is released leaves them,
+    all but that it refuses to write; so what was set before is set again.
+    """
+    before: dict[str, str] = {}
+    is_inner = connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        around = _around(cursor)
-        cursor.execute(ENTER_TO_READ if reads else ENTER, wanted)
-        if begin:
-            cursor.execute(begin)
+        if is_inner:
+            values = ", ".join(["coalesce(current_setting(%s, true), '')"] * len(settings))
+            cursor.execute(f"SELECT {values}", [*settings])
+            before = dict(zip(settings, cursor.fetchone(), strict=True))
+        _set(cursor, settings | {"transaction_read_only": "on"} if reads else settings)
         yield
-        # A commit takes the settings away, and so does a rollback, be it to a savepoint; a
-        # savepoint that is released leaves them.
-        if not connection.needs_rollback:
-            cursor.execute(ENTER, around)
+        if before and not connection.needs_rollback:
+            _set(cursor, before)
 
 
-def _begin(wanted: _Settings, begin: str, reads: bool) -> None:
-    """Begins the transaction of the atomic block that was just entered, with the settings."""
-    pgconn = connection.connection.pgconn
-    quoted = tuple(map(Escaping(pgconn).escape_literal, map(str.encode, wanted)))
-    engine: Any = connection  # telemetry.engine's
-    engine.begin_ahead(BEGIN % quoted + f"; {begin}".encode(), reads=reads)
-
-
-def _around(cursor: CursorWrapper) -> _Settings:
-    """What is set in the transaction that is open already."""
-    cursor.execute(AROUND)
-    return _Settings(*cursor.fetchone())
-
-
-def _text(user_id: int | None) -> str:
-    return "" if user_id is None else str(user_id)
+def _set(cursor: CursorWrapper, settings: Mapping[str, str]) -> None:
+    """Sets them for the rest of the transaction, in one statement."""
+    calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+    cursor.execute(f"SELECT {calls}", [text for setting in settings.items() for text in setting])

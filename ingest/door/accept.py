@@ -17,8 +17,8 @@ from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage
 from ingest.messages.readings import ReadingMessage, Refusal
 from ingest.models import LimitBreach
-from ingest.stream.entries import Entry, EntryReading, HeartbeatEntry, ReadingsEntry
-from ingest.stream.shards import ShardAway, StreamFull, append
+from ingest.stream.entries import Entry, EntryReading, ReadingsEntry, heartbeat_entry
+from ingest.stream.shards import StreamAway, StreamFull, append
 
 ONLY_ITSELF = "a device's key speaks for that device only"
 
@@ -58,13 +58,20 @@ def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
     OperationalError.
     """
     speaker = arrival.speaker
-    device = device_of(message.body.device_id, speaker)
+    device = device_of(message.device_id, speaker)
     taken: Messages = {}
     if is_limited(speaker, (device,)):
         taken, reached = limits_take(speaker=speaker, messages={device: 1})
         if device.id in reached:
             raise reached[device.id]
-    entry = heartbeat_entry(message=message, device=device, arrival=arrival)
+    entry = heartbeat_entry(
+        message=message,
+        tenant_id=speaker.tenant_id,
+        device_id=device.id,
+        received_at=arrival.received_at,
+        address=arrival.address,
+        is_pending=device.is_pending,
+    )
     _append([entry], speaker=speaker, taken=taken)
     return device.interval_s
 
@@ -83,10 +90,13 @@ def readings_accept(
 
 
 def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> None:
-    """Appends a request's entries; that the stream is at its mark is a breach."""
+    """Appends a request's entries; that the stream is full is a breach.
+
+    On any error limits get back what was taken, for the same messages come again.
+    """
     try:
         append(*entries)
-    except ShardAway as error:
+    except StreamAway as error:
         limits_give_back(speaker=speaker, taken=taken)
         if isinstance(error, StreamFull):
             breach_record(
@@ -96,26 +106,6 @@ def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> N
                 refused=sum(entry.count for entry in entries),
             )
         raise
-
-
-def heartbeat_entry(
-    *, message: HeartbeatMessage, device: KnownDevice, arrival: Arrival
-) -> HeartbeatEntry:
-    """The heartbeat as it stands in the stream."""
-    body = message.body
-    return HeartbeatEntry(
-        arrival.speaker.tenant_id,
-        arrival.received_at,
-        arrival.address,
-        device.id,
-        message.time,
-        body.battery_pct,
-        body.rssi_dbm,
-        body.uptime_s,
-        body.version,
-        message.vitals or None,
-        device.is_pending,
-    )
 
 
 def readings_entries(*, messages: Sequence[ReadingMessage], arrival: Arrival) -> ReadingEntries:

@@ -13,7 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from devices.fleet.keys import Speaker, speaker_for_tenant, speakers_for_keys
-from ingest.door.database_outage import DatabaseOutage
+from ingest.door.database_outage import UNAVAILABLE, DatabaseOutage
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
@@ -52,8 +52,10 @@ class KeyCache:
             self._note_spoke(key)
             return known.speaker
         trusted = known if known and now - known.checked_at < TRUST_WHILE_AWAY_S else None
-        if trusted and not self._outage.may_ask(now):
-            return trusted.speaker
+        if not self._outage.may_ask(now):
+            if trusted:
+                return trusted.speaker
+            raise OperationalError(UNAVAILABLE)
         keys = [key, *self._due_next(now)]
         try:
             found = self._look_up(keys)

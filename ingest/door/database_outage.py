@@ -4,6 +4,7 @@ import threading
 
 # Asking takes as long as its time-out, so it is done only so often.
 ASK_AGAIN_AFTER_S = 2
+UNAVAILABLE = "the database was unavailable a moment ago"
 
 
 class DatabaseOutage:
@@ -15,7 +16,7 @@ class DatabaseOutage:
         self._lock = threading.Lock()
 
     def may_ask(self, now: float) -> bool:
-        """False for those who had better go on with what they know."""
+        """False for those who had better go on with what they know, or be told to come again."""
         if self._ask_at is None:
             return True
         with self._lock:

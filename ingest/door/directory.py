@@ -18,7 +18,7 @@ from devices.fleet.registration import (
 )
 from devices.models import Registration
 from devices.tenancy.scope import tenant_scope
-from ingest.door.database_outage import DatabaseOutage
+from ingest.door.database_outage import UNAVAILABLE, DatabaseOutage
 
 REMEMBER_S = 30
 # One that waits for approval is asked for again soon.
@@ -55,19 +55,17 @@ class Directory:
         """The devices of the speaker's tenant; unknown ones are registered, as they are
         `described`, if it wants that.
 
-        Raises OperationalError if the database is away and a name has never been seen.
+        Raises OperationalError if the database is unavailable and a name has never been seen.
         """
         now = monotonic()
         tenant_id = speaker.tenant_id
-        found: dict[str, KnownDevice] = {}
-        stale: dict[str, KnownDevice] = {}
-        for name in names:
-            if known := self._remembered.get((tenant_id, name)):
-                (found if known.until > now else stale)[name] = known.device
+        found, stale = self._recall(tenant_id, names, now)
         missing = [name for name in names if name not in found]
         if not missing:
             return Resolved(found, {})
-        if len(stale) == len(missing) and not self._outage.may_ask(now):
+        if not self._outage.may_ask(now):
+            if len(stale) < len(missing):
+                raise OperationalError(UNAVAILABLE)
             return Resolved(found | stale, {})
         try:
             with tenant_scope(tenant_ids=[tenant_id]):
@@ -80,6 +78,22 @@ class Directory:
         self._outage.end()
         self._remember(tenant_id, asked.devices, now)
         return Resolved(found | asked.devices, asked.refused)
+
+    def remembered(self, speaker: Speaker, names: Collection[str]) -> Resolved:
+        """Those of the devices that were seen before; the database is not asked."""
+        found, stale = self._recall(speaker.tenant_id, names, monotonic())
+        return Resolved(found | stale, {})
+
+    def _recall(
+        self, tenant_id: int, names: Collection[str], now: float
+    ) -> tuple[dict[str, KnownDevice], dict[str, KnownDevice]]:
+        """The devices that are known, and those that have to be asked for again."""
+        found: dict[str, KnownDevice] = {}
+        stale: dict[str, KnownDevice] = {}
+        for name in names:
+            if known := self._remembered.get((tenant_id, name)):
+                (found if known.until > now else stale)[name] = known.device
+        return found, stale
 
     def _remember(self, tenant_id: int, devices: dict[str, KnownDevice], now: float) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern
 from django.utils.log import log_response
 
-from devices.http.origin import request_origin
+from devices.http.origin import REQUEST_ID_HEADER, request_id, request_origin
 
 
 class FastPathMiddleware:
@@ -28,15 +28,26 @@ class FastPathMiddleware:
         self.views: dict[str, Callable[..., Any]] = {
             f"/{one.pattern}": one.callback for one in patterns
         }
+        self._answer = cast(
+            Callable[[HttpRequest], HttpResponse], convert_exception_to_response(self._view)
+        )
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        view = self.views.get(request.path_info)
-        if view is None:
+        if request.path_info not in self.views:
             return self._get_response(request)
+        return self.respond(request)
+
+    def respond(self, request: HttpRequest) -> HttpResponse:
+        """What a device is answered, whatever goes wrong."""
         with request_origin(request):
-            response: HttpResponse = view(request)
+            response = self._answer(request)
         # Without it the server would send the answer in chunks.
         response["Content-Length"] = str(len(response.content))
+        response[REQUEST_ID_HEADER] = request_id(request)
+        return response
+
+    def _view(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self.views[request.path_info](request)
         return response
 
 
@@ -52,9 +63,7 @@ class FastPath:
         self._pages = pages
         lane = FastPathMiddleware(pages.get_response)
         self._paths = frozenset(lane.views)
-        self._respond = cast(
-            Callable[[HttpRequest], HttpResponse], convert_exception_to_response(lane)
-        )
+        self._respond = lane.respond
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]

@@ -153,7 +153,7 @@ def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
 
 
 def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
-    """Gives back what was taken for messages that no shard has taken: they come again."""
+    """Gives back what was taken for messages that were not accepted: they come again."""
     buckets = [(_device_key(speaker, one.id), one.limit, n) for one, n in taken.items()]
     buckets.append((_tenant_key(speaker), speaker.tenant_limit, sum(taken.values())))
     keys = [key for key, rate, _ in buckets if rate]

@@ -55,12 +55,18 @@ def ledger_context(request: HttpRequest) -> dict[str, Any]:
     counts = [counts_read(shard) for shard in shards]
     by_tenant = balances(counts=counts, since=ts - DAY, tenant_ids=own)
     residuals = residuals_settled(shards=shards, ts=ts, over=DAY, tenant_ids=own)
+    # Those in which anything was accepted, the youngest first.
+    counted = minutes_counted(shards=shards, since=ts - HOUR, tenant_ids=own)
+    settled = settled_until(ts=ts, oldest_waiting_at=oldest)
     return {
         "hour": _since(ts - HOUR, counts, own),
         "day": balance_sum(by_tenant),
         "residual": sum(map(abs, residuals.values())),
         "waiting_for": duration((ts - oldest).total_seconds()) if oldest else None,
-        "minutes": _minutes(ts, shards, settled_until(ts=ts, oldest_waiting_at=oldest), own),
+        "minutes": [
+            Minute(minute, balance, minute + timedelta(minutes=1) <= settled)
+            for minute, balance in counted.items()
+        ],
         "several_tenants": sees_several_tenants(request),
         "tenants": [
             TenantLine(tenants[tenant_id], balance, residuals.get(tenant_id, 0))
@@ -72,14 +78,3 @@ def ledger_context(request: HttpRequest) -> dict[str, Any]:
 
 def _since(since: datetime, counts: Sequence[ShardCounts], own: list[int] | None) -> Balance:
     return balance_sum(balances(counts=counts, since=since, tenant_ids=own))
-
-
-def _minutes(
-    ts: datetime, shards: Sequence[int], settled: datetime, own: list[int] | None
-) -> list[Minute]:
-    """The minutes of the last hour in which anything was accepted, the youngest first."""
-    counted = minutes_counted(shards=shards, since=ts - HOUR, tenant_ids=own)
-    return [
-        Minute(minute, balance, minute + timedelta(minutes=1) <= settled)
-        for minute, balance in counted.items()
-    ]

@@ -5,17 +5,18 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from operator import attrgetter
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
 from ingest.messages.errors import InvalidMessage
 from ingest.messages.times import Time, device_time
+from telemetry.vitals import LONGEST_TEXT, NAMED_VITALS, NAMES, Value, Vital
 
 MAX_NAME = 64
 
-Battery = Annotated[float, Meta(ge=0, le=100)]
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Scalar = bool | float | str | None
 Body = TypeVar("Body")
@@ -37,27 +38,48 @@ STRANGE = re.compile(rb"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}|\d{200}")
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
-class HeartbeatBody(Struct, frozen=True, gc=False):
-    """The named fields of a heartbeat; every other field of the object is one of its `vitals`."""
-
+class _Head(Struct, frozen=True, gc=False):
     device_id: Name | None = None
     time: Time | None = None
-    battery_pct: Battery | None = None
-    rssi_dbm: Annotated[float, Meta(ge=-200, le=20)] | None = None
-    uptime_s: Annotated[float, Meta(ge=0)] | None = None
-    version: Name | None = None
+
+
+def _checked(vital: Vital) -> Any:
+    """The vital's type with the range that the door lets through."""
+    if vital.type is str:
+        return Annotated[str, Meta(max_length=LONGEST_TEXT)] | None
+    return Annotated[float, Meta(ge=vital.low, le=vital.high)] | None
+
+
+HeartbeatBody = cast(
+    "type[_Head]",
+    msgspec.defstruct(
+        "HeartbeatBody",
+        [(vital.name, _checked(vital), None) for vital in NAMED_VITALS],
+        bases=(_Head,),
+        namespace={
+            "__doc__": "The named fields of a heartbeat; every other field of the object is one of "
+            "its `vitals`."
+        },
+        frozen=True,
+        gc=False,
+    ),
+)
 
 
 class HeartbeatMessage(Struct, frozen=True, gc=False):
-    """A valid heartbeat: the body with its time in UTC and the further vitals."""
+    """A valid heartbeat: its time in UTC, its named vitals in the order of NAMED_VITALS, and the
+    further ones."""
 
-    body: HeartbeatBody
+    device_id: str | None
     time: datetime | None
+    named: tuple[Value, ...]
     vitals: dict[str, Scalar]
 
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
-_named = frozenset(HeartbeatBody.__struct_fields__)
+_fields = frozenset(HeartbeatBody.__struct_fields__)
+_named_of = attrgetter(*NAMES)
+_texts = ("device_id", *(vital.name for vital in NAMED_VITALS if vital.type is str))
 
 
 def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
@@ -69,16 +91,16 @@ def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
     fields = _parse(data)
     if len(fields) > MAX_FIELDS:
         raise InvalidMessage("$", f"{len(fields)} fields; a heartbeat has at most {MAX_FIELDS}")
-    named = {name: fields.pop(name) for name in _named & fields.keys()}
+    named = {name: fields.pop(name) for name in _fields & fields.keys()}
     try:
         body = msgspec.convert(named, HeartbeatBody)
     except msgspec.ValidationError as error:
         raise from_msgspec(error) from None
-    for name in ("device_id", "version"):
+    for name in _texts:
         check_text(f"$.{name}", getattr(body, name))
     _check_vitals(fields)
     time = None if body.time is None else device_time(body.time, received_at=received_at)
-    return HeartbeatMessage(body, time, fields)
+    return HeartbeatMessage(body.device_id, time, _named_of(body), fields)
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -6,22 +6,24 @@ The broker lets a device publish under its own name only, so a topic says who sp
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import OperationalError
+
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import KnownDevice
-from ingest.door.accept import Arrival, device_of, foreign_record, heartbeat_entry, readings_entries
+from ingest.door.accept import Arrival, device_of, foreign_record, readings_entries
 from ingest.door.authentication import TenantCache
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage, heartbeat_decode
 from ingest.messages.readings import DecodedReadings, ReadingMessage, readings_decode
-from ingest.stream.entries import Entry, HeartbeatEntry
-from ingest.stream.shards import ShardAway, append
+from ingest.stream.entries import Entry, HeartbeatEntry, heartbeat_entry
+from ingest.stream.shards import append
 
 TELEMETRY = "tenant/+/device/+/telemetry"
 HEARTBEAT = "tenant/+/device/+/heartbeat"
@@ -49,31 +51,49 @@ class Refused(NamedTuple):
 
 
 class BatchOutcome(NamedTuple):
-    """How many heartbeats and readings were accepted, and which were refused."""
+    """How many heartbeats and readings were accepted, which were refused, and which messages
+    are neither, by their places in the batch, as the database cannot tell who sent them: why not.
+    """
 
     accepted: int
     refused: list[Refused]
+    waiting: Mapping[int, str] = {}
 
 
 class _Addressed(NamedTuple):
+    position: int
     published: Published
     tenant: str
     device_id: str
     decoded: HeartbeatMessage | DecodedReadings
 
 
-def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> BatchOutcome:
-    """Returns once every good message is on disk in the stream.
+class _Known(NamedTuple):
+    """Messages of one tenant, each of a device that there is."""
 
-    Raises StreamAway and OperationalError; then nothing was accepted, and the same messages can
-    be given again.
+    speaker: Speaker
+    devices: Mapping[str, KnownDevice]
+    addressed: list[_Addressed]
+
+
+def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> BatchOutcome:
+    """Returns once every good message is on disk in the stream, except those that are waiting,
+    which can be given again.
+
+    Raises StreamAway; then nothing was accepted, and all of them can be given again.
     """
     batch = _Batch(tenants)
-    for tenant, addressed in _by_tenant(batch.read(messages)).items():
-        batch.put(tenant, addressed)
-    if batch.entries:
-        batch.append()
-    return BatchOutcome(batch.accepted, batch.refused)
+    # All names are looked up before anything is taken from limits.
+    known = list(batch.known(messages))
+    try:
+        for one in known:
+            batch.put(one)
+        if batch.entries:
+            append(*batch.entries)
+    except BaseException:
+        batch.give_back()
+        raise
+    return BatchOutcome(batch.accepted, batch.refused, batch.waiting)
 
 
 class _Batch:
@@ -83,12 +103,39 @@ class _Batch:
         self.entries: list[Entry] = []
         self.accepted = 0
         self.refused: list[Refused] = []
+        self.waiting: dict[int, str] = {}
         self._tenants = tenants
         self._taken: list[tuple[Speaker, Messages]] = []
 
-    def read(self, messages: Iterable[Published]) -> Iterable[_Addressed]:
-        """The messages that can be understood; the others are refused."""
-        for published in messages:
+    def known(self, messages: Iterable[Published]) -> Iterator[_Known]:
+        """The messages that can be understood, by tenant; the others are refused, or wait."""
+        for tenant, addressed in _by_tenant(self._read(messages)).items():
+            try:
+                speaker = self._tenants.speaker(tenant)
+            except OperationalError as error:
+                self._wait(addressed, error)
+                continue
+            if speaker is not None:
+                yield self._known(speaker, addressed)
+                continue
+            for one in addressed:
+                self._refuse(one.published, "unknown_tenant", UNKNOWN_TENANT)
+
+    def put(self, known: _Known) -> None:
+        """Puts one tenant's messages to its devices, as far as its limits let it."""
+        heartbeats = [one for one in known.addressed if isinstance(one.decoded, HeartbeatMessage)]
+        if heartbeats:
+            self._put_heartbeats(known._replace(addressed=heartbeats))
+        if len(heartbeats) < len(known.addressed):
+            self._put_readings(known.speaker, known.addressed)
+
+    def give_back(self) -> None:
+        """Gives limits back what was taken: the messages come again."""
+        for speaker, taken in self._taken:
+            limits_give_back(speaker=speaker, taken=taken)
+
+    def _read(self, messages: Iterable[Published]) -> Iterator[_Addressed]:
+        for position, published in enumerate(messages):
             found = _topic.fullmatch(published.topic)
             if found is None:
                 self._refuse(published, "topic", f"expected {TELEMETRY} or {HEARTBEAT}")
@@ -101,46 +148,47 @@ class _Batch:
                 except InvalidMessage as error:
                     self._refuse(published, "invalid", str(error))
                 else:
-                    yield _Addressed(published, tenant, device_id, decoded)
+                    yield _Addressed(position, published, tenant, device_id, decoded)
 
-    def put(self, tenant: str, addressed: Sequence[_Addressed]) -> None:
-        """Puts one tenant's messages to its devices, as far as its limits let it."""
-        speaker = self._tenants.speaker(tenant)
-        if speaker is None:
-            for one in addressed:
-                self._refuse(one.published, "unknown_tenant", UNKNOWN_TENANT)
-            return
-        heartbeats = [one for one in addressed if isinstance(one.decoded, HeartbeatMessage)]
-        if heartbeats:
-            self._put_heartbeats(speaker, heartbeats)
-        if len(heartbeats) < len(addressed):
-            self._put_readings(speaker, addressed)
-
-    def append(self) -> None:
-        """Appends what is to be accepted; if no shard takes it, its limits are as before."""
+    def _known(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> _Known:
+        of_device = [one for one in addressed if _needs_device(one)]
+        names = {one.device_id for one in of_device}
         try:
-            append(*self.entries)
-        except ShardAway:
-            for speaker, taken in self._taken:
-                limits_give_back(speaker=speaker, taken=taken)
-            raise
+            resolved = directory.resolve(speaker, names)
+        except OperationalError as error:
+            resolved = directory.remembered(speaker, names)
+            unseen = (one for one in of_device if one.device_id not in resolved.devices)
+            self._wait(unseen, error)
+        for one in of_device:
+            if reason := resolved.refused.get(one.device_id):
+                self._refuse(one.published, "unknown_device", reason)
+        known = [
+            one for one in addressed if one.device_id in resolved.devices or not _needs_device(one)
+        ]
+        return _Known(speaker, resolved.devices, known)
 
-    def _put_heartbeats(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
-        resolved = directory.resolve(speaker, {one.device_id for one in addressed})
+    def _wait(self, addressed: Iterable[_Addressed], error: OperationalError) -> None:
+        self.waiting |= {one.position: str(error).strip() for one in addressed}
+
+    def _put_heartbeats(self, known: _Known) -> None:
+        speaker, devices, addressed = known
         understood: list[tuple[Published, KnownDevice, HeartbeatEntry]] = []
-        for published, _, name, decoded in addressed:
-            if (device := resolved.devices.get(name)) is None:
-                self._refuse(published, "unknown_device", resolved.refused[name])
-                continue
+        for _, published, _, name, decoded in addressed:
+            device = devices[name]
             assert isinstance(decoded, HeartbeatMessage)
             who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
-            arrival = Arrival(who, published.received_at, None)
             try:
-                device_of(decoded.body.device_id, who)
+                device_of(decoded.device_id, who)
             except ForeignDevice as error:
                 self._refuse(published, "forbidden", str(error))
             else:
-                entry = heartbeat_entry(message=decoded, device=device, arrival=arrival)
+                entry = heartbeat_entry(
+                    message=decoded,
+                    tenant_id=speaker.tenant_id,
+                    device_id=device.id,
+                    received_at=published.received_at,
+                    is_pending=device.is_pending,
+                )
                 understood.append((published, device, entry))
         self._add_heartbeats(speaker, understood)
 
@@ -168,7 +216,7 @@ class _Batch:
         messages: list[ReadingMessage] = []
         sources: list[Published] = []
         foreign = 0
-        for published, _, name, decoded in addressed:
+        for _, published, _, name, decoded in addressed:
             if not isinstance(decoded, DecodedReadings):
                 continue
             for refusal in decoded.refused:
@@ -204,6 +252,13 @@ def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
     for one in addressed:
         groups[one.tenant].append(one)
     return groups
+
+
+def _needs_device(one: _Addressed) -> bool:
+    """False if each of its readings is refused whatever device that is, which then is not added."""
+    if isinstance(one.decoded, HeartbeatMessage):
+        return True
+    return any(message.device_id in (None, one.device_id) for message in one.decoded.messages)
 
 
 def _decode(kind: str, published: Published) -> HeartbeatMessage | DecodedReadings:

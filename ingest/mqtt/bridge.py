@@ -11,7 +11,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic, sleep
@@ -119,8 +119,9 @@ class Bridge:
     """One connection to the broker, run by one thread: reads, appends, acknowledges.
 
     Messages that cannot be appended just now wait here; the broker keeps all others, as it sends
-    no more than RECEIVE_MAXIMUM ahead of our acknowledgements. With `retire` the bridge leaves the
-    share, takes what the broker still holds for it, and ends its session.
+    no more than RECEIVE_MAXIMUM ahead of our acknowledgements. Those whose sender the database
+    cannot tell are set aside, so that the others do not wait for them. With `retire` the bridge
+    leaves the share, takes what the broker still holds for it, and ends its session.
     """
 
     def __init__(self, *, url: str, share: str, name: str, retire: bool = False) -> None:
@@ -132,7 +133,10 @@ class Bridge:
         self._tenants = TenantCache()
         self._tally = Tally(name)
         self._waiting: deque[_Waiting] = deque()
-        self._waiting_bytes = 0
+        self._waiting_bytes = 0  # of those set aside, too
+        self._aside: list[_Waiting] = []
+        self._aside_until = 0.0
+        self._aside_backoff = Backoff(0.5, 5)
         self._received = 0
         self._last_at = monotonic()
         self._store_at = 0.0
@@ -221,6 +225,7 @@ class Bridge:
     ) -> None:
         # All of it comes again, under numbers of the next connection.
         self._waiting.clear()
+        self._aside.clear()
         self._waiting_bytes = 0
         if reason == "Session taken over":
             log.error("another bridge is named %s; each needs a name of its own", self._name)
@@ -257,7 +262,8 @@ class Bridge:
                 return
 
     def _has_room(self) -> bool:
-        return len(self._waiting) < MAX_WAITING and self._waiting_bytes < MAX_WAITING_BYTES
+        waiting = len(self._waiting) + len(self._aside)
+        return waiting < MAX_WAITING and self._waiting_bytes < MAX_WAITING_BYTES
 
     def _on_message(self, client: Any, data: Any, message: paho.MQTTMessage) -> None:
         self._received += 1
@@ -271,9 +277,13 @@ class Bridge:
     # Appending
 
     def _due_at(self) -> float:
-        return self._store_at if self._waiting else float("inf")
+        store_at = self._store_at if self._waiting else float("inf")
+        return min(store_at, self._aside_until) if self._aside else store_at
 
     def _store_when_due(self) -> None:
+        if self._aside and monotonic() >= self._aside_until:
+            self._waiting.extendleft(reversed(self._aside))
+            self._aside.clear()
         while self._waiting and monotonic() >= self._store_at:
             self._store()
 
@@ -291,7 +301,25 @@ class Bridge:
             close_old_connections()
         self._store_backoff.reset()
         self._tally.add(outcome)
-        self._acknowledge(batch)
+        # Taken out first, for a connection that breaks meanwhile empties the queue.
+        for _ in batch:
+            self._waiting.popleft()
+        if outcome.waiting:
+            self._set_aside(batch, outcome.waiting)
+        elif not self._aside:
+            self._aside_backoff.reset()
+        self._acknowledge([one for n, one in enumerate(batch) if n not in outcome.waiting])
+
+    def _set_aside(self, batch: Sequence[_Waiting], reasons: Mapping[int, str]) -> None:
+        """Tries these messages again later. They are acknowledged after others that came later,
+        which brokers take."""
+        if not self._aside:
+            wait_s = self._aside_backoff.next_s()
+            self._aside_until = monotonic() + wait_s
+            why = "; ".join(sorted(set(reasons.values())))
+            words = "nobody can tell who sent %d messages; they are tried again in %.1f s: %s"
+            log.warning(words, len(reasons), wait_s, why)
+        self._aside += [batch[n] for n in sorted(reasons)]
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -304,9 +332,7 @@ class Bridge:
         return batch
 
     def _acknowledge(self, batch: Sequence[_Waiting]) -> None:
-        # Taken out first, for a connection that breaks meanwhile empties the queue.
         for one in batch:
-            self._waiting.popleft()
             self._waiting_bytes -= len(one.published.payload)
         with _corked(self._client.socket()):
             for one in batch:
@@ -318,7 +344,7 @@ class Bridge:
         return (
             self._retire
             and self._client.is_connected()
-            and not self._waiting
+            and not (self._waiting or self._aside)
             and monotonic() - self._last_at > RETIRED_AFTER_S
         )
 

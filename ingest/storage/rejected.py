@@ -11,9 +11,10 @@ from ingest.messages.errors import InvalidMessage
 from ingest.messages.heartbeat import heartbeat_decode
 from ingest.messages.readings import readings_decode
 from ingest.models import RejectedMessage
-from ingest.stream.entries import EntryReading, HeartbeatEntry, ReadingsEntry
+from ingest.stream.entries import EntryReading, ReadingsEntry, heartbeat_entry
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
+from telemetry.vitals import NAMES
 
 Reason = RejectedMessage.Reason
 Kind = RejectedMessage.Kind
@@ -65,7 +66,7 @@ def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
     pending = pending_among(ids=() if device_id is None else (device_id,))
     reason, error = hindrance(device_id, pending) or (Reason.CORRECTED, message.error)
     changes = {"payload": payload, "device_id": device_id, "reason": reason, "error": error}
-    return waiting.update(**changes) == 1
+    return waiting.update(**changes, replay_failures=0, replay_due_at=None) == 1
 
 
 def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, str] | None:
@@ -118,20 +119,13 @@ def _decode(
 
 def _heartbeat(message: RejectedMessage, data: bytes) -> tuple[str | None, IncomingHeartbeat]:
     decoded = heartbeat_decode(data, received_at=message.received_at)
-    body = decoded.body
-    entry = HeartbeatEntry(
-        message.tenant_id,
-        message.received_at,
-        None,
-        message.device_id or 0,
-        decoded.time,
-        body.battery_pct,
-        body.rssi_dbm,
-        body.uptime_s,
-        body.version,
-        decoded.vitals or None,
+    entry = heartbeat_entry(
+        message=decoded,
+        tenant_id=message.tenant_id,
+        device_id=message.device_id or 0,
+        received_at=message.received_at,
     )
-    return body.device_id, next(entry.rows())
+    return decoded.device_id, next(entry.rows())
 
 
 def _reading(message: RejectedMessage, data: bytes) -> tuple[str | None, IncomingReading]:
@@ -177,14 +171,13 @@ def _message(shard: int, rejection: Rejection, name: str | None) -> RejectedMess
 
 def _payload(row: IncomingHeartbeat | IncomingReading, name: str | None) -> str:
     """The message as its device would send it, as JSON; it names the device, if that is known."""
-    fields: dict[str, Any] = {"device_id": name} if name else {}
-    fields |= {
-        name: value
-        for name, value in row._asdict().items()
-        if value is not None and name not in ("device_id", "tenant_id", "received_at", "address")
-    }
-    if "metrics" in fields:
-        fields["metrics"] = msgspec.Raw(fields["metrics"])
-    if vitals := fields.pop("vitals", None):
-        fields |= msgspec.json.decode(vitals, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode(fields).decode()
+    said: dict[str, Any] = {"device_id": name, "time": row.time}
+    if isinstance(row, IncomingHeartbeat):
+        said |= zip(NAMES, row.named, strict=True)
+        said |= msgspec.json.decode(row.vitals or "{}", type=dict[str, msgspec.Raw])
+    else:
+        said |= {"seq": row.seq, "msg_type": row.msg_type, "site": row.site}
+        said["metrics"] = msgspec.Raw(row.metrics)
+    return msgspec.json.encode(
+        {name: value for name, value in said.items() if value is not None}
+    ).decode()

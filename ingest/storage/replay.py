@@ -5,14 +5,15 @@ People ask for a replay in their tenant's scope, where nobody writes history; th
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from django.db import OperationalError, transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from devices.fleet.registration import pending_among
 from ingest.ledger.balances import Tally, tally_write
@@ -32,16 +33,20 @@ log = logging.getLogger(__name__)
 # How many messages one transaction replays, and how many of approved devices one run does.
 AT_ONCE = 500
 APPROVED_AT_ONCE = REQUESTED_AT_ONCE = 5000
+# A replay that went wrong is tried again after so long, each time twice as long, up to the most.
+# After MOST_FAILURES, which is after ten hours, only a person has it tried again.
+RETRY_FIRST = timedelta(seconds=2)
+RETRY_MOST = timedelta(hours=1)
+MOST_FAILURES = 20
 BY_APPROVAL = "approval"
-SETTLED = (
-    "reason",
-    "error",
-    "replayed_at",
-    "replayed_by",
+FAILED = (
     "replay_requested_by",
     "replay_failed_at",
     "replay_error",
+    "replay_failures",
+    "replay_due_at",
 )
+SETTLED = ("reason", "error", "replayed_at", "replayed_by", *FAILED)
 
 Row = IncomingHeartbeat | IncomingReading
 
@@ -77,17 +82,21 @@ class ReplayRequest(NamedTuple):
 def replay_request(*, ids: Sequence[int], by: str) -> ReplayRequest:
     """Has the messages replayed within seconds, for whom `by` names.
 
-    Those that were replayed, or wait for it already, are left as they are.
+    Those that were replayed, or are being replayed already, are left as they are. Those that wait
+    as their replay went wrong are tried at once, and as often as if nobody had asked before.
     """
     wanted = RejectedMessage.objects.filter(id__in=ids)
     unstored = wanted.filter(replayed_at=None)
-    waiting = unstored.filter(replay_requested_by="").select_for_update(no_key=True)
+    under_way = ~Q(replay_requested_by="") & Q(replay_due_at=None)
+    waiting = unstored.exclude(under_way).select_for_update(no_key=True)
     request = ReplayRequest(
         asked=list(waiting.values_list("id", flat=True)),
-        under_way=_counts(unstored.exclude(replay_requested_by=""), "replay_requested_by"),
+        under_way=_counts(unstored.filter(under_way), "replay_requested_by"),
         replayed=_counts(wanted.exclude(replayed_at=None), "replayed_by"),
     )
-    RejectedMessage.objects.filter(id__in=request.asked).update(replay_requested_by=by)
+    RejectedMessage.objects.filter(id__in=request.asked).update(
+        replay_requested_by=by, replay_failures=0, replay_due_at=None
+    )
     return request
 
 
@@ -97,8 +106,8 @@ def _counts(messages: QuerySet[RejectedMessage], field: str) -> dict[str, int]:
 
 
 def requested_replay(*, ts: datetime) -> ReplayOutcome:
-    """Replays what people have asked for, the oldest first."""
-    requested = RejectedMessage.objects.exclude(replay_requested_by="").order_by("id")
+    """Replays what people have asked for."""
+    requested = _due(RejectedMessage.objects.exclude(replay_requested_by=""), ts)
     ids_by_person: dict[str, list[int]] = defaultdict(list)
     for pk, person in requested.values_list("id", "replay_requested_by")[:REQUESTED_AT_ONCE]:
         ids_by_person[person].append(pk)
@@ -112,16 +121,26 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
     """Stores those of the messages that can be stored now, each once; `by` is who wanted it.
 
     The others stay, with the reason why not; those that an error kept from being stored are tried
-    again with the next run. Those replayed before count for nothing. What is older than its device
-    may be silent is stored and touches no status, unless it only waited for an approval: then the
-    status is what it would be had the message been stored when it came, and the next sweep judges
-    the silence since.
+    again later, up to MOST_FAILURES times. Those replayed before count for nothing. What is older
+    than its device may be silent is stored and touches no status, unless it only waited for an
+    approval: then the status is what it would be had the message been stored when it came, and the
+    next sweep judges the silence since.
     """
     outcome = ReplayOutcome()
-    in_order = sorted(ids)
-    for start in range(0, len(in_order), AT_ONCE):
-        outcome = outcome.plus(_replayed(in_order[start : start + AT_ONCE], by, ts))
+    for part in _parts(ids):
+        outcome = outcome.plus(_replayed(part, by, ts))
     return outcome
+
+
+def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
+    """The messages of each transaction: the more often they went wrong the fewer, until one that
+    is to blame for an error that looks like the database's stands alone."""
+    failures = RejectedMessage.objects.filter(id__in=ids).values_list("replay_failures", "id")
+    for failed, group in groupby(failures.order_by("replay_failures", "id"), key=itemgetter(0)):
+        together = max(1, AT_ONCE // 8**failed)
+        in_order = [pk for _, pk in group]
+        for start in range(0, len(in_order), together):
+            yield in_order[start : start + together]
 
 
 def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
@@ -139,16 +158,23 @@ def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
 
 
 def approved_replay(*, ts: datetime) -> ReplayOutcome:
-    """Stores what was held of devices that are approved by now, the oldest first; what people
-    have asked for is left to their own replay."""
+    """Stores what was held of devices that are approved by now; what people have asked for is left
+    to their own replay."""
     held = RejectedMessage.objects.filter(
         reason=Reason.PENDING_DEVICE,
         replayed_at=None,
         replay_requested_by="",
+        replay_failures__lt=MOST_FAILURES,
         device__is_pending=False,
     )
-    ids = held.order_by("id").values_list("id", flat=True)[:APPROVED_AT_ONCE]
+    ids = _due(held, ts).values_list("id", flat=True)[:APPROVED_AT_ONCE]
     return rejected_replay(ids=list(ids), by=BY_APPROVAL, ts=ts)
+
+
+def _due(messages: QuerySet[RejectedMessage], ts: datetime) -> QuerySet[RejectedMessage]:
+    """Those to replay now: the oldest first, and after them those whose replay went wrong."""
+    due = messages.filter(Q(replay_due_at=None) | Q(replay_due_at__lte=ts))
+    return due.order_by(F("replay_due_at").asc(nulls_first=True), "id")
 
 
 @transaction.atomic
@@ -254,6 +280,7 @@ def _settle(
 ) -> None:
     for message in messages:
         message.replay_requested_by = ""
+        message.replay_failures, message.replay_due_at = 0, None
         if message.pk in refused:
             message.reason, message.error = refused[message.pk]
             message.replay_failed_at, message.replay_error = ts, message.error
@@ -263,9 +290,15 @@ def _settle(
     RejectedMessage.objects.bulk_update(messages, SETTLED)
 
 
+@transaction.atomic
 def _failure_note(ids: Sequence[int], error: Exception, ts: datetime) -> None:
-    """Says of messages whose replay was rolled back when and why; they wait for it still."""
-    RejectedMessage.objects.filter(id__in=ids, replayed_at=None).update(
-        replay_failed_at=ts,
-        replay_error=f"it went wrong and is tried again: {error_words(error)}",
-    )
+    """Says of messages whose replay was rolled back when and why, and when it is tried again."""
+    failed = RejectedMessage.objects.select_for_update().filter(id__in=ids, replayed_at=None)
+    messages = list(failed.order_by("id"))
+    for message in messages:
+        message.replay_failed_at, message.replay_error = ts, error_words(error)
+        message.replay_due_at = ts + min(RETRY_FIRST * 2**message.replay_failures, RETRY_MOST)
+        message.replay_failures += 1
+        if message.replay_failures >= MOST_FAILURES:
+            message.replay_requested_by, message.replay_due_at = "", None
+    RejectedMessage.objects.bulk_update(messages, FAILED)

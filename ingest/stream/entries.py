@@ -12,22 +12,22 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ingest.messages.heartbeat import HeartbeatMessage
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
+from telemetry.vitals import NAMES, NONE_NAMED, Value
 
 
 class HeartbeatEntry(Struct, frozen=True, gc=False, array_like=True, tag="hb"):
-    """An accepted heartbeat; units as in telemetry.models.Heartbeat."""
+    """An accepted heartbeat. `named` are its vitals in the order of NAMED_VITALS, fewer if there
+    were fewer when it was written."""
 
     tenant_id: int
     received_at: datetime
     address: str | None
     device_id: int
     time: datetime | None = None
-    battery_pct: float | None = None
-    rssi_dbm: float | None = None
-    uptime_s: float | None = None
-    version: str | None = None
+    named: tuple[Value, ...] = ()
     vitals: dict[str, Any] | None = None
     is_pending: bool = False
 
@@ -47,12 +47,31 @@ class HeartbeatEntry(Struct, frozen=True, gc=False, array_like=True, tag="hb"):
             time=self.time,
             received_at=self.received_at,
             address=self.address,
-            battery_pct=self.battery_pct,
-            rssi_dbm=self.rssi_dbm,
-            uptime_s=self.uptime_s,
-            version=self.version,
+            named=(*self.named, *NONE_NAMED)[: len(NAMES)],
             vitals=msgspec.json.encode(self.vitals).decode() if self.vitals else None,
         )
+
+
+def heartbeat_entry(
+    *,
+    message: HeartbeatMessage,
+    tenant_id: int,
+    device_id: int,
+    received_at: datetime,
+    address: str | None = None,
+    is_pending: bool = False,
+) -> HeartbeatEntry:
+    """The heartbeat as it stands in the stream."""
+    return HeartbeatEntry(
+        tenant_id=tenant_id,
+        received_at=received_at,
+        address=address,
+        device_id=device_id,
+        time=message.time,
+        named=message.named,
+        vitals=message.vitals or None,
+        is_pending=is_pending,
+    )
 
 
 class EntryReading(Struct, frozen=True, gc=False, array_like=True):

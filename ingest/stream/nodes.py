@@ -187,9 +187,5 @@ def _cluster_addresses(url: str) -> tuple[str, list[ClusterNode]]:
     address = parts._replace(
         scheme=parts.scheme.removesuffix(CLUSTER), netloc=f"{credentials}{at}{first}"
     )
-    return address.geturl(), [_node(host) for host in others]
-
-
-def _node(address: str) -> ClusterNode:
-    parts = urlsplit(f"//{address}")
-    return ClusterNode(parts.hostname, parts.port or 6379)  # type: ignore[no-untyped-call]
+    nodes = [urlsplit(f"//{host}") for host in others]
+    return address.geturl(), [ClusterNode(one.hostname, one.port or 6379) for one in nodes]  # type: ignore[no-untyped-call]

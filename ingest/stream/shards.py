@@ -162,7 +162,10 @@ def append(*entries: Entry) -> None:
     StreamFull at the mark. Where the answer alone was lost the entries may have been appended, so
     whoever sends them again may send duplicates.
     """
-    arguments = list(_arguments(entries))
+    arguments: list[bytes | int] = []
+    for entry in entries:
+        minute = minute_of(entry.received_at)
+        arguments += (encode(entry), entry.count, entry.tenant_id, minute)
     refusal: StreamAway = StreamAway("there is no shard")
     for shard in _shards_to_ask():
         try:
@@ -176,8 +179,9 @@ def append(*entries: Entry) -> None:
 def _shards_to_ask() -> Iterator[int]:
     """MOST_SHARDS_ASKED shards by chance, without those that are away; if all are, one of them."""
     first = randrange(settings.INGEST_SHARDS)
+    others = sample(range(settings.INGEST_SHARDS), settings.INGEST_SHARDS)
     asked = 0
-    for shard in _by_chance(first):
+    for shard in (first, *(n for n in others if n != first)):
         if not nodes.is_away(stream_key(shard)):
             yield shard
             asked += 1
@@ -185,12 +189,6 @@ def _shards_to_ask() -> Iterator[int]:
             return
     if not asked:
         yield first
-
-
-def _by_chance(first: int) -> Iterator[int]:
-    yield first
-    others = sample(range(settings.INGEST_SHARDS), settings.INGEST_SHARDS)
-    yield from (n for n in others if n != first)
 
 
 @cache

@@ -16,7 +16,14 @@ from rest_framework.response import Response
 from devices.api.base.queries import Query
 from devices.api.base.views import ScopedView
 from monitoring.system.database import Use, pool_figures, pool_use, server_read
-from monitoring.system.health import valkey_answers, worker_works
+from monitoring.system.health import (
+    OK,
+    Finding,
+    Health,
+    health_told,
+    valkey_finding,
+    worker_finding,
+)
 from telemetry.sql import hypertable
 from telemetry.sql.hypertable import Extension
 
@@ -34,10 +41,11 @@ SHOWN_SETTINGS = (
     "LIVE_COALESCE_S",
     "LOG_LEVEL",
 )
-HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
-STATES = (HEALTHY, DEGRADED, UNHEALTHY)
-USES = ("ok", "warn", "critical")
+STATES = tuple(Health)
 EDITIONS = ("community", "apache")
+NO_EXTENSION = Finding(
+    Health.FAILING, "TimescaleDB is missing. Install the extension, then run: manage.py migrate"
+)
 
 
 class OperatorView(ScopedView):
@@ -68,13 +76,15 @@ class TimescaleHealthAnswer(serializers.Serializer[Any]):
 
 
 class HealthAnswer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=STATES)
-    database = serializers.ChoiceField(choices=("ok",))
-    valkey = serializers.ChoiceField(choices=("ok", "away"))
-    worker = serializers.ChoiceField(
-        choices=("ok", "silent"), help_text="Silent: no sweep for a minute."
+    status = serializers.ChoiceField(choices=STATES, help_text="That of the worst part.")
+    database = serializers.ChoiceField(choices=STATES)
+    valkey = serializers.ChoiceField(choices=STATES)
+    worker = serializers.ChoiceField(choices=STATES)
+    timescaledb = serializers.ChoiceField(choices=STATES)
+    why = serializers.DictField(
+        child=serializers.CharField(),
+        help_text="Of each part that is not ok: what is wrong and what to do.",
     )
-    timescaledb = serializers.ChoiceField(choices=("ok", "missing"))
 
 
 class SystemHealthAnswer(HealthAnswer):
@@ -138,7 +148,7 @@ class ConfigurationAnswer(serializers.Serializer[Any]):
 
 
 class UseAnswer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=USES)
+    status = serializers.ChoiceField(choices=STATES)
     in_use = serializers.IntegerField()
     max = serializers.IntegerField()
     utilization_pct = serializers.FloatField()
@@ -149,7 +159,7 @@ class PoolUseAnswer(UseAnswer):
 
 
 class PoolHealthAnswer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=USES)
+    status = serializers.ChoiceField(choices=STATES)
     pool = PoolUseAnswer(allow_null=True, help_text="Of the process that answers; null: none.")
     server = UseAnswer(help_text="All connections of the database server.")
 
@@ -288,7 +298,7 @@ class PoolHealthView(OperatorView):
         operation_id="pool_health", request=None, tags=["monitoring"], responses=PoolHealthAnswer
     )
     def get(self, request: Request) -> Response:
-        """How many database connections are in use: warn above 80 %, critical above 95 %."""
+        """How many database connections are in use: degraded above 80 %, failing above 95 %."""
         with connection.cursor() as cursor:
             server = server_read(cursor)
         server_use = Use(server.connections, server.max_connections)
@@ -298,7 +308,7 @@ class PoolHealthView(OperatorView):
             uses.append(use)
             pool = {**_shown(use), "requests_waiting": figures["requests_waiting"]}
         worst = max(uses, key=lambda one: one.pct)
-        return Response({"status": worst.status, "pool": pool, "server": _shown(server_use)})
+        return Response({"status": worst.health, "pool": pool, "server": _shown(server_use)})
 
 
 def _extension() -> Extension:
@@ -306,23 +316,22 @@ def _extension() -> Extension:
         return hypertable.extension(cursor)
 
 
-def _health(extension: Extension) -> dict[str, str]:
-    parts = {
-        "database": "ok",
-        "valkey": "ok" if valkey_answers() else "away",
-        "worker": "ok" if worker_works() else "silent",
-        "timescaledb": "ok" if extension.version else "missing",
-    }
-    if {"away", "missing"} & set(parts.values()):
-        return {"status": UNHEALTHY, **parts}
-    return {"status": DEGRADED if "silent" in parts.values() else HEALTHY, **parts}
+def _health(extension: Extension) -> dict[str, Any]:
+    return health_told(
+        {
+            "database": OK,
+            "valkey": valkey_finding(),
+            "worker": worker_finding(),
+            "timescaledb": OK if extension.version else NO_EXTENSION,
+        }
+    )
 
 
 def _database_health() -> dict[str, Any]:
     with connection.cursor() as cursor:
         server = server_read(cursor)
     use = Use(server.connections, server.max_connections)
-    return {"status": HEALTHY if use.status == "ok" else DEGRADED, **server._asdict()}
+    return {"status": Health.OK if use.health == Health.OK else Health.DEGRADED, **server._asdict()}
 
 
 def _timescale_health() -> dict[str, Any]:
@@ -330,7 +339,7 @@ def _timescale_health() -> dict[str, Any]:
         extension = hypertable.extension(cursor)
         tables = hypertable.hypertables(cursor) if extension.version else []
     return {
-        "status": HEALTHY if tables else UNHEALTHY,
+        "status": Health.OK if tables else Health.FAILING,
         "extension_installed": extension.version is not None,
         "version": extension.version,
         "edition": extension.edition,
@@ -341,7 +350,7 @@ def _timescale_health() -> dict[str, Any]:
 
 def _shown(use: Use) -> dict[str, Any]:
     return {
-        "status": use.status,
+        "status": use.health,
         "in_use": use.in_use,
         "max": use.most,
         "utilization_pct": use.pct,

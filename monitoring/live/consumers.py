@@ -15,19 +15,17 @@ they are sent. Without it every change of one's tenants is sent.
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.db import Error as DatabaseError
-from django.utils import timezone
 from redis.exceptions import RedisError
 
 from devices.http.quotas import Slot
+from monitoring.live.listener import Listener, live_message
 from monitoring.live.visitor import Visitor, visitor_of_session, visitor_of_token
-from monitoring.live.watching import watching
-from telemetry.times import utc_text
 
 log = logging.getLogger(__name__)
 
@@ -39,30 +37,25 @@ NOT_UNDERSTOOD = 4400
 TOO_SLOW = 4408
 TOO_MANY = 4429
 TRY_AGAIN_LATER = 1013
-RECHECK_S = 15
-RETRY_S = 1
-SLOW_AFTER_S = 10
 AUTH_WITHIN_S = 5
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
-    """One person's socket, in the groups of the tenants that the person may see.
+    """One person's socket, which is sent what a listener hears for it."""
 
-    What the person may see is asked again every RECHECK_S and at each `watch`: a membership that
-    ends, a person who is locked out or signs out, ends what the socket hears. One who reads too
-    slowly is dropped, as what waits for each socket is kept in memory.
-    """
+    # The listener has a channel, so the socket needs none.
+    channel_layer_alias = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.visitor: Visitor | None = None
+        self.listener: Listener | None = None
         self.slot: Slot | None = None
         self.is_closed = False
-        self.joined: set[str] = set()
-        self.joining = asyncio.Lock()
         self.watched: frozenset[int] | None = None
-        # Waits for a token, then asks again and again what the visitor may see.
-        self.waiting: asyncio.Task[None] | None = None
+        # What answers a `watch` is read before anything newer is sent.
+        self.sending = asyncio.Lock()
+        # Waits for a token, then passes on what is heard.
+        self.serving: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Whatever ends the socket, an error of ours too: its slot is free again, and nothing goes
@@ -73,8 +66,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self._end()
 
     async def dispatch(self, message: Any) -> None:
-        try:
+        async with self._closed_on_failure():
             await super().dispatch(message)
+
+    @asynccontextmanager
+    async def _closed_on_failure(self) -> AsyncIterator[None]:
+        try:
+            yield
         except (RedisError, DatabaseError) as error:
             log.warning("a socket is sent away, what it needs is away: %r", error)
             await self.close(code=TRY_AGAIN_LATER)
@@ -97,18 +95,15 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         elif visitor := visitor_of_session(self.scope["user"], self.scope["session"]):
             await self._welcome(visitor)
         else:
-            self.waiting = asyncio.create_task(self._await_token())
-
-    async def subscribed(self, message: dict[str, Any]) -> None:
-        await self._send({"type": "hello", "server_time": _now()})
+            self.serving = asyncio.create_task(self._await_token())
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
     ) -> None:
         if not text_data:
             await self.close(code=NOT_UNDERSTOOD)
-            return
-        await super().receive(text_data=text_data, **kwargs)
+        elif not self.is_closed:  # what came before the client heard of it
+            await super().receive(text_data=text_data, **kwargs)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
         token, ids = _token(content), _watched_ids(content)
@@ -116,30 +111,32 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
             await self._show(await visitor_of_token(token))
         elif ids is None:
             await self.close(code=NOT_UNDERSTOOD)
-        elif self.visitor is None:
+        elif self.listener is None:
             await self.close(code=NOT_SIGNED_IN)
-        elif await self._join(self.visitor):
-            self.watched = ids
-            await self._send_devices(await self.visitor.latest(ids))
+        else:
+            await self._watch(self.listener, ids)
 
-    async def devices_changed(self, message: dict[str, Any]) -> None:
-        devices = message["devices"]
-        if self.watched is not None:
-            devices = [one for one in devices if one["id"] in self.watched]
-        if devices:
-            await self._send_devices(devices)
+    async def _watch(self, listener: Listener, ids: frozenset[int]) -> None:
+        async with self.sending:
+            if self.is_closed:
+                return
+            await listener.join()
+            if not listener.is_over:
+                self.watched = ids
+                latest = await listener.visitor.latest(ids)
+                await self._send(live_message("devices", devices=latest))
 
     async def _show(self, visitor: Visitor | None) -> None:
         """Takes on what a token says: who a stranger is, or for how long the visitor may stay."""
-        if self.visitor is None:
+        if self.listener is None:
             await self._welcome(visitor)
-        elif visitor is None or visitor.user_id != self.visitor.user_id:
+        elif visitor is None or visitor.user_id != self.listener.visitor.user_id:
             await self.close(code=NOT_SIGNED_IN)
         else:
-            self._stay(visitor)
+            self.listener.stay(visitor)
 
     async def _welcome(self, visitor: Visitor | None) -> None:
-        """Joins the groups and says hello once they are heard; closes if there are none."""
+        self._drop()
         if visitor is None:
             await self.close(code=NOT_SIGNED_IN)
             return
@@ -147,74 +144,55 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         if self.slot is None:
             await self.close(code=TOO_MANY)
             return
-        self.visitor = visitor
-        if not await self._join(visitor):
-            return
-        # Comes back through the layer: who is greeted really hears what is sent to the groups.
-        await self.channel_layer.send(self.channel_name, {"type": "subscribed"})
-        self._stay(visitor)
+        self.listener = Listener(visitor, too_slow=self._drop)
+        self.serving = asyncio.create_task(self._serve(self.listener))
 
-    def _stay(self, visitor: Visitor) -> None:
-        self.visitor = visitor
-        if self.waiting is not None:
-            self.waiting.cancel()
-        self.waiting = asyncio.create_task(self._recheck(visitor))
-
-    async def _join(self, visitor: Visitor) -> bool:
-        """Joins and leaves groups as the person's access now is; closes if there is none."""
-        groups = await visitor.groups()
-        if not groups:
-            # Which leaves all of them.
-            await self.close(code=NO_TENANT if await visitor.is_signed_in() else NOT_SIGNED_IN)
-            return False
-        async with self.joining:  # a `watch` and a recheck may come together
-            new = groups - self.joined
-            for group in new:
-                await self.channel_layer.group_add(group, self.channel_name)
-            if new:
-                await watching().begin(new)
-                self.joined |= new
-            await self._leave(self.joined - groups)
-        return True
-
-    async def _leave(self, groups: set[str]) -> None:
-        self.joined = self.joined - groups
-        watching().end(groups)
-        for group in groups:
-            await self.channel_layer.group_discard(group, self.channel_name)
+    def _drop(self) -> None:
+        if self.serving is not None:
+            self.serving.cancel()
 
     async def _end(self) -> None:
-        if self.waiting is not None:
-            self.waiting.cancel()
+        self.is_closed = True
+        self._drop()
         if self.slot is not None:
             self.slot.give_back()
-        with suppress(RedisError, OSError):  # what is not heard need not be left
-            await self._leave(self.joined)
+        if self.listener is not None:
+            await self.listener.close()
 
     async def _await_token(self) -> None:
         await asyncio.sleep(AUTH_WITHIN_S)
         await self.close(code=NOT_SIGNED_IN)
 
-    async def _recheck(self, visitor: Visitor) -> None:
-        while True:
-            await asyncio.sleep(min(RECHECK_S, max(0, visitor.expires_in_s(timezone.now()))))
-            try:
-                if not await self._join(visitor):
-                    return
-            except (RedisError, OSError, DatabaseError) as error:
-                log.warning("what a socket may hear is asked again soon: %s", error)
-                await asyncio.sleep(RETRY_S)
+    async def _serve(self, listener: Listener) -> None:
+        """Says hello once changes are heard, and passes them on until that is over, or the client
+        takes nothing."""
+        try:
+            async with self._closed_on_failure():
+                async with self.sending:  # a `watch` is answered after the hello
+                    await listener.open()
+                    if not listener.is_over:
+                        await self._send(live_message("hello"))
+                while (batch := await listener.next()) is not None:
+                    async with self.sending:
+                        await self._send_watched(batch.devices)
+                await self.close(code=NO_TENANT if listener.is_signed_in else NOT_SIGNED_IN)
+        except asyncio.CancelledError:
+            await self.close(code=TOO_SLOW)
+            raise
+        finally:
+            await self.close(code=TRY_AGAIN_LATER)  # after an error of ours
 
-    async def _send_devices(self, devices: list[dict[str, Any]]) -> None:
-        await self._send({"type": "devices", "server_time": _now(), "devices": devices})
+    async def _send_watched(self, devices: list[dict[str, Any]]) -> None:
+        if self.watched is not None:
+            devices = [one for one in devices if one["id"] in self.watched]
+        if devices:
+            await self._send(live_message("devices", devices=devices))
 
     async def _send(self, content: dict[str, Any]) -> None:
         if self.is_closed:
             return
         try:
-            await asyncio.wait_for(self.send_json(content), SLOW_AFTER_S)
-        except TimeoutError:
-            await self.close(code=TOO_SLOW)
+            await self.send_json(content)
         except OSError:  # the client has left
             self.is_closed = True
 
@@ -250,7 +228,3 @@ def _watched_ids(content: Any) -> frozenset[int] | None:
     if not all(type(one) is int and 0 < one < 2**31 for one in ids):
         return None
     return frozenset(ids)
-
-
-def _now() -> str:
-    return utc_text(timezone.now())

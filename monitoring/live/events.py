@@ -18,7 +18,6 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as DatabaseError
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from redis.exceptions import RedisError
 from rest_framework.exceptions import (
@@ -34,12 +33,11 @@ from devices.api.base.queries import WHY_NONE
 from devices.audit.operator_access import operator_access_record
 from devices.http.quotas import Slot
 from monitoring.live.consumers import NOT_SIGNED_IN
+from monitoring.live.listener import Listener, live_message
 from monitoring.live.publisher import DEVICES_PER_MESSAGE, OPERATORS
-from monitoring.live.reader import Reader
 from monitoring.live.replay import missed, now_id
 from monitoring.live.visitor import Visitor, visitor_of_session, visitor_of_token
 from monitoring.live.watching import Marks
-from telemetry.times import utc_text
 
 log = logging.getLogger(__name__)
 
@@ -140,14 +138,14 @@ async def _events(visitor: Visitor, last_id: str, slot: Slot) -> AsyncIterator[b
     serving = asyncio.current_task()
     assert serving is not None
     # Nothing else ends a connection that takes nothing: it is stuck in sending.
-    reader = Reader(visitor, too_slow=serving.cancel)
+    listener = Listener(visitor, too_slow=serving.cancel)
     try:
-        marks = await reader.open()
+        marks = await listener.open()
         async for event in _beginning(visitor, marks, last_id):
             yield event
-            reader.moved()
+            listener.moved()
         # A reader who leaves is told once, by a cancellation, which what is awaited here may lose.
-        while not serving.cancelling() and (batch := await reader.next(KEEP_ALIVE_S)) is not None:
+        while not serving.cancelling() and (batch := await listener.next(KEEP_ALIVE_S)) is not None:
             yield _devices(batch.message_id, batch.devices) if batch.devices else KEEP_ALIVE
         yield _event(None, {"type": "closed", "code": NOT_SIGNED_IN})
     except (RedisError, DatabaseError) as error:
@@ -156,7 +154,7 @@ async def _events(visitor: Visitor, last_id: str, slot: Slot) -> AsyncIterator[b
         log.info("a stream ends, its reader has left: %r", error)
     finally:
         slot.give_back()
-        await reader.close()
+        await listener.close()
 
 
 async def _beginning(visitor: Visitor, marks: Marks, last_id: str) -> AsyncIterator[bytes]:
@@ -164,7 +162,7 @@ async def _beginning(visitor: Visitor, marks: Marks, last_id: str) -> AsyncItera
     event_id = now_id(marks)
     changed = await missed(last_id, marks)
     yield b"retry: %d\n\n" % RETRY_MS
-    yield _event(event_id, {"type": "hello", "server_time": _now(), "resumed": changed is not None})
+    yield _event(event_id, live_message("hello", resumed=changed is not None))
     if changed is None:
         async for devices in _all_devices(visitor):
             yield _devices(event_id, devices)
@@ -180,14 +178,10 @@ async def _all_devices(visitor: Visitor) -> AsyncIterator[list[dict[str, Any]]]:
 
 
 def _devices(event_id: str, devices: list[dict[str, Any]]) -> bytes:
-    return _event(event_id, {"type": "devices", "server_time": _now(), "devices": devices})
+    return _event(event_id, live_message("devices", devices=devices))
 
 
 def _event(event_id: str | None, content: dict[str, Any]) -> bytes:
     """An event; JSON has no line's end in it."""
     head = b"" if event_id is None else b"id: %s\n" % event_id.encode()
     return b"%sdata: %s\n\n" % (head, msgspec.json.encode(content))
-
-
-def _now() -> str:
-    return utc_text(timezone.now())

@@ -36,7 +36,7 @@ def _deafness() -> dict[str, Any]:
     try:
         return {"deaf_since": deaf_since(timezone.now())}
     except RedisError:
-        return {"valkey_is_away": True}
+        return {"valkey_is_unavailable": True}
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:

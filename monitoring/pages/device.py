@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from django.db import connection
 
 from telemetry.models import DeviceStatus
 from telemetry.sql import heartbeat, presenceevent
+from telemetry.sql.heartbeat import StoredHeartbeat
 
 TRANSITIONS = 50
 HEARTBEATS = 20
-# A heartbeat that reached us so much after its own time was kept back, or its clock is wrong.
-NOTABLE_DELAY_S = 60
 
 
 class Transition(NamedTuple):
@@ -25,42 +24,26 @@ class Transition(NamedTuple):
     lasted_s: float | None
 
 
-class RecentHeartbeat(NamedTuple):
-    time: datetime
-    received_at: datetime
-    battery_pct: float | None
-    rssi_dbm: float | None
-    version: str | None
-    address: str | None
-
-    @property
-    def notable_delay_s(self) -> float | None:
-        """How long after its own time it came, if that is worth telling; negative: before."""
-        delay_s = (self.received_at - self.time).total_seconds()
-        return delay_s if abs(delay_s) >= NOTABLE_DELAY_S else None
-
-
 def transitions_of(device_id: int) -> Sequence[Transition]:
     """The latest transitions of a device, newest first."""
     with connection.cursor() as cursor:
-        rows = presenceevent.timeline(cursor, device_id=device_id, limit=TRANSITIONS)
-    ends = [None, *(row[0] for row in rows)]
+        rows = presenceevent.page(cursor, device_id=device_id, before=None, limit=TRANSITIONS)
+    ends = [None, *(row.time for row in rows)]
     return [
-        Transition(*row, (end - row[0]).total_seconds() if end else None)
+        Transition(*row, (end - row.time).total_seconds() if end else None)
         for row, end in zip(rows, ends, strict=False)
     ]
 
 
-def heartbeats_of(status: DeviceStatus) -> Sequence[RecentHeartbeat]:
+def heartbeats_of(status: DeviceStatus) -> Sequence[StoredHeartbeat]:
     """The latest heartbeats of the status's device by its own clock, newest first."""
     if status.last_seen is None:
         return []
     with connection.cursor() as cursor:
-        rows = heartbeat.recent(
+        return heartbeat.recent(
             cursor,
             device_id=status.device_id,
             until=status.last_seen,
             interval_s=status.interval_s,
             limit=HEARTBEATS,
         )
-    return [RecentHeartbeat(*cast(RecentHeartbeat, row)) for row in rows]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import localize
@@ -11,8 +11,10 @@ from django.utils.safestring import SafeString
 
 from telemetry.models import DeviceStatus
 from telemetry.presence.reasons import MINUTE, duration, percent
+from telemetry.sql.heartbeat import StoredHeartbeat
 
 LOW_BATTERY_PCT = 20
+NOTABLE_DELAY = timedelta(seconds=60)
 NOTHING = "–"
 BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|s|min|h|d)(?!\w))")
 
@@ -75,6 +77,12 @@ def clock_skew(skew_s: float | None) -> str:
     if skew_s is None or abs(skew_s) < MINUTE:
         return ""
     return f"{duration(abs(skew_s))} {'ahead' if skew_s > 0 else 'behind'}"
+
+
+def is_time_notable(heartbeat: StoredHeartbeat) -> bool:
+    """Whether a heartbeat's own time is worth showing next to ours: it was kept back, or its
+    device's clock is wrong."""
+    return abs(heartbeat.received_at - heartbeat.time) >= NOTABLE_DELAY
 
 
 def allowance(status: DeviceStatus) -> str:

@@ -19,13 +19,13 @@ FLEET = (
 )
 MESSAGES = (
     ("Ledger", "account_balance", "ingest_ledger"),
-    ("Rejected", "report", "ingest_rejectedmessage_changelist"),
-    ("Refusals at the door", "speed", "ingest_limitbreach_changelist"),
+    ("Rejected messages", "report", "ingest_rejectedmessage_changelist"),
+    ("Refused messages", "speed", "ingest_limitbreach_changelist"),
 )
 PEOPLE = (("Invitations", "mail", "devices_invitation_changelist"),)
 INSTALLATION = (
     ("Users", "person", "auth_user_changelist"),
-    ("Operator access", "policy", "devices_operatoraccess_changelist"),
+    ("Operator audit log", "policy", "devices_operatoraccess_changelist"),
     ("Failed sign-ins", "lock_person", "devices_failedsignin_changelist"),
     ("Periodic tasks", "schedule", "django_celery_beat_periodictask_changelist"),
 )

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from monitoring.system.health import Health
+
 # Above so much of the connections in use, in per cent.
-WARN_PCT, CRITICAL_PCT = 80, 95
+DEGRADED_PCT, FAILING_PCT = 80, 95
 
 # pg_stat_database counts everybody's connections for everybody; pg_stat_activity does not.
 SERVER = """
@@ -36,11 +38,10 @@ class Use(NamedTuple):
         return round(100 * self.in_use / self.most, 1) if self.most else 0.0
 
     @property
-    def status(self) -> str:
-        """`ok`, `warn` or `critical`."""
-        if self.pct > CRITICAL_PCT:
-            return "critical"
-        return "warn" if self.pct > WARN_PCT else "ok"
+    def health(self) -> Health:
+        if self.pct > FAILING_PCT:
+            return Health.FAILING
+        return Health.DEGRADED if self.pct > DEGRADED_PCT else Health.OK
 
 
 def server_read(cursor: CursorWrapper) -> Server:

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import NamedTuple
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from django.db import Error, connection
 from django.http import HttpRequest, JsonResponse
@@ -20,48 +21,62 @@ log = logging.getLogger(__name__)
 SILENT_AFTER = timedelta(seconds=60)
 
 
+class Health(StrEnum):
+    """The three words for how something is, everywhere."""
+
+    OK = "ok"
+    DEGRADED = "degraded"  # messages are accepted; something needs attention
+    FAILING = "failing"  # nothing can be accepted
+
+
 class Finding(NamedTuple):
-    """What a check found: the words or the figure to show, whether all is as it should be, and
-    whether anything can be accepted at all."""
+    """How a part is and, unless it is ok, why: what is wrong and what to do about it."""
 
-    shown: str | float | None
-    is_ok: bool = True
-    can_serve: bool = True
+    health: Health = Health.OK
+    why: str = ""
 
 
-# By the names under which they are shown.
-Findings = Mapping[str, Finding]
+OK = Finding()
+WORST_FIRST = (Health.FAILING, Health.DEGRADED, Health.OK)
+# By the names under which they are shown. A figure is shown as it is, and not judged.
+Findings = Mapping[str, Finding | float]
 Check = Callable[[], Findings]
 
 
 def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResponse]:
-    """The view of `/health`: 200 `{"status": "ok", "database": "ok", "valkey": "ok", "worker":
-    "ok", …}`, with what the further checks found.
+    """The view of `/health`: `{"status": "ok", "database": "ok", "valkey": "ok", "worker": "ok",
+    …, "why": {}}`, with what the further checks found.
 
-    503 and "failing" with a database or Valkey that is "away", or if a check says that nothing can
-    be accepted. The status is "degraded", still with 200 since messages are accepted, if a check
-    found something or broke, or if the worker has not swept for a minute and so is "silent".
+    The status is that of the worst part, and `why` says of each part that is not ok what to do
+    about it. 503 while it is "failing", else 200. The further checks need the database and Valkey,
+    and are left out while one of them is unavailable; one that breaks is "degraded".
     """
 
     @never_cache
     @require_safe
     def health(request: HttpRequest) -> JsonResponse:
-        parts = {
-            "database": "ok" if _database_answers() else "away",
-            "valkey": "ok" if valkey_answers() else "away",
+        findings: dict[str, Finding | float] = {
+            "database": database_finding(),
+            "valkey": valkey_finding(),
         }
-        if "away" in parts.values():
-            return JsonResponse({"status": "failing", **parts}, status=503)
-        findings = {"worker": _worker()}
-        for name, check in checks.items():
-            findings.update(_found(name, check))
-        shown = {name: one.shown for name, one in findings.items()}
-        if not all(one.can_serve for one in findings.values()):
-            return JsonResponse({"status": "failing", **parts, **shown}, status=503)
-        status = "ok" if all(one.is_ok for one in findings.values()) else "degraded"
-        return JsonResponse({"status": status, **parts, **shown})
+        if all(finding == OK for finding in findings.values()):
+            for name, check in {"worker": _worker_findings, **checks}.items():
+                findings.update(_found(name, check))
+        told = health_told(findings)
+        return JsonResponse(told, status=503 if told["status"] == Health.FAILING else 200)
 
     return health
+
+
+def health_told(findings: Findings) -> dict[str, Any]:
+    """`{"status": …, <part>: …, "why": {<part>: <words>}}`: the status is the worst part's."""
+    parts = {name: one for name, one in findings.items() if isinstance(one, Finding)}
+    healths = {one.health for one in parts.values()}
+    return {
+        "status": next(one for one in WORST_FIRST if one in healths),
+        **{n: one.health if isinstance(one, Finding) else one for n, one in findings.items()},
+        "why": {name: one.why for name, one in parts.items() if one.why},
+    }
 
 
 @never_cache
@@ -69,22 +84,55 @@ def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResp
 def api_status(request: HttpRequest) -> JsonResponse:
     """200 `{"status": "ok", "data": {"api": "ok", "redis": "ok"}}`, as fiber-api answers.
 
-    503, "failing" and a "redis" that is "away" when nothing can be accepted.
+    503 and "failing" when nothing can be accepted.
     """
-    answers = valkey_answers()
-    parts = {"api": "ok", "redis": "ok" if answers else "away"}
-    body = {"status": "ok" if answers else "failing", "data": parts}
-    return JsonResponse(body, status=200 if answers else 503)
+    valkey_health = valkey_finding().health
+    body = {"status": valkey_health, "data": {"api": Health.OK, "redis": valkey_health}}
+    return JsonResponse(body, status=200 if valkey_health == Health.OK else 503)
 
 
 def worker_works() -> bool:
-    """Whether devices are being looked at: beat sends sweeps, and a worker runs them."""
+    """Whether devices are being judged: beat sends sweeps, and the worker `ops` runs them."""
     swept_at = last_sweep_at()
     return swept_at is not None and timezone.now() - swept_at < SILENT_AFTER
 
 
-def _worker() -> Finding:
-    return Finding("ok") if worker_works() else Finding("silent", is_ok=False)
+def worker_finding() -> Finding:
+    if worker_works():
+        return OK
+    return Finding(
+        Health.DEGRADED,
+        f"No sweep has run for {SILENT_AFTER.seconds} s, so states of devices are out of date. "
+        "See that beat and ops are running; their logs say more.",
+    )
+
+
+def database_finding() -> Finding:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        return Finding(
+            Health.FAILING,
+            "PostgreSQL does not answer. See that it is running and reachable at DATABASE_URL.",
+        )
+    return OK
+
+
+def valkey_finding() -> Finding:
+    try:
+        valkey.connection().ping()
+    except RedisError:
+        return Finding(
+            Health.FAILING,
+            "Valkey does not answer, and nothing is accepted without it. See that it is running "
+            "and reachable at VALKEY_URL.",
+        )
+    return OK
+
+
+def _worker_findings() -> Findings:
+    return {"worker": worker_finding()}
 
 
 def _found(name: str, check: Check) -> Findings:
@@ -93,21 +141,4 @@ def _found(name: str, check: Check) -> Findings:
         return check()
     except Exception:
         log.exception("the check %s of /health broke", name)
-        return {name: Finding("unknown", is_ok=False)}
-
-
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Error:
-        return False
-    return True
-
-
-def valkey_answers() -> bool:
-    try:
-        valkey.connection().ping()
-    except RedisError:
-        return False
-    return True
+        return {name: Finding(Health.DEGRADED, "This check broke; the log says why.")}

@@ -31,6 +31,7 @@ register.filter(formatting.vital)
 register.filter(formatting.pairs)
 register.filter(formatting.clock_skew)
 register.filter(formatting.allowance)
+register.filter(formatting.is_time_notable)
 register.filter(duration)
 
 

@@ -49,6 +49,13 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
+    def command(self, argv: list[str]) -> list[str]:
+        """The command line that becomes `argv` as this account."""
+        if not self.switched:
+            return argv
+        drop = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+        return ["setpriv", *drop, "--", *argv]
+
     @contextmanager
     def file_access(self) -> Iterator[None]:
         """Let this thread read files as this account does, `/proc` included.

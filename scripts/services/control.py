@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from scripts.services.account import Account
 from scripts.services.errors import ServiceError
@@ -61,11 +61,15 @@ class Services:
     def up(self) -> Endpoints:
         """Both services running and answering, whether they ran before or not."""
         for name in KINDS:
-            if self._external_url(name):
-                logger.info("%s: not started, %s is set", name, KINDS[name].variable)
-            else:
+            if name in self.embedded():
                 self.start(name)
+            else:
+                logger.info("%s: not started, %s is set", name, KINDS[name].variable)
         return self.endpoints()
+
+    def embedded(self) -> list[Name]:
+        """The services whose address was not given in the environment."""
+        return [name for name in KINDS if not self._external_url(name)]
 
     def down(self) -> None:
         """Both services shut down cleanly. One that does not run is no error."""
@@ -92,11 +96,8 @@ class Services:
         """The service running and answering, on the port it had before if that is free."""
         programs = programs_install()
         with self.state.lock():
-            record = self.state.record(name)
-            account = Account.current()
-            _check_reach(account, programs)
-            home = self.state.home(name, account)
-            service = KINDS[name](home, account=account, record=record)
+            service = self._service(name, programs)
+            record = service.record
             if service.pid is not None and record.port is not None:
                 logger.info("%s: already running on port %d", name, record.port)
                 # Stored first: a role may be given its password now.
@@ -108,6 +109,22 @@ class Services:
                 logger.info("%s: started on port %d", name, port)
                 record.port, record.pid, record.url = port, service.pid, service.url(port)
                 self.state.remember(name, record)
+
+    def become(self, name: Name) -> NoReturn:
+        """This process becomes the service, in the foreground, on the port that it had before.
+
+        Whatever is left of an earlier start is ended first. The lock is let go of by becoming.
+        """
+        programs = programs_install()
+        with self.state.lock():
+            service = self._service(name, programs)
+            if service.record.port is None:
+                raise ServiceError(f"{name} has not been started; run `up` first.")
+            service.clear()
+            service.prepare(programs)
+            service.record.pid = os.getpid()
+            self.state.remember(name, service.record)
+            service.become(programs, service.record.port)
 
     def stop(self, name: Name) -> None:
         """The service shut down cleanly: everything written is on disk."""
@@ -124,6 +141,13 @@ class Services:
             with self.state.lock():
                 self.state.home_remove(name)
         self.state.forget()
+
+    def _service(self, name: Name, programs: Programs) -> Service:
+        """The service with its folder, made if need be."""
+        account = Account.current()
+        _check_reach(account, programs)
+        home = self.state.home(name, account)
+        return KINDS[name](home, account=account, record=self.state.record(name))
 
     def _launch(self, service: Service, programs: Programs, record: Record) -> int:
         # Stored first: data whose password was lost would be of no use.

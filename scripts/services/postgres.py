@@ -135,16 +135,15 @@ class Postgres(Service):
                 self._replace_password(programs)
         self.record.password_applied = True
 
-    def launch(self, programs: Programs, port: int) -> None:
+    def command(self, programs: Programs, port: int) -> list[str]:
         settings = SETTINGS.format(address=ADDRESS, port=port, sockets=self.sockets or "")
         private_write(self.folder / SETTINGS_FILE, settings, self.account)
-        self.log_trim()
-        command = [programs.postgres("pg_ctl"), "start", "--wait", f"--timeout={START_TIMEOUT_S}"]
-        done = self._run([*command, f"--pgdata={self.folder}", f"--log={self.log}", "--silent"])
-        if done.returncode != 0:
-            raise self.failure("did not start")
+        return [programs.postgres("postgres"), "-D", str(self.folder)]
 
     def await_ready(self, programs: Programs, port: int) -> None:
+        process.wait_until(lambda: self._says_ready() or self.pid is None, START_TIMEOUT_S)
+        if self.pid is None:
+            raise self.failure("did not start")
         if not self._answers(programs, port):
             self._provision(programs, port)
         if not self._answers(programs, port):
@@ -196,6 +195,13 @@ class Postgres(Service):
         done = self._run([*command, SUPERUSER], text=statement)
         if done.returncode != 0:
             raise self.failure("did not take its new password")
+
+    def _says_ready(self) -> bool:
+        """Whether the server lets clients in: it says so in the last line of this file."""
+        try:
+            return (self.folder / "postmaster.pid").read_text().rstrip().endswith("ready")
+        except FileNotFoundError:
+            return False
 
     def _answers(self, programs: Programs, port: int) -> bool:
         return all(

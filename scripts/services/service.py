@@ -5,16 +5,19 @@ import signal
 import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from threading import Thread
+from typing import ClassVar, NoReturn
 
 from scripts.services import process
 from scripts.services.account import Account
 from scripts.services.errors import ServiceError
+from scripts.services.marks import marks_in
 from scripts.services.packages import Programs
 from scripts.services.state import Record
 
 LOG_LIMIT_BYTES = 8_000_000
 STOP_TIMEOUT_S = 120.0
+CLEAR_TIMEOUT_S = 10.0
 
 
 class Service(ABC):
@@ -50,12 +53,43 @@ class Service(ABC):
         """Make the data folder ready for a start; what is there already is kept."""
 
     @abstractmethod
-    def launch(self, programs: Programs, port: int) -> None:
-        """Start the service in a session of its own. ServiceError if it refuses."""
+    def command(self, programs: Programs, port: int) -> list[str]:
+        """Write the settings; return the command line that runs the service in the foreground."""
 
     @abstractmethod
     def await_ready(self, programs: Programs, port: int) -> None:
         """Return once clients are answered. ServiceError if that does not come about."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of the service's programs, apart from the person's own settings."""
+        return {"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self.home)}
+
+    def launch(self, programs: Programs, port: int) -> None:
+        """Start the service in a session of its own; whether it comes up, `await_ready` tells."""
+        command = self.command(programs, port)
+        self.log_trim()
+        with self.log.open("ab") as output:
+            self.account.give(self.log)
+            server = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **self.account.identity,
+            )
+        # It may end at any time, and is then no zombie for as long as this process lives.
+        Thread(target=server.wait, daemon=True).start()
+
+    def become(self, programs: Programs, port: int) -> NoReturn:
+        """This process becomes the service, in the foreground. It keeps its marks."""
+        self.log_trim()
+        command = self.account.command(self.command(programs, port))
+        os.chdir(self.folder)
+        os.execvpe(command[0], command, {**marks_in(os.environ), **self.environment})
 
     @property
     def pid(self) -> int | None:
@@ -63,14 +97,19 @@ class Service(ABC):
         leader = process.leader_find(self.program, self.folder, self.account)
         return leader.pid if leader else None
 
-    def stop(self) -> None:
+    def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Shut the service down cleanly; returns when its last process has ended."""
         if (pid := self.pid) is not None:
             process.signal_send(pid, self.stop_signal)
-        if not process.wait_until(lambda: not self._processes(), STOP_TIMEOUT_S):
-            raise ServiceError(
-                f"{self.name} still runs after {STOP_TIMEOUT_S:.0f} s; see {self.log}."
-            )
+        if not process.wait_until(lambda: not self._processes(), timeout_s):
+            raise ServiceError(f"{self.name} still runs after {timeout_s:.0f} s; see {self.log}.")
+
+    def clear(self) -> None:
+        """End what is left of an earlier start: cleanly if it can be, and if not, killed."""
+        try:
+            self.stop(timeout_s=CLEAR_TIMEOUT_S)
+        except ServiceError:
+            self.kill()
 
     def kill(self) -> None:
         """Kill all processes of the service at once; returns when they are dead."""
@@ -100,7 +139,6 @@ class Service(ABC):
         self, argv: list[str], *, text: str = "", secret: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as the service's account, apart from the person's own settings."""
-        environment = {"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self.home), **(secret or {})}
         return subprocess.run(
             argv,
             input=text,
@@ -108,7 +146,7 @@ class Service(ABC):
             text=True,
             check=False,
             cwd="/",
-            env=environment,
+            env={**self.environment, **(secret or {})},
             start_new_session=True,
             **self.account.identity,
         )

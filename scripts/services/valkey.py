@@ -20,7 +20,7 @@ port {port}
 protected-mode yes
 requirepass {password}
 dir "{folder}"
-daemonize yes
+daemonize no
 pidfile "{home}/valkey.pid"
 logfile "{log}"
 loglevel notice
@@ -70,7 +70,7 @@ class Valkey(Service):
             self.folder.mkdir(mode=0o700)
             self.account.give(self.folder)
 
-    def launch(self, programs: Programs, port: int) -> None:
+    def command(self, programs: Programs, port: int) -> list[str]:
         settings = self.home / "valkey.conf"
         text = SETTINGS.format(
             address=ADDRESS,
@@ -83,11 +83,7 @@ class Valkey(Service):
             more=self.more,
         )
         private_write(settings, text, self.account)
-        self.log_trim()
-        done = self._run([programs.valkey("valkey-server"), str(settings)])
-        if done.returncode != 0:
-            private_write(self.log, done.stdout + done.stderr, self.account)
-            raise self.failure("did not start")
+        return [programs.valkey("valkey-server"), str(settings)]
 
     def await_ready(self, programs: Programs, port: int) -> None:
         process.wait_until(lambda: self._answers(port) or self.pid is None, START_TIMEOUT_S)

@@ -16,17 +16,22 @@ from telemetry.api.periods import PageQuery
 from telemetry.api.timeouts import PeriodView
 from telemetry.sql import heartbeat
 from telemetry.sql.heartbeat import StoredHeartbeat
+from telemetry.vitals import NAMED_VITALS
+
+FIELDS = {float: serializers.FloatField, str: serializers.CharField}
 
 
 class HeartbeatSerializer(serializers.Serializer[Any]):
     time = serializers.DateTimeField(help_text="The device's clock.")
     received_at = serializers.DateTimeField()
-    battery_pct = serializers.FloatField(allow_null=True)
-    rssi_dbm = serializers.FloatField(allow_null=True)
-    uptime_s = serializers.FloatField(allow_null=True)
-    version = serializers.CharField(allow_null=True)
     address = serializers.IPAddressField(allow_null=True)
     vitals = serializers.DictField(allow_null=True, help_text="Further vitals.")
+
+    def get_fields(self) -> dict[str, Any]:
+        named = {vital.name: FIELDS[vital.type](allow_null=True) for vital in NAMED_VITALS}
+        fields = super().get_fields()
+        head = {name: fields.pop(name) for name in ("time", "received_at")}
+        return {**head, **named, **fields}
 
 
 class HeartbeatsPage(serializers.Serializer[Any]):
@@ -76,6 +81,10 @@ class HeartbeatsView(PeriodView):
 
 
 def _object(one: StoredHeartbeat) -> dict[str, Any]:
-    row = one._asdict()
-    del row["bucket"]
-    return {**row, "vitals": None if one.vitals is None else msgspec.Raw(one.vitals.encode())}
+    return {
+        "time": one.time,
+        "received_at": one.received_at,
+        **one.named,
+        "address": one.address,
+        "vitals": None if one.vitals is None else msgspec.Raw(one.vitals.encode()),
+    }

@@ -145,7 +145,9 @@ class ReadingsView(PeriodView):
         kind = given.get("format") or request.accepted_renderer.format
         if "bucket" in given:
             found = _buckets(window, given)
-            return self._bucket_file(device, window, found, kind) or json_response(
+            if kind != "json":
+                return self._export(_bucket_parts(found, kind), device, window, kind)
+            return json_response(
                 {
                     **_about(device, window),
                     "bucket_s": int(given["bucket"].total_seconds()),
@@ -154,7 +156,8 @@ class ReadingsView(PeriodView):
             )
         if kind == "json":
             return self._page(device, window, given)
-        return self._file(device, window, kind)
+        parts = _csv_parts(window, _columns(window)) if kind == "csv" else _ndjson_parts(window)
+        return self._export(parts, device, window, kind)
 
     def _page(self, device: DeviceName, window: Window, given: dict[str, Any]) -> HttpResponseBase:
         about = f"readings:{device.id}:{given.get('metric')}"
@@ -176,18 +179,6 @@ class ReadingsView(PeriodView):
             cursor=following,
             **_about(device, window),
         )
-
-    def _file(self, device: DeviceName, window: Window, kind: str) -> HttpResponseBase:
-        parts = _csv_parts(window, _columns(window)) if kind == "csv" else _ndjson_parts(window)
-        return self._export(parts, device, window, kind)
-
-    def _bucket_file(
-        self, device: DeviceName, window: Window, found: list[Bucket], kind: str
-    ) -> HttpResponseBase | None:
-        """The figures as a file; None if none is asked for."""
-        if kind == "json":
-            return None
-        return self._export(_bucket_parts(found, kind), device, window, kind)
 
     def _export(
         self, parts: Generator[bytes, None, None], device: DeviceName, window: Window, kind: str

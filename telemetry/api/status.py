@@ -9,6 +9,7 @@ from devices.api.base.lookup import device_in_path
 from devices.api.base.viewset import TenantViewSet
 from devices.models import Device
 from telemetry.models import DeviceStatus, PresenceState
+from telemetry.vitals import NAMES
 
 
 class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
@@ -39,10 +40,7 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
             "grace_s",
             "last_seen",
             "clock_skew_s",
-            "battery_pct",
-            "rssi_dbm",
-            "uptime_s",
-            "version",
+            *NAMES,
             "address",
             "vitals",
             "last_reading_at",

@@ -18,11 +18,11 @@ class PeriodView(ScopedView):
 
     period_field = "start"
 
-    def scope_begin(self) -> str:
-        return (
-            f"SET LOCAL statement_timeout = '{TIMEOUT_S}s'; "
-            "SET LOCAL plan_cache_mode = force_custom_plan"
-        )
+    def scope_settings(self) -> dict[str, str]:
+        return {
+            "statement_timeout": f"{TIMEOUT_S}s",
+            "plan_cache_mode": "force_custom_plan",
+        }
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc.__cause__, QueryCanceled):

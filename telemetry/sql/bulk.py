@@ -9,6 +9,8 @@ import psycopg
 from django.db import IntegrityError, transaction
 from django.db.backends.utils import CursorWrapper
 
+from telemetry.vitals import Value
+
 NULL = "\\N"
 # What COPY's text format needs escaped inside a value.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -39,8 +41,14 @@ def json(value: str | None) -> str:
     return NULL if value is None else value.replace("\\", "\\\\")
 
 
-def number(value: float | None) -> str:
-    return NULL if value is None else repr(value)
+def vitals_cells(values: Iterable[Value]) -> str:
+    """Named vitals as COPY reads them, one column each."""
+    return "\t".join(
+        [
+            NULL if value is None else text(value) if isinstance(value, str) else repr(value)
+            for value in values
+        ]
+    )
 
 
 def insert_once(cursor: CursorWrapper, target: Target, lines: Sequence[str]) -> list[int]:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import copy_lines, fetch_binary, json, moment, number, text
+from telemetry.sql.bulk import copy_lines, fetch_binary
 from telemetry.sql.presenceevent import PresenceTransition
 from telemetry.statuses import StatusChange
+from telemetry.vitals import NAMED_VITALS, NAMES
 
 CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_seen, s.battery_pct"
 
@@ -26,10 +27,15 @@ SELECT device_id, state, last_seen FROM locked WHERE state <> 'online'
 """
 EXISTING = "SELECT id FROM devices_device WHERE id = ANY(%(ids)s::integer[])"
 
-CREATE_SIGNS = """
+TYPES = {float: "float8", str: "text"}
+NAMED = ", ".join(f"{vital.name} {TYPES[vital.type]}" for vital in NAMED_VITALS)
+
+# The newest that a batch holds of each device: of heartbeats `metrics` is NULL, of readings all
+# but that and the times.
+CREATE_SIGNS = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
     device_id integer, time timestamptz, received_at timestamptz, address inet,
-    battery_pct float8, rssi_dbm float8, uptime_s float8, version text, vitals jsonb, metrics jsonb
+    {NAMED}, vitals jsonb, metrics jsonb
 ) ON COMMIT DELETE ROWS
 """
 
@@ -56,6 +62,8 @@ LATEST_OF_ITS_KIND = """i.received_at > coalesce(
     CASE WHEN i.metrics IS NULL THEN s.last_heartbeat_at ELSE s.last_reading_at END, '-infinity'
 )"""
 
+LATEST_NAMED = ",\n    ".join(f"{name} = coalesce(i.{name}, s.{name})" for name in NAMES)
+
 # late_at stays where it is while the device is online: see telemetry.models.DeviceStatus.
 MOVE_FORWARD = f"""
 UPDATE telemetry_devicestatus s
@@ -71,10 +79,7 @@ SET last_seen = greatest(s.last_seen, i.received_at),
                         ELSE s.clock_skew_s END,
     skew_candidate_s = CASE WHEN {NEWEST} THEN NULL ELSE s.skew_candidate_s END,
     skew_candidate_at = CASE WHEN {NEWEST} THEN NULL ELSE s.skew_candidate_at END,
-    battery_pct = coalesce(i.battery_pct, s.battery_pct),
-    rssi_dbm = coalesce(i.rssi_dbm, s.rssi_dbm),
-    uptime_s = coalesce(i.uptime_s, s.uptime_s),
-    version = coalesce(i.version, s.version),
+    {LATEST_NAMED},
     address = coalesce(i.address, s.address),
     vitals = coalesce(i.vitals, s.vitals),
     metrics = coalesce(i.metrics, s.metrics),
@@ -156,29 +161,6 @@ WHERE device_id = ANY(%(ids)s) AND last_seen IS NOT NULL
 """
 
 
-class SignOfLife(NamedTuple):
-    """The newest that a batch holds of a device. `vitals` and `metrics` are JSON objects as text,
-    `time` is the device's clock, None if it sent none."""
-
-    device_id: int
-    time: datetime | None
-    received_at: datetime
-    address: str | None
-    battery_pct: float | None = None
-    rssi_dbm: float | None = None
-    uptime_s: float | None = None
-    version: str | None = None
-    vitals: str | None = None
-    metrics: str | None = None
-
-    def filled(self, other: "SignOfLife") -> "SignOfLife":
-        """With the other's values where this one has none; of the same device. Of times it is what
-        the other's says of the device's clock."""
-        time = other.time and self.received_at + (other.time - other.received_at)
-        own = {name: value for name, value in self._asdict().items() if value is not None}
-        return other._replace(**{"time": time, **own})
-
-
 class Before(NamedTuple):
     """The state of a device that was not online."""
 
@@ -247,18 +229,20 @@ def _array(ids: Collection[int]) -> str:
     return f"{{{','.join(map(str, ids))}}}"
 
 
-def move_forward(cursor: CursorWrapper, *, signs: Collection[SignOfLife]) -> Moved:
-    """Applies live signs, one a device, to the devices that there are, and locks these.
+def move_forward(
+    cursor: CursorWrapper, *, signs: Mapping[int, str], columns: Sequence[str]
+) -> Moved:
+    """Applies live signs of life, by their devices, to those that there are, and locks these.
 
-    Of a sign that is not live it keeps by how much it was old.
+    A sign is a row of incoming_sign with these columns, as COPY reads it. Of one that is not live
+    it keeps by how much it was old.
     """
     if not signs:
         return Moved([], [])
     cursor.execute(CREATE_SIGNS)
     cursor.execute("DELETE FROM incoming_sign")
-    columns = ", ".join(SignOfLife._fields)
-    copy_lines(cursor, f"incoming_sign ({columns})", map(_line, signs))
-    before = lock(cursor, ids=[sign.device_id for sign in signs])
+    copy_lines(cursor, f"incoming_sign ({', '.join(columns)})", signs.values())
+    before = lock(cursor, ids=signs)
     changes = list(map(StatusChange._make, fetch_binary(cursor, MOVE_FORWARD)))
     if len(changes) < len(signs):
         cursor.execute(REMEMBER_SKEW)
@@ -279,15 +263,6 @@ def _moved(
     how = {device_id: row for device_id, *row in cursor.fetchall()}
     return Moved(
         steady, [Returned(change, *was, *how[change.device_id]) for change, was in returned]
-    )
-
-
-def _line(sign: SignOfLife) -> str:
-    device_id, time, received_at, address, battery, rssi, uptime, version, vitals, metrics = sign
-    return (
-        f"{device_id}\t{moment(time)}\t{moment(received_at)}\t{text(address)}\t"
-        f"{number(battery)}\t{number(rssi)}\t{number(uptime)}\t{text(version)}\t"
-        f"{json(vitals)}\t{json(metrics)}"
     )
 
 

@@ -1,14 +1,14 @@
 """SQL on telemetry_heartbeat."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import Target, fetch_binary, insert_once, moment, number, text
-from telemetry.sql.devicestatus import SignOfLife
+from telemetry.sql.bulk import Target, fetch_binary, insert_once, json, moment, text, vitals_cells
 from telemetry.sql.windows import backwards, newest
+from telemetry.vitals import NAMES, Value
 
 BUCKET = timedelta(seconds=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,17 +16,19 @@ TARGET = Target(
     table="telemetry_heartbeat",
     columns=(
         *("device_id", "tenant_id", "bucket", "time", "received_at", "address"),
-        *("battery_pct", "rssi_dbm", "uptime_s", "version", "vitals"),
+        *NAMES,
+        "vitals",
     ),
     key=("device_id", "bucket"),
 )
+SIGN = ("device_id", "time", "received_at", "address", *NAMES, "vitals")
 
 
 class IncomingHeartbeat(NamedTuple):
     """A heartbeat on its way into the table.
 
-    `time` is the device's clock, None if it sent none; `vitals` is a JSON object as text. Units
-    are those of telemetry.models.Heartbeat.
+    `time` is the device's clock, None if it sent none; `named` are the vitals in the order of
+    NAMED_VITALS, `vitals` is a JSON object as text.
     """
 
     device_id: int
@@ -34,55 +36,49 @@ class IncomingHeartbeat(NamedTuple):
     time: datetime | None
     received_at: datetime
     address: str | None
-    battery_pct: float | None
-    rssi_dbm: float | None
-    uptime_s: float | None
-    version: str | None
+    named: tuple[Value, ...]
     vitals: str | None
 
     @property
     def said_at(self) -> datetime:
         return self.time or self.received_at
 
-    def sign(self) -> SignOfLife:
-        return SignOfLife(
-            self.device_id,
-            self.time,
-            self.received_at,
-            self.address,
-            self.battery_pct,
-            self.rssi_dbm,
-            self.uptime_s,
-            self.version,
-            self.vitals,
+    def filled(self, other: "IncomingHeartbeat") -> "IncomingHeartbeat":
+        """With the other's values where this one has none; of the same device. Of times it is what
+        the other's says of the device's clock."""
+        return self._replace(
+            time=self.time or (other.time and self.received_at + (other.time - other.received_at)),
+            address=self.address or other.address,
+            named=tuple(
+                theirs if own is None else own
+                for own, theirs in zip(self.named, other.named, strict=True)
+            ),
+            vitals=self.vitals or other.vitals,
         )
 
 
 class StoredHeartbeat(NamedTuple):
-    """A heartbeat as it stands in the table; `vitals` is a JSON object as text, or None."""
+    """A heartbeat as it stands in the table: `named` are its vitals by their names, `vitals` is a
+    JSON object as text, or None."""
 
     bucket: datetime
     time: datetime
     received_at: datetime
-    battery_pct: float | None
-    rssi_dbm: float | None
-    uptime_s: float | None
-    version: str | None
     address: str | None
     vitals: str | None
+    named: Mapping[str, Value]
 
 
-RECENT = """
-SELECT time, received_at, battery_pct, rssi_dbm, version, host(address)
-FROM telemetry_heartbeat
+STORED = f"""
+SELECT bucket, time, received_at, host(address), vitals::text, {", ".join(NAMES)}
+FROM telemetry_heartbeat"""
+
+RECENT = f"""{STORED}
 WHERE device_id = %(device_id)s AND bucket >= %(since)s
 ORDER BY bucket DESC LIMIT %(limit)s
 """
 
-PAGE = """
-SELECT bucket, time, received_at, battery_pct, rssi_dbm, uptime_s, version, host(address),
-       vitals::text
-FROM telemetry_heartbeat
+PAGE = f"""{STORED}
 WHERE device_id = %(device_id)s AND bucket >= %(start)s AND bucket < %(end)s
 ORDER BY bucket DESC LIMIT %(limit)s
 """
@@ -95,13 +91,13 @@ def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> li
 
 def recent(
     cursor: CursorWrapper, *, device_id: int, until: datetime, interval_s: int, limit: int
-) -> Sequence[tuple[object, ...]]:
-    """The newest heartbeats of a device: (time, received_at, battery_pct, rssi_dbm, version,
-    address), newest first. `until` is when it was heard last, `interval_s` how often it should."""
+) -> Sequence[StoredHeartbeat]:
+    """The newest heartbeats of a device, newest first. `until` is when it was heard last,
+    `interval_s` how often it should."""
 
-    def read(since: datetime) -> list[tuple[object, ...]]:
+    def read(since: datetime) -> list[StoredHeartbeat]:
         values = {"device_id": device_id, "since": since, "limit": limit}
-        return fetch_binary(cursor, RECENT, values)
+        return _stored(cursor, RECENT, values)
 
     every = max(timedelta(seconds=interval_s), BUCKET)
     return newest(read, until=until, every=every, limit=limit)
@@ -115,7 +111,7 @@ def page(
     for begin, until in backwards(start, end):
         left = limit - len(rows)
         values = {"device_id": device_id, "start": begin, "end": until, "limit": left}
-        rows += [StoredHeartbeat(*row) for row in fetch_binary(cursor, PAGE, values)]
+        rows += _stored(cursor, PAGE, values)
         if len(rows) == limit:
             break
     return rows
@@ -131,21 +127,29 @@ def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]
     return dict(cursor.fetchall())
 
 
+def sign_line(heartbeat: IncomingHeartbeat) -> str:
+    """The columns of SIGN as COPY reads them."""
+    device_id, _, time, received_at, address, named, vitals = heartbeat
+    return (
+        f"{device_id}\t{moment(time)}\t{moment(received_at)}\t{text(address)}\t"
+        f"{vitals_cells(named)}\t{json(vitals)}"
+    )
+
+
 def _line(heartbeat: IncomingHeartbeat) -> str:
+    device_id, tenant_id, _, received_at, address, named, vitals = heartbeat
     time = heartbeat.said_at
     bucket = time - (time - EPOCH) % BUCKET
-    return "\t".join(
-        (
-            str(heartbeat.device_id),
-            str(heartbeat.tenant_id),
-            moment(bucket),
-            moment(time),
-            moment(heartbeat.received_at),
-            text(heartbeat.address),
-            number(heartbeat.battery_pct),
-            number(heartbeat.rssi_dbm),
-            number(heartbeat.uptime_s),
-            text(heartbeat.version),
-            text(heartbeat.vitals),
-        )
+    return (
+        f"{device_id}\t{tenant_id}\t{moment(bucket)}\t{moment(time)}\t{moment(received_at)}\t"
+        f"{text(address)}\t{vitals_cells(named)}\t{json(vitals)}"
     )
+
+
+def _stored(
+    cursor: CursorWrapper, statement: str, values: Mapping[str, Any]
+) -> list[StoredHeartbeat]:
+    return [
+        StoredHeartbeat._make((*row[:5], dict(zip(NAMES, row[5:], strict=True))))
+        for row in fetch_binary(cursor, statement, values)
+    ]

@@ -1,28 +1,52 @@
 """Facts about all hypertables: chunk intervals, chunks and sizes, and TimescaleDB's edition."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.apps import apps
+from django.apps import apps as installed_apps
+from django.apps.registry import Apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
 
 from telemetry.fields import HypertableTimeField
 
 
-def chunk_intervals_apply(*, using: str = "default", **kwargs: Any) -> None:
-    """Gives each hypertable the interval in settings; it holds for chunks made from now on.
+def chunk_intervals_check(*, apps: Apps = installed_apps) -> None:
+    """Raises ImproperlyConfigured if the settings name an interval of something that is no
+    hypertable: whoever misspelt a name would believe that it holds."""
+    known = {field.chunk for _, field in _hypertables_of(apps)}
+    if unknown := sorted(settings.CHUNK_INTERVALS.keys() - known):
+        raise ImproperlyConfigured(
+            f"CHUNK_INTERVALS names {', '.join(unknown)}, which is no hypertable; these are: "
+            f"{', '.join(sorted(known))}."
+        )
 
-    A receiver of post_migrate, so that changing a setting needs `migrate` and no migration.
+
+def chunk_intervals_apply(
+    *, apps: Apps = installed_apps, using: str = "default", **kwargs: Any
+) -> None:
+    """Gives the hypertables of every app the interval in settings; it holds for chunks made from
+    now on.
+
+    A receiver of post_migrate, so that changing a setting needs `migrate` and no migration. From
+    `migrate` come the `apps` as they are in the database, which may not have every table yet.
     """
     with connections[using].cursor() as cursor:
-        for model in apps.get_app_config("telemetry").get_models():
-            for field in model._meta.local_fields:
-                if isinstance(field, HypertableTimeField):
-                    cursor.execute(
-                        "SELECT set_chunk_time_interval(%s::regclass, %s::interval)",
-                        [model._meta.db_table, field.interval],
-                    )
+        for table, field in _hypertables_of(apps):
+            cursor.execute(
+                "SELECT set_chunk_time_interval(%s::regclass, %s::interval)",
+                [table, field.interval],
+            )
+
+
+def _hypertables_of(apps: Apps) -> Iterator[tuple[str, HypertableTimeField]]:
+    for model in apps.get_models():
+        for field in model._meta.local_fields:
+            if isinstance(field, HypertableTimeField):
+                yield model._meta.db_table, field
 
 
 COMMUNITY = "timescale"

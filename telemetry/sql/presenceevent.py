@@ -27,15 +27,15 @@ SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::integer[], %s::text[]
                      %s::text[])
 """
 
-TIMELINE = """
-SELECT time, previous_state, state, reason FROM telemetry_presenceevent
-WHERE device_id = %(device_id)s ORDER BY time DESC LIMIT %(limit)s
-"""
-
+# From a view that is in order itself: a scope's view keeps LIMIT outside, and would have the whole
+# past of a device sorted. With the state beside the time, this is the order of the table's key.
 PAGE = """
-SELECT time, previous_state, state, reason FROM telemetry_presenceevent
-WHERE device_id = %(device_id)s
-  AND (%(time)s::timestamptz IS NULL OR time <= %(time)s AND (time, state) < (%(time)s, %(state)s))
+SELECT time, previous_state, state, reason FROM telemetry_presenceevent_newest
+WHERE device_id = %(device_id)s ORDER BY time DESC, state DESC LIMIT %(limit)s
+"""
+PAGE_AFTER = """
+SELECT time, previous_state, state, reason FROM telemetry_presenceevent_newest
+WHERE device_id = %(device_id)s AND time <= %(time)s AND (time, state) < (%(time)s, %(state)s)
 ORDER BY time DESC, state DESC LIMIT %(limit)s
 """
 
@@ -43,16 +43,6 @@ ORDER BY time DESC, state DESC LIMIT %(limit)s
 def insert(cursor: CursorWrapper, transitions: Sequence[PresenceTransition]) -> None:
     """Writes the transitions, at least one."""
     cursor.execute(INSERT, [list(column) for column in zip(*transitions, strict=True)])
-
-
-def timeline(
-    cursor: CursorWrapper, *, device_id: int, limit: int
-) -> Sequence[tuple[datetime, str, str, str]]:
-    """A device's transitions, newest first: (time, previous_state, state, reason).
-
-    Reads all of them: a device has few.
-    """
-    return fetch_binary(cursor, TIMELINE, {"device_id": device_id, "limit": limit})
 
 
 class StoredTransition(NamedTuple):
@@ -68,7 +58,8 @@ def page(
     cursor: CursorWrapper, *, device_id: int, before: tuple[datetime, str] | None, limit: int
 ) -> list[StoredTransition]:
     """A device's transitions, newest first, those before the one with this time and state if it
-    is given. Reads all of them: a device has few."""
+    is given."""
     time, state = before or (None, None)
     values = {"device_id": device_id, "time": time, "state": state, "limit": limit}
-    return [StoredTransition(*row) for row in fetch_binary(cursor, PAGE, values)]
+    found = fetch_binary(cursor, PAGE if before is None else PAGE_AFTER, values)
+    return [StoredTransition(*row) for row in found]

@@ -4,7 +4,7 @@ A view with a security barrier keeps LIMIT and the order outside: the database r
 conditions leave before it sorts. So the conditions name a window of time: one that a device fills
 which speaks about as often as it should, else a longer one, else all. Readings, of which an hour
 may have many, have a view that is in order itself, `telemetry_reading_newest`; windows keep the
-chunks few for which its query is planned.
+chunks few for which its query is planned. Transitions have one, too, and few chunks.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -13,9 +13,11 @@ from django.db.backends.utils import CursorWrapper
 
 from telemetry.presence import reasons
 from telemetry.presence.transitions import statuses_announce, transitions_write
-from telemetry.sql import devicestatus
-from telemetry.sql.devicestatus import Returned, SignOfLife
+from telemetry.sql import devicestatus, heartbeat, reading
+from telemetry.sql.devicestatus import Moved, Returned
+from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.presenceevent import PresenceTransition
+from telemetry.sql.reading import IncomingReading
 
 
 class Incoming(Protocol):
@@ -27,7 +29,6 @@ class Incoming(Protocol):
     def said_at(self) -> datetime: ...
     @property
     def received_at(self) -> datetime: ...
-    def sign(self) -> SignOfLife: ...
 
 
 Row = TypeVar("Row", bound=Incoming)
@@ -75,24 +76,28 @@ def statuses_lock(*, device_ids: Collection[int]) -> None:
 
 @transaction.atomic
 def statuses_move(
-    *, heartbeats: Sequence[Incoming] = (), readings: Sequence[Incoming] = ()
+    *, heartbeats: Sequence[IncomingHeartbeat] = (), readings: Sequence[IncomingReading] = ()
 ) -> None:
     """Moves the latest status of devices to the youngest of their messages that tell of now.
 
     To be called at the end of the transaction that inserts the messages. Devices that come online
     get a presence event; statuses_changed is sent on commit.
     """
-    signs_of = {
-        "heartbeat": _heartbeat_signs(heartbeats),
-        "reading": [row.sign() for row in _youngest(readings).values()],
-    }
+    beats = {row.device_id: heartbeat.sign_line(row) for row in _filled(heartbeats)}
+    reads = {row.device_id: reading.sign_line(row) for row in _youngest(readings).values()}
     if heartbeats and readings:
-        statuses_lock(device_ids={sign.device_id for signs in signs_of.values() for sign in signs})
+        statuses_lock(device_ids=beats.keys() | reads.keys())
     with connection.cursor() as cursor:
-        for kind, signs in signs_of.items():
-            moved = devicestatus.move_forward(cursor, signs=signs)
-            transitions = [_transition(one, kind) for one in moved.returned]
-            statuses_announce(changes=moved.steady + transitions_write(transitions=transitions))
+        _announce(
+            "heartbeat",
+            devicestatus.move_forward(cursor, signs=beats, columns=heartbeat.SIGN),
+        )
+        _announce("reading", devicestatus.move_forward(cursor, signs=reads, columns=reading.SIGN))
+
+
+def _announce(kind: str, moved: Moved) -> None:
+    transitions = [_transition(one, kind) for one in moved.returned]
+    statuses_announce(changes=moved.steady + transitions_write(transitions=transitions))
 
 
 def youngest_first(rows: Sequence[Row]) -> list[Row]:
@@ -109,17 +114,18 @@ def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
     return youngest
 
 
-def _heartbeat_signs(rows: Sequence[Row]) -> list[SignOfLife]:
+def _filled(rows: Sequence[IncomingHeartbeat]) -> Collection[IncomingHeartbeat]:
     """The youngest of each device. What it leaves out is as the next younger one says, of those
     that reached us about as fast: a backlog says nothing of now."""
     youngest = _youngest(rows)
-    signs = {device_id: row.sign() for device_id, row in youngest.items()}
-    if len(signs) < len(rows):
-        for row in youngest_first(rows):
-            best = youngest[row.device_id]
-            if row is not best and _delay(row) <= max(_delay(best), NONE) + PROMPT:
-                signs[row.device_id] = signs[row.device_id].filled(row.sign())
-    return list(signs.values())
+    if len(youngest) == len(rows):
+        return rows
+    filled = dict(youngest)
+    for row in youngest_first(rows):
+        best = youngest[row.device_id]
+        if row is not best and _delay(row) <= max(_delay(best), NONE) + PROMPT:
+            filled[row.device_id] = filled[row.device_id].filled(row)
+    return filled.values()
 
 
 def _delay(row: Incoming) -> timedelta:

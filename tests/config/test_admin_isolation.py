@@ -17,7 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from devices.fleet.keys import gateway_credential_issue
 from devices.models import Device, Tenant
 from devices.tenancy.access import Role
-from tests.admin import client_of, person, told_by
+from tests.admin import client_of, confirmed, person, told_by
 from tests.conftest import Fleet, Told
 from tests.ingest.way import REFUSED, append, append_heartbeat, drain, now, reading
 from tests.tenant_tables import row_ensure, state, tenant_models
@@ -252,12 +252,11 @@ def done(client: Client, action: str, model: type[Model], fleet: Fleet) -> Any:
     chosen = {
         "action": action,
         "_selected_action": [str(row_of(model, fleet))],
-        "post": "yes",
         "why": "stolen",
         "index": "0",
     }
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
-    return client.post(reverse(name), chosen, follow=True)
+    return confirmed(client, reverse(name), chosen, follow=True)
 
 
 @pytest.mark.usefixtures("full")

@@ -8,26 +8,26 @@ from config.beat import Scheduler
 from config.celery import app
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ENTRY = {"task": "ingest.drain", "schedule": timedelta(seconds=2), "kwargs": {"shard": 7}}
+ENTRY = {"task": "ingest.drain_run", "schedule": timedelta(seconds=2), "kwargs": {"shard": 7}}
 
 
 def test_what_the_settings_say_is_written_and_due() -> None:
     scheduler = Scheduler(app=app, lazy=True)
 
-    scheduler.update_from_dict({"ingest.drain.7": ENTRY})
+    scheduler.update_from_dict({"ingest.drain_run.7": ENTRY})
 
-    assert scheduler.schedule["ingest.drain.7"].task == "ingest.drain"
-    assert PeriodicTask.objects.get(name="ingest.drain.7").kwargs == '{"shard": 7}'
+    assert scheduler.schedule["ingest.drain_run.7"].task == "ingest.drain_run"
+    assert PeriodicTask.objects.get(name="ingest.drain_run.7").kwargs == '{"shard": 7}'
 
 
 def test_the_drain_of_a_shard_that_is_no_more_is_forgotten() -> None:
-    Scheduler(app=app, lazy=True).update_from_dict({"ingest.drain.7": ENTRY})
+    Scheduler(app=app, lazy=True).update_from_dict({"ingest.drain_run.7": ENTRY})
 
     scheduler = Scheduler(app=app)
 
-    assert "ingest.drain.7" not in scheduler.schedule
-    drains = PeriodicTask.objects.filter(task="ingest.drain").order_by("name")
-    assert [one.name for one in drains] == ["ingest.drain.0", "ingest.drain.1"]
+    assert "ingest.drain_run.7" not in scheduler.schedule
+    drains = PeriodicTask.objects.filter(task="ingest.drain_run").order_by("name")
+    assert [one.name for one in drains] == ["ingest.drain_run.0", "ingest.drain_run.1"]
 
 
 def refuse(execute: object, sql: str, *others: object) -> None:
@@ -38,7 +38,7 @@ def test_an_entry_that_cannot_be_written_ends_beat() -> None:
     scheduler = Scheduler(app=app, lazy=True)
 
     with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
-        scheduler.update_from_dict({"ingest.drain.7": ENTRY})
+        scheduler.update_from_dict({"ingest.drain_run.7": ENTRY})
 
 
 def test_the_schedule_is_kept_while_the_database_is_away_and_read_again() -> None:
@@ -51,5 +51,5 @@ def test_the_schedule_is_kept_while_the_database_is_away_and_read_again() -> Non
         assert dict(scheduler.schedule) == known != {}
 
     # Past the library, which notes that something changed.
-    PeriodicTask.objects.filter(name="ingest.drain.0").update(enabled=False)
-    assert known.keys() - scheduler.schedule.keys() == {"ingest.drain.0"}
+    PeriodicTask.objects.filter(name="ingest.drain_run.0").update(enabled=False)
+    assert known.keys() - scheduler.schedule.keys() == {"ingest.drain_run.0"}

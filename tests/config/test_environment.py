@@ -42,6 +42,14 @@ def test_good_values_and_defaults_are_accepted(monkeypatch: pytest.MonkeyPatch) 
     env.check()
 
 
+def test_a_text_is_read_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "$HOME is not meant")
+    env = Environment()
+
+    assert env.text("SECRET_KEY") == "$HOME is not meant"
+    env.check()
+
+
 @pytest.mark.parametrize(
     ("given", "read"),
     [

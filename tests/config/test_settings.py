@@ -1,7 +1,10 @@
 import os
+import re
 import secrets
 import subprocess
+from pathlib import Path
 
+from config import settings
 from scripts.processes import BIN, ROOT
 from tests.services import endpoints
 
@@ -26,3 +29,11 @@ def test_djangos_own_check_finds_nothing_to_complain_of() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
+
+
+def test_every_variable_is_read_before_the_settings_are_checked() -> None:
+    source = Path(settings.__file__).read_text()
+    before, after = source.split("\nenv.check()\n")
+
+    assert 'STATIC_ROOT = Path(env.text("STATIC_ROOT"' in before
+    assert re.findall(r"\benv\.\w+\(|os\.environ|getenv", after) == []

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
+from django.conf import settings
 
 from scripts.bridges import Bridges
 from scripts.stack import Stack
@@ -276,6 +278,44 @@ def test_messages_wait_in_the_broker_while_valkey_is_away(bridges: Bridges) -> N
         stack.start_service("valkey")
     publisher.close()
     await_seqs(stack, device, list(range(50)))
+
+
+def test_known_devices_are_accepted_while_an_unseen_one_waits_for_the_database(
+    bridges: Bridges,
+) -> None:
+    stack = bridges.stack
+    fleet = add_fleet(bridges, ["known", "unseen"])
+    known, unseen = fleet.devices
+    publisher = fleet.gateway_publisher(bridges.broker)
+    publisher.publish(fleet.topic(known), telemetry(seq=0))
+    await_seqs(stack, known, [0])
+    valkey = redis.Redis.from_url(stack.env["VALKEY_URL"])
+
+    def accepted() -> int:
+        key, shards = f"t{fleet.tenant_id}", range(settings.INGEST_MOST_SHARDS)
+        waiting = [valkey.hget(f"ingest:{{{n}}}:waiting", key) for n in shards]
+        return sum(int(one) for one in waiting if one)
+
+    stack.kill_service("postgres")
+    try:
+        for n in range(1, 51):
+            publisher.publish(fleet.topic(unseen), telemetry(seq=n))
+            publisher.publish(fleet.topic(known), telemetry(seq=n))
+        await_condition(lambda: accepted() == 50, LIMIT_S, "the known device's messages")
+        await_condition(
+            lambda: "50 messages" in bridges.log("1"), LIMIT_S, "the others to be tried"
+        )
+    finally:
+        stack.start_service("postgres")
+    await_seqs(stack, known, list(range(51)))
+    await_seqs(stack, unseen, list(range(1, 51)))
+    # They were acknowledged: none comes again to a bridge that starts anew.
+    bridges.stop("1")
+    bridges.start("1")
+    publisher.publish(fleet.topic(unseen), telemetry(seq=51))
+    publisher.close()
+    await_seqs(stack, unseen, list(range(1, 52)))
+    await_seqs(stack, known, list(range(51)))
 
 
 def test_two_bridges_share_and_one_retires(bridges: Bridges) -> None:

@@ -1,4 +1,4 @@
-"""Storing and everything else have processes of their own."""
+"""Storing and everything else have processes of their own, and say that they live."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 
 import aiohttp
 import psycopg
+import redis
 
 from config.celery import app
+from config.health import PARTS
+from monitoring.system.alive import KEY
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.e2e.device import post
@@ -77,3 +80,12 @@ async def send(stack: Stack, device: StackDevice) -> int:
 def is_stored(stack: Stack, device: StackDevice) -> bool:
     statement = "SELECT count(*) FROM telemetry_heartbeat WHERE device_id = %s"
     return query(stack, statement, device.id) == [(1,)]
+
+
+def test_every_part_says_that_it_lives(stack: Stack) -> None:
+    with redis.Redis.from_url(stack.env["VALKEY_URL"]) as valkey:
+        await_condition(
+            lambda: {key.decode() for key in valkey.hkeys(KEY)} == set(PARTS),
+            LIMIT_S,
+            "all parts to have said so",
+        )

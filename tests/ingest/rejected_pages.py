@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from ingest.models import RejectedMessage
 from ingest.storage.replay import ReplayOutcome, requested_replay
-from tests.admin import page
+from tests.admin import confirmed, page
 from tests.conftest import Fleet
 from tests.ingest.way import REFUSED, append, drain, reading
 from tests.telemetry.past import moments
@@ -16,6 +16,7 @@ from tests.telemetry.past import moments
 LIST = "ingest_rejectedmessage_changelist"
 CHANGE = "ingest_rejectedmessage_change"
 REPLAY = "ingest_rejectedmessage_replay"
+SAVE_AND_REPLAY = "ingest_rejectedmessage_save_and_replay"
 MENDED = '{"metrics": {"temp_c": 3}}'
 
 
@@ -35,7 +36,7 @@ def mended(fleet: Fleet, count: int = 1) -> list[RejectedMessage]:
 
 def act(client: Client, messages: Sequence[RejectedMessage], **fields: str) -> Any:
     chosen = {"action": "replay_selected", "_selected_action": [one.pk for one in messages]}
-    return client.post(page(LIST), chosen | fields, follow=True)
+    return confirmed(client, page(LIST), chosen | fields, follow=True)
 
 
 def worked() -> ReplayOutcome:

@@ -15,7 +15,7 @@ from devices.models import Device
 from ingest.models import RejectedMessage
 from ingest.templatetags.rejected import COUNTED
 from telemetry.models import Reading
-from tests.admin import SCOPE_QUERIES, client_of, page, told_by
+from tests.admin import SCOPE_QUERIES, client_of, confirmed, page, told_by
 from tests.conftest import Fleet
 from tests.ingest.rejected_pages import (
     CHANGE,
@@ -208,8 +208,8 @@ def test_nobody_adds_or_deletes_messages(acme: Fleet, operator: User) -> None:
     assert client.get(page("ingest_rejectedmessage_add")).status_code == 403
     delete = page("ingest_rejectedmessage_delete", message.pk)
     assert client.post(delete, {"post": "yes"}).status_code == 403
-    gone = {"action": "delete_selected", "_selected_action": [message.pk], "post": "yes"}
-    client.post(page(LIST), gone)
+    gone = {"action": "delete_selected", "_selected_action": [message.pk]}
+    confirmed(client, page(LIST), gone)
     assert RejectedMessage.objects.exists()
 
 

@@ -1,5 +1,7 @@
 """Rejected messages are replayed in the admin, and what became of each is said."""
 
+from typing import Any
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -7,12 +9,24 @@ from django.test import Client
 from django.utils import timezone
 
 from devices.models import Device
+from ingest.admin import STOPPED
 from ingest.models import RejectedMessage
 from ingest.storage.replay import ReplayOutcome, approved_replay, requested_replay
 from telemetry.models import Reading
 from tests.admin import client_of, page
 from tests.conftest import Fleet
-from tests.ingest.rejected_pages import CHANGE, LIST, MENDED, REPLAY, act, mended, notices, worked
+from tests.ingest.rejected_pages import (
+    CHANGE,
+    LIST,
+    MENDED,
+    REPLAY,
+    SAVE_AND_REPLAY,
+    act,
+    mended,
+    notices,
+    rejected,
+    worked,
+)
 from tests.ingest.way import append, drain, ledger, now, reading
 
 pytestmark = pytest.mark.usefixtures("valkey")
@@ -27,7 +41,7 @@ def test_a_message_is_replayed_only_by_posting(acme: Fleet) -> None:
     assert not Reading.objects.exists()
 
     answer = client.post(url, follow=True)
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     assert "replay asked for by acme-manager" in answer.content.decode()
     assert worked() == ReplayOutcome(stored=1)
     assert Reading.objects.count() == 1
@@ -54,14 +68,14 @@ def test_what_became_of_each_is_said(acme: Fleet) -> None:
 
     answer = act(client, [first, second, third])
 
-    assert notices(answer) == ["Messages that are being replayed: 3."]
+    assert notices(answer) == ["Replaying 3 messages."]
     assert worked() == ReplayOutcome(1, 1, 1, ("$.metrics: this field is missing",))
     assert "this field is missing" in client.get(page(LIST)).content.decode()
     assert LogEntry.objects.filter(change_message="Had it replayed.").count() == 3
     again = notices(act(client, [first, second, third]))
     assert again == [
-        "Messages that are being replayed: 1.",
-        "Replayed before, by acme-manager: 2.",
+        "Replaying 1 message.",
+        "2 messages already replayed by acme-manager.",
     ]
 
 
@@ -92,11 +106,11 @@ def test_replay_says_who_asked_for_it_before(acme: Fleet, operator: User) -> Non
 
     answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
 
-    assert notices(answer) == ["Being replayed already, as acme-manager has asked: 1."]
+    assert notices(answer) == ["1 message already being replayed for acme-manager."]
     assert LogEntry.objects.get().user == acme.manager
     worked()
     answer = client_of(operator).post(page(REPLAY, message.pk), follow=True)
-    assert notices(answer) == ["Replayed before, by acme-manager: 1."]
+    assert notices(answer) == ["1 message already replayed by acme-manager."]
 
 
 def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_replay(
@@ -114,7 +128,7 @@ def test_a_held_message_that_is_corrected_to_an_approved_device_waits_for_its_re
     assert approved_replay(ts=timezone.now()) == ReplayOutcome()
     answer = client.post(page(REPLAY, message.pk), follow=True)
 
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     assert approved_replay(ts=timezone.now()) == ReplayOutcome()
     worked()
     assert Reading.objects.get().device_id == heir.pk
@@ -134,7 +148,7 @@ def test_a_replayed_message_is_read_only(acme: Fleet) -> None:
     assert answer.context["actions_detail"] == []
     assert client.post(page(CHANGE, message.pk), {"payload": "{}"}).status_code == 403
     again = client.post(page(REPLAY, message.pk), follow=True)
-    assert notices(again) == ["Replayed before, by acme-manager: 1."]
+    assert notices(again) == ["1 message already replayed by acme-manager."]
     assert Reading.objects.count() == 1
 
 
@@ -145,7 +159,7 @@ def test_bulk_replays_leave_out_what_one_may_only_see(
 
     answer = act(client_of(consultant), messages)
 
-    assert notices(answer) == ["Messages that are being replayed: 1."]
+    assert notices(answer) == ["Replaying 1 message."]
     worked()
     assert Reading.objects.get().tenant_id == acme.tenant.pk
 
@@ -160,3 +174,66 @@ def test_approval_in_the_list_lets_held_messages_in(acme: Fleet) -> None:
     approved_replay(ts=timezone.now())
 
     assert Reading.objects.count() == 1
+
+
+def test_one_button_saves_a_correction_and_replays_it(acme: Fleet) -> None:
+    (message,) = rejected(acme)
+    client = client_of(acme.manager)
+    url = page(CHANGE, message.pk)
+    assert "Save and replay" in client.get(url).content.decode()
+
+    wrong = client.post(url, {"payload": '{"metrics": {"temp_c": NaN}}', SAVE_AND_REPLAY: ""})
+    assert wrong.status_code == 200
+    assert "NaN, Infinity and numbers beyond 1.8e308" in wrong.content.decode()
+    assert RejectedMessage.objects.get().replay_requested_by == ""
+
+    answer = client.post(url, {"payload": MENDED, SAVE_AND_REPLAY: ""}, follow=True)
+    assert answer.redirect_chain == [(url, 302)]
+    assert notices(answer) == ["Replaying 1 message."]
+    entries = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
+    assert [words.split(",")[0] for words in entries] == ["Edited the payload", "Had it replayed."]
+    assert worked() == ReplayOutcome(stored=1)
+    assert Reading.objects.get().metrics == {"temp_c": 3}
+    assert "Save and replay" not in client.get(url).content.decode()
+
+
+def test_a_message_that_was_not_corrected_is_replayed_as_it_is(acme: Fleet) -> None:
+    (message,) = rejected(acme)
+    client = client_of(acme.manager)
+    url = page(CHANGE, message.pk)
+    shown = client.get(url).context["adminform"].form["payload"].value()
+
+    client.post(url, {"payload": shown, SAVE_AND_REPLAY: ""})
+
+    assert worked().rejected == 1
+    assert "text with the character U+0000 cannot be stored" in client.get(url).content.decode()
+
+
+def test_a_replay_that_goes_wrong_says_how_often_and_when_again_and_what_to_do_in_the_end(
+    acme: Fleet,
+) -> None:
+    (message,) = mended(acme)
+    client = client_of(acme.manager)
+    at = timezone.now()
+
+    def shown(**fields: Any) -> tuple[str, str]:
+        fields |= {"replay_failed_at": at, "replay_error": "no space left on device"}
+        RejectedMessage.objects.update(**fields)
+        pages = (client.get(url).content.decode() for url in (page(CHANGE, message.pk), page(LIST)))
+        one, several = pages
+        return one, several
+
+    one, several = shown(replay_failures=3, replay_due_at=at, replay_requested_by="kim")
+    moment = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    words = f"failed on {moment}: no space left on device. Tried 3 times; next try: {moment}."
+    assert words in one
+    assert f"next try {moment}" in several
+
+    one, several = shown(replay_failures=20, replay_due_at=None, replay_requested_by="")
+    assert f"no space left on device. Tried 20 times; {STOPPED}" in one
+    assert "no more tries after 20" in several
+    stopped = client.get(page(LIST), {"replayed": "stopped"}).context["cl"].result_list
+    assert [row.pk for row in stopped] == [message.pk]
+
+    act(client, [message])
+    assert worked() == ReplayOutcome(stored=1)

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.models import Device
 from telemetry.models import PresenceEvent
-from tests.admin import page
+from tests.admin import confirmed, page
 
 LIST = "devices_device_changelist"
 
@@ -27,4 +27,10 @@ def queries_of(client: Client, url: str) -> int:
 
 def act(client: Client, action: str, devices: Sequence[Device], **fields: str) -> Any:
     chosen = {"action": action, "index": "0", "_selected_action": [one.pk for one in devices]}
-    return client.post(page(LIST), chosen | fields)
+    return confirmed(client, page(LIST), chosen | fields)
+
+
+def ask(client: Client, action: str, devices: Sequence[Device]) -> Any:
+    """The page that asks before the action is done."""
+    chosen = {"action": action, "index": "0", "_selected_action": [one.pk for one in devices]}
+    return client.post(page(LIST), chosen)

@@ -12,7 +12,7 @@ from devices.tenancy.access import Role
 from devices.tenancy.scope import tenant_scope
 from tests.admin import SCOPE_QUERIES, client_of, page, person, told_by
 from tests.conftest import Fleet
-from tests.monitoring.admin_actions import LIST, act, queries_of, reasons_of
+from tests.monitoring.admin_actions import LIST, act, ask, queries_of, reasons_of
 
 
 def test_the_list_needs_no_more_queries_for_more_devices(acme: Fleet) -> None:
@@ -143,7 +143,7 @@ def test_another_tenants_device_is_as_good_as_missing(acme: Fleet, rival: Fleet)
 def test_who_deletes_a_device_is_told_what_stays(acme: Fleet) -> None:
     client = client_of(acme.manager)
     one = client.get(page("devices_device_delete", acme.device.pk))
-    several = act(client, "delete_selected", [acme.device])
+    several = ask(client, "delete_selected", [acme.device])
     for answer in (one, several):
         assert b"readings, heartbeats and presence of a deleted device stay" in answer.content
 

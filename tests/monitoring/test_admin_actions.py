@@ -9,7 +9,7 @@ from telemetry.models import DeviceStatus
 from telemetry.presence.pausing import presence_pause
 from tests.admin import client_of, page
 from tests.conftest import Fleet
-from tests.monitoring.admin_actions import LIST, act, reasons_of
+from tests.monitoring.admin_actions import LIST, act, ask, reasons_of
 
 
 def test_a_key_is_shown_once_and_works(acme: Fleet) -> None:
@@ -71,7 +71,7 @@ def test_devices_are_paused_together_after_asking_why(acme: Fleet) -> None:
     probe = Device.objects.create(tenant=acme.tenant, device_id="acme-probe")
     client = client_of(acme.manager)
 
-    asked = act(client, "pause_selected", [acme.device, probe])
+    asked = ask(client, "pause_selected", [acme.device, probe])
     assert asked.status_code == 200
     assert reasons_of(probe) == []
     assert ("_selected_action", str(probe.pk)) in asked.context["question"].repeated

@@ -63,7 +63,8 @@ def person_of(token: Token) -> User:
     has another password than the one that got the token."""
     user_id = _id(token.get("user_id"))
     user = None if user_id is None else person_read(user_id)
-    if user is None or not user.is_active or token.get("hash_password") != _proof(user):
+    claimed = token.get("hash_password")
+    if user is None or not user.is_active or claimed != get_md5_hash_password(user.password):
         raise AuthenticationFailed("This token is of somebody who has to sign in again.")
     return user
 
@@ -74,7 +75,3 @@ def _id(claim: Any) -> int | None:
     # Longer ones are out of range, and slow to read.
     is_number = text.isascii() and text.isdecimal() and len(text) <= 10
     return int(text) if is_number and int(text) <= MAX_ID else None
-
-
-def _proof(user: User) -> str:
-    return get_md5_hash_password(user.password)

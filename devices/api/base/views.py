@@ -54,11 +54,11 @@ class ScopedView(APIView):
         if access.is_operator:
             operator_access_record(request._request)
         reads = request.method in SAFE_METHODS
-        return access_scope(access, begin=self.scope_begin(), reads=reads)
+        return access_scope(access, settings=self.scope_settings(), reads=reads)
 
-    def scope_begin(self) -> str:
-        """Statements that the scope begins with."""
-        return ""
+    def scope_settings(self) -> dict[str, str]:
+        """More settings of PostgreSQL that hold in the scope."""
+        return {}
 
     @property
     def access(self) -> Access:

@@ -57,18 +57,15 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             raise PermissionDenied(f"This takes the role {self.least_role.value}.")
 
     def list(self, request: Request, **names: Any) -> Response:
-        parameters_check(request, self._list_parameters())
+        filters = getattr(self, "filterset_class", FilterSet).base_filters
+        search = (api_settings.SEARCH_PARAM,) if getattr(self, "search_fields", ()) else ()
+        parameters_check(request, (*filters, *search, *KeysetPages.parameters))
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response([self.shown(row) for row in page or ()])
 
     def retrieve(self, request: Request, **names: Any) -> Response:
         parameters_check(request, ())
         return self.answered(self.found())
-
-    def _list_parameters(self) -> tuple[str, ...]:
-        filters = getattr(self, "filterset_class", FilterSet).base_filters
-        search = (api_settings.SEARCH_PARAM,) if getattr(self, "search_fields", ()) else ()
-        return (*filters, *search, *KeysetPages.parameters)
 
     def found(self) -> Any:
         """The row that the address names; to be changed if the method is not a safe one: then it

@@ -41,10 +41,11 @@ class TestBodies:
             sent.append(message)
 
         headers = [(b"content-length", b"1001")] if says_length else []
-        scope = {"type": "http", "headers": headers}
+        scope = {"type": "http", "headers": [*headers, (b"x-request-id", b"probe-7")]}
         asyncio.run(BodyLimit(app, limit=1000)(scope, receive, send))
 
         assert [one.get("status") for one in sent] == [413, None]
+        assert (b"x-request-id", b"probe-7") in sent[0]["headers"]
         assert sent[1]["body"] == TOO_LARGE
         assert sum(read) == (0 if says_length else 800)
 

@@ -14,7 +14,7 @@ from devices.models import (
     Site,
     Tenant,
 )
-from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, client_of, page, person, told_by
+from tests.admin import RECORD_QUERIES, SCOPE_QUERIES, client_of, confirmed, page, person, told_by
 from tests.conftest import Fleet
 
 
@@ -207,7 +207,7 @@ def test_a_row_is_acted_upon_only_as_the_list_writes_it(acme: Fleet) -> None:
         answer = client.post(url, {**form, "_selected_action": [chosen]})
         assert answer.status_code == 400, chosen
     assert not Credential.objects.exclude(revoked_at=None).exists()
-    client.post(url, {**form, "_selected_action": ["10"]})
+    confirmed(client, url, {**form, "_selected_action": ["10"]})
     assert Credential.objects.exclude(revoked_at=None).get().pk == 10
 
 

@@ -9,7 +9,7 @@ from devices.fleet.enrolment import token_issue
 from devices.models import (
     EnrolmentToken,
 )
-from tests.admin import client_of, page, told_by
+from tests.admin import client_of, confirmed, page, told_by
 from tests.conftest import Fleet
 
 
@@ -93,7 +93,7 @@ def test_tokens_of_another_tenant_are_as_good_as_missing(acme: Fleet, rival: Fle
             assert answer.status_code in (302, 403)
             assert b"acme" not in told_by(answer)
     chosen = {"action": "revoke_selected", "_selected_action": [token.pk]}
-    client.post(page("devices_enrolmenttoken_changelist"), chosen)
+    confirmed(client, page("devices_enrolmenttoken_changelist"), chosen)
 
     token.refresh_from_db()
     assert (token.label, token.revoked_at) == ("acme", None)

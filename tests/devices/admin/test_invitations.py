@@ -18,7 +18,7 @@ from devices.people.invitations import (
     invitations_revoke,
 )
 from devices.tenancy.access import Role
-from tests.admin import client_of, page, person
+from tests.admin import client_of, confirmed, page, person
 from tests.conftest import Fleet
 from tests.devices.people.inviting import ADDRESS, NOW, invited, link
 
@@ -97,7 +97,7 @@ def test_invitations_are_the_owners_alone(acme: Fleet, rival: Fleet, role: Role)
         answer = client.post(page(f"devices_invitation_{name}", pk))
         assert answer.status_code in (302, 403)
     chosen = {"action": "revoke_selected", "_selected_action": [pk]}
-    client.post(page("devices_invitation_changelist"), chosen)
+    confirmed(client, page("devices_invitation_changelist"), chosen)
 
     assert list(Invitation.objects.values_list("email", "revoked_at")) == [(ADDRESS, None)]
 

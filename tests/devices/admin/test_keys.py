@@ -18,7 +18,7 @@ from devices.models import (
     EnrolmentToken,
 )
 from devices.tenancy.access import Role
-from tests.admin import client_of, page, person
+from tests.admin import client_of, confirmed, page, person
 from tests.conftest import Fleet
 
 
@@ -102,7 +102,8 @@ def test_keys_are_revoked_together_where_the_person_is_a_manager(acme: Fleet, ri
     both = person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
     ids = [fleet.device.credentials.get().pk for fleet in (acme, rival)]
 
-    client_of(both).post(
+    confirmed(
+        client_of(both),
         page("devices_credential_changelist"),
         {"action": "revoke_selected", "_selected_action": ids},
     )

@@ -8,7 +8,7 @@ from django.test import Client
 
 from devices.models import Membership, OperatorAccess
 from devices.tenancy.access import Role
-from tests.admin import client_of, page, person
+from tests.admin import client_of, confirmed, page, person
 from tests.conftest import Fleet
 from tests.devices.admin.test_stale_forms import form_of
 from tests.two_at_once import after_waiting_for
@@ -26,9 +26,8 @@ def without(form: dict[str, Any], field: str) -> dict[str, Any]:
 
 
 def delete_selected(client: Client, *people: User) -> Any:
-    chosen = {"action": "delete_selected", "post": "yes"}
-    chosen |= {"_selected_action": [one.pk for one in people]}  # type: ignore[dict-item]
-    return client.post(page("auth_user_changelist"), chosen, follow=True)
+    chosen = {"action": "delete_selected", "_selected_action": [one.pk for one in people]}
+    return confirmed(client, page("auth_user_changelist"), chosen, follow=True)
 
 
 def test_an_operator_gives_somebody_a_new_password_which_ends_the_sessions(
@@ -67,8 +66,8 @@ def test_an_account_is_deleted_and_what_it_looked_at_stays_known(
     client = client_of(operator)
 
     answer = client.post(page("auth_user_delete", first.pk), {"post": "yes"})
-    chosen = {"action": "delete_selected", "_selected_action": [second.pk], "post": "yes"}
-    answers = [answer, client.post(page("auth_user_changelist"), chosen)]
+    chosen = {"action": "delete_selected", "_selected_action": [second.pk]}
+    answers = [answer, confirmed(client, page("auth_user_changelist"), chosen)]
 
     assert [one.status_code for one in answers] == [302, 302]
     assert not User.objects.filter(username__in=["one", "two"]).exists()

@@ -182,6 +182,7 @@ def test_an_enrolled_device_comes_from_its_token(acme: Fleet, client: Client) ->
     (added,) = changes_of(Device.objects.get(device_id="new-1"))
     assert added.who == f"token rt_{token.prefix}_…"
     assert added.origin is not None and added.origin["path"] == "/api/v1/enrol"
+    assert added.origin["request_id"] == answer.headers["X-Request-ID"]
     assert shown not in json.dumps(added.origin)
 
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from tests.admin import client_of, page
+from tests.admin import client_of, confirmed, page
 from tests.conftest import Fleet
 from tests.devices.people.signing_in import PASSWORD, WRONG, ask_for_token, is_in, sign_in
 
@@ -131,7 +131,7 @@ def test_failed_sign_ins_are_called_so_on_all_their_pages(acme: Fleet, operator:
         client.get(listed),
         client.get(page("devices_failedsignin_change", row.pk)),
         client.post(listed, chosen),
-        client.post(listed, {**chosen, "post": "yes"}, follow=True),
+        confirmed(client, listed, chosen, follow=True),
     ]
 
     for answer in pages:
@@ -139,7 +139,7 @@ def test_failed_sign_ins_are_called_so_on_all_their_pages(acme: Fleet, operator:
     assert b"<title> Failed sign-ins |" in pages[0].content
     assert b"acme-manager from 192.0.2.7 | View failed sign-in" in pages[1].content
     assert b"acme-manager from 192.0.2.7" in pages[2].content
-    assert b"Successfully deleted 1 failed sign-in." in pages[3].content
+    assert b"1 failed sign-in deleted." in pages[3].content
 
 
 def test_no_password_is_in_the_logs_or_in_what_is_kept_of_a_failure(

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -16,6 +16,7 @@ from django.db import (
     connection,
     transaction,
 )
+from django.test.utils import CaptureQueriesContext
 
 from devices.models import Membership, Tenant
 from devices.tenancy.access import Access
@@ -45,7 +46,10 @@ WHERE c.relkind = 'r' AND n.nspname = '_timescaledb_internal' AND c.relname LIKE
 ASKED = 6
 TABLES = sorted(model._meta.db_table for model in tenant_models())
 # Views in both schemas, each of a table.
-VIEWS = {"telemetry_reading_newest": "telemetry_reading"}
+VIEWS = {
+    "telemetry_reading_newest": "telemetry_reading",
+    "telemetry_presenceevent_newest": "telemetry_presenceevent",
+}
 SEEN = (*TABLES, *VIEWS)
 
 
@@ -249,10 +253,45 @@ def test_a_scope_to_read_in_refuses_to_write_inside_a_transaction_too(acme: Flee
         assert Tenant.objects.update(name="written") == 1
 
 
+SHOWN = """
+SELECT current_setting('role'), current_setting('search_path'),
+       coalesce(current_setting('app.tenant_ids', true), ''),
+       current_setting('statement_timeout'), current_setting('work_mem'),
+       current_setting('transaction_read_only')
+"""
+
+
+def shown() -> tuple[str, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(SHOWN)
+        found: tuple[str, ...] = cursor.fetchone()
+        return found
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_the_settings_of_a_scope_hold_as_long_as_it_does(acme: Fleet, is_inside: bool) -> None:
+    with transaction.atomic() if is_inside else nullcontext():
+        before, own = shown(), f"{{{acme.tenant.pk}}}"
+        more = {"statement_timeout": "7s", "work_mem": "5MB"}
+        with tenant_scope(tenant_ids=[acme.tenant.pk], settings=more, reads=True):
+            assert shown() == ("rollcall_tenant", "scoped,public", own, "7s", "5MB", "on")
+        with scope_of(acme):
+            assert shown() == (*("rollcall_tenant", "scoped,public", own), "1min", before[4], "off")
+        assert shown() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scope_is_one_statement(acme: Fleet) -> None:
+    with CaptureQueriesContext(connection) as asked, tenant_scope(tenant_ids=[], reads=True):
+        pass
+    assert [one["sql"].partition(" ")[0] for one in asked] == ["BEGIN", "SELECT", "COMMIT"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_scope_says_so_when_the_server_is_gone_without_a_word() -> None:
     connection.ensure_connection()
-    with socket.socket(fileno=os.dup(connection.connection.pgconn.socket)) as line:
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
     try:
         with pytest.raises(OperationalError), tenant_scope(tenant_ids=[]):

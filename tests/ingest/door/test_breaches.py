@@ -17,7 +17,7 @@ from ingest.door import breaches
 from ingest.door.breaches import breaches_collect, breaches_key, group_of
 from ingest.models import LimitBreach
 from ingest.stream import shards
-from ingest.tasks import collect_breaches, forget_breaches
+from ingest.tasks import breaches_prune
 from scripts.waiting import await_condition
 from tests.admin import SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
@@ -42,7 +42,7 @@ def early_in_a_minute(valkey: None) -> None:
 
 def found() -> list[tuple[str, str | None, int, str]]:
     """(kind, device, refused, limit) of each row, once it is collected."""
-    collect_breaches()
+    breaches_collect()
     order = ("kind", "device_id", "tenant_id", "minute")
     rows = LimitBreach.objects.select_related("device").order_by(*order)
     return [
@@ -194,7 +194,7 @@ def test_breaches_are_kept_for_their_days(acme: Fleet, settings: LazySettings) -
         minute = timezone.now() - timedelta(days=days)
         add_breach(acme, LimitBreach.Kind.TENANT_RATE, minute=minute)
 
-    forget_breaches()
+    breaches_prune()
 
     assert LimitBreach.objects.get().minute > timezone.now() - timedelta(days=2)
 
@@ -247,7 +247,7 @@ def test_the_list_names_reasons_of_which_not_all_are_limits(acme: Fleet) -> None
     answer = client_of(acme.manager).get(page(LIST))
 
     content = answer.content.decode()
-    assert "Refusals at the door" in content
+    assert "Refused messages" in content
     assert "By reason" in content
     assert content.count("spoke for another device") >= 2
 
@@ -292,12 +292,12 @@ def test_pages_keep_to_their_budget_of_queries(
 def test_the_page_of_a_device_shows_what_its_limit_refused(acme: Fleet) -> None:
     client = client_of(acme.manager)
     url = page("devices_device_presence", acme.device.pk)
-    assert "Refused at the door" not in client.get(url).content.decode()
+    assert "Refused messages <span>" not in client.get(url).content.decode()
     add_breach(acme, Kind.DEVICE_RATE, device=acme.device, refused=1234)
 
     content = client.get(url).content.decode()
 
-    assert "Refused at the door" in content
+    assert "Refused messages <span>" in content
     assert "1,234 messages" in content
     assert "acme-phone sent more than 2 messages a second, 5 at once" in content
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,12 +12,15 @@ from django.conf import LazySettings
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.urls import path
 
+from config.logs.requests import NamesRequest
 from ingest.door.fast_path import FastPath
 from tests.conftest import Fleet
 from tests.waits import LIMIT_S
+
+log = logging.getLogger(__name__)
 
 
 class Answer:
@@ -27,10 +32,12 @@ class Answer:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
+    log.info("this will not do")
     raise ValueError("of no use")
 
 
 def away(request: HttpRequest) -> HttpResponse:
+    log.info("nobody is there")
     return HttpResponse(b"later", status=503)
 
 
@@ -124,6 +131,56 @@ def test_all_other_paths_are_pages(door: FastPath) -> None:
     assert answer.status == 200
     assert b"<form" in answer.body
     assert "X-Request-ID" in answer.headers
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("valkey")
+def test_each_answer_to_a_device_names_its_request(acme: Fleet, door: FastPath) -> None:
+    key: dict[str, Any] = {"HTTP_AUTHORIZATION": f"Bearer {acme.key}"}
+    answers = [
+        ask(door, "/api/v1/heartbeats", b"{}", **key),
+        ask(door, "/api/v1/heartbeats", b"not JSON", **key),
+        ask(door, "/api/v1/heartbeats", b"{}"),
+        ask(door, "/api/v1/heartbeats", **key),
+        ask(door, "/api/v1/heartbeats", b" " * 1_000_000, **key),
+        ask(door, "/api/v1/heartbeats", b"{}", **key | {"CONTENT_TYPE": "text/plain"}),
+        ask(door, "/api/v1/heartbeats/", b"{}", **key),
+    ]
+    assert [one.status for one in answers] == [202, 400, 401, 405, 413, 415, 404]
+    assert len({one.headers["X-Request-ID"] for one in answers}) == len(answers)
+
+
+@pytest.mark.parametrize(("where", "status"), [("/api/broken", 500), ("/api/away", 503)])
+@pytest.mark.parametrize("is_in_portal", [False, True])
+def test_what_goes_wrong_is_answered_and_logged_with_the_requests_id(
+    other_door: FastPath,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+    status: int,
+    *,
+    is_in_portal: bool,
+) -> None:
+    caplog.set_level(logging.INFO)
+    caplog.handler.addFilter(NamesRequest())
+    given = "4bf92f35:probe_1/7"
+    if is_in_portal:
+        client = Client(raise_request_exception=False, headers={"X-Request-ID": given})
+        answer = client.post(where, b"{}", content_type="application/json")
+        known = answer.status_code, answer["X-Request-ID"]
+    else:
+        told = ask(other_door, where, b"{}", HTTP_X_REQUEST_ID=given)
+        known = told.status, told.headers["X-Request-ID"]
+
+    assert known == (status, given)
+    lines = [one for one in caplog.records if one.name in (__name__, "django.request")]
+    assert {getattr(one, "of_request", None) for one in lines} == {f" [request {given}]"}
+    assert {__name__, "django.request"} == {one.name for one in lines}
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "two words", "<b>", "line\nbreak", "ä"])
+def test_an_id_that_is_no_good_is_replaced(other_door: FastPath, given: str) -> None:
+    answer = ask(other_door, "/api/away", b"{}", HTTP_X_REQUEST_ID=given)
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-ID"])
 
 
 @pytest.mark.parametrize(("where", "status"), [("/api/broken", 500), ("/api/away", 503)])

@@ -1,6 +1,7 @@
 """Limits at the door, with Valkey's own time."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,13 +9,18 @@ from django.conf import LazySettings
 from django.test import Client
 
 from devices.models import Device
-from ingest.stream import shards
+from ingest.door.breaches import group_of, limits_key
+from ingest.mqtt.batch import BatchOutcome
+from ingest.stream import nodes, shards
 from scripts.waiting import await_condition
 from tests.conftest import Fleet
+from tests.ingest.door.lost_answers import answers_lost
 from tests.ingest.door.test_views_heartbeats import assert_problem, waiting
 from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
 from tests.ingest.door.test_views_readings import post, reading
 from tests.ingest.mqtt.test_batch import accept, codes, heartbeat, telemetry
+from tests.ingest.probes.test_push import push
+from tests.waits import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory", "keys_not_remembered")
 
@@ -63,25 +69,25 @@ def test_what_is_beyond_the_tenants_burst_is_refused_in_words(client: Client, ac
 
 
 def test_after_what_retry_after_says_it_is_accepted(client: Client, acme: Fleet) -> None:
-    limit_tenant(acme, 2, 1)
+    limit_tenant(acme, 1, 1)
     assert post(client, acme.key, reading()).status_code == 202
     answer = post(client, acme.key, reading())
     assert (answer.status_code, answer["Retry-After"]) == (429, "1")
     (key,) = bucket_keys()
 
-    # A bucket that is full again vanishes, after half a second by Valkey's time.
-    await_condition(lambda: not shards.connection().exists(key), 1, "the bucket to be full")
+    # A bucket that is full again vanishes, after a second by Valkey's time.
+    await_condition(lambda: not shards.connection().exists(key), LIMIT_S, "the bucket to be full")
 
     assert post(client, acme.key, reading()).status_code == 202
 
 
 def test_a_bucket_refills_with_time_and_not_at_once(client: Client, acme: Fleet) -> None:
-    limit_tenant(acme, 20, 20)
+    limit_tenant(acme, 2, 20)
     assert post(client, acme.key, many(20)).status_code == 202
     assert post(client, acme.key, many(20)).status_code == 429
 
     await_condition(
-        lambda: post(client, acme.key, reading()).status_code == 202, 2, "one token to be there"
+        lambda: post(client, acme.key, reading()).status_code == 202, LIMIT_S, "one token"
     )
 
     assert post(client, acme.key, many(20)).status_code == 429
@@ -265,7 +271,7 @@ def test_all_keys_of_a_tenant_are_in_one_slot(client: Client, acme: Fleet) -> No
 def test_the_largest_batch_of_limited_devices_passes(
     client: Client, acme: Fleet, gateway: str
 ) -> None:
-    limit_each_device(acme, 1, 1)
+    limit_each_device(acme, 0.001, 1)
     names = [f"d{n}" for n in range(5000)]
     Device.objects.bulk_create(Device(tenant=acme.tenant, device_id=name) for name in names)
     batch = [reading(name) for name in names]
@@ -302,6 +308,59 @@ def test_what_the_stream_has_no_room_for_does_not_count(
 
     assert post(client, acme.key, many(4)).status_code == 202
     assert post(client, acme.key, reading()).status_code == 429
+
+
+@pytest.fixture
+def lost_answers(settings: LazySettings) -> Iterator[None]:
+    """Valkey appends, and nobody learns of it."""
+    with answers_lost() as settings.INGEST_STREAM_URL:
+        nodes.connection.cache_clear()
+        yield
+        settings.INGEST_STREAM_URL = settings.VALKEY_URL
+        nodes.connection.cache_clear()
+
+
+@pytest.mark.usefixtures("lost_answers")
+@pytest.mark.parametrize("send", ["readings", "heartbeat", "push", "mqtt"])
+def test_what_may_not_have_been_appended_does_not_count_as_it_comes_again(
+    client: Client, acme: Fleet, send: str
+) -> None:
+    limit_tenant(acme, 0.01, 2)
+    limit_device(acme, 0.01, 2)
+    for _ in range(5):
+        match send:
+            case "readings":
+                assert post(client, acme.key, many(2)).status_code == 503
+            case "heartbeat":
+                assert post_heartbeat(client, acme.key).status_code == 503
+            case "push":
+                assert push(client, acme.key, node_id="acme-phone").status_code == 503
+            case _:
+                with pytest.raises(shards.StreamAway):
+                    accept(telemetry("acme-phone", {"metrics": {"a": 1}}))
+
+
+def test_over_mqtt_a_batch_that_goes_wrong_later_is_not_charged_again(
+    acme: Fleet, rival: Fleet
+) -> None:
+    """Valkey refuses to take from the limit of the second of its tenants."""
+    limit_tenant(acme, 0.01, 3)
+    limit_device(acme, 0.01, 3)
+    limit_tenant(rival, 1)
+    batch = [
+        telemetry("acme-phone", {"metrics": {"a": 1}}),
+        heartbeat("acme-phone", {}),
+        heartbeat("acme-phone", {}),
+        heartbeat("rival-phone", {}, tenant="rival"),
+    ]
+    bucket = limits_key(group_of(rival.tenant.pk), f"t{rival.tenant.pk}")
+    shards.connection().lpush(bucket, "no bucket")
+    for _ in range(5):
+        with pytest.raises(shards.StreamAway):
+            accept(*batch)
+    shards.connection().delete(bucket)
+
+    assert accept(*batch) == BatchOutcome(4, [])
 
 
 def test_over_mqtt_what_is_beyond_a_limit_is_refused_and_nobody_else(

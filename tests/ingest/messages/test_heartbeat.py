@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ingest.messages.errors import InvalidMessage
 from ingest.messages.heartbeat import heartbeat_decode
+from telemetry.vitals import NAMES
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -22,8 +23,12 @@ def test_named_fields_and_vitals_are_told_apart() -> None:
         received_at=NOW,
     )
 
-    assert message.body.battery_pct == 71.5
-    assert message.body.version == "2.1"
+    assert dict(zip(NAMES, message.named, strict=True)) == {
+        "battery_pct": 71.5,
+        "rssi_dbm": None,
+        "uptime_s": None,
+        "version": "2.1",
+    }
     assert message.vitals == {"cpu_pct": 3, "charging": True, "net": "lte"}
     assert message.time is None
 

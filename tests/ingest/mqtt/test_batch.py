@@ -1,12 +1,14 @@
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import connection
 
 from devices.models import Device, Registration, Tenant
+from ingest.door import authentication
 from ingest.door import directory as directories
 from ingest.door.authentication import TenantCache
 from ingest.mqtt.batch import MAX_BYTES, BatchOutcome, Published, batch_accept
@@ -14,9 +16,19 @@ from ingest.mqtt.bridge import BATCH_MESSAGES
 from ingest.stream import shards
 from ingest.stream.entries import HeartbeatEntry, ReadingsEntry, decode
 from tests.conftest import Fleet
+from tests.ingest.unavailable import database_unavailable
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory")
 NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the caches take for the time."""
+    now = [1000.0]
+    for module in (authentication, directories):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    return now
 
 
 def published(
@@ -146,19 +158,55 @@ def test_unknown_devices_register_where_their_tenant_wants_it(
     assert {entry.is_pending for entry in waiting()} == {policy == Registration.PENDING}
 
 
-def test_nothing_is_accepted_of_a_batch_that_cannot_be_resolved(
-    acme: Fleet, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.django_db(transaction=True)
+def test_only_what_nobody_can_tell_the_sender_of_waits_while_the_database_is_unavailable(
+    acme: Fleet, rival: Fleet, clock: list[float]
 ) -> None:
-    def away(**_: Any) -> Any:
-        raise OperationalError("away")
+    Device.objects.create(tenant=acme.tenant, device_id="unseen")
+    tenants = TenantCache()
+    known = [telemetry("acme-phone", {"metrics": {"a": 1}}), heartbeat("acme-phone", {})]
+    assert batch_accept(messages=known, tenants=tenants).accepted == 2
+    batch = [
+        telemetry("unseen", {"metrics": {"a": 1}}),
+        telemetry("acme-phone", {"metrics": {"a": 2}}, after_ms=1),
+        heartbeat("rival-phone", {}, tenant="rival"),
+        heartbeat("unseen", {}),
+        heartbeat("acme-phone", {}),
+        telemetry("acme-phone", b"not JSON"),
+    ]
+    clock[0] += 60
 
-    messages = [telemetry("acme-phone", {"metrics": {"a": 1}}), heartbeat("acme-phone", {})]
-    with monkeypatch.context() as patched:
-        patched.setattr(directories, "devices_find", away)
-        with pytest.raises(OperationalError):
-            accept(*messages)
-    assert waiting() == []
-    assert accept(*messages).accepted == 2
+    with database_unavailable():
+        for _ in range(3):
+            outcome = batch_accept(messages=batch, tenants=tenants)
+            assert (outcome.accepted, codes(outcome)) == (2, ["invalid"])
+            assert sorted(outcome.waiting) == [0, 2, 3]
+
+    clock[0] += 60
+    again = [batch[n] for n in outcome.waiting]
+    assert batch_accept(messages=again, tenants=tenants) == BatchOutcome(3, [])
+    assert sum(entry.count for entry in waiting()) == 2 + 3 * 2 + 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_asks_for_unseen_devices_once_while_the_database_is_unavailable(
+    acme: Fleet, rival: Fleet
+) -> None:
+    """Each question may take as long as its time-out."""
+    tenants = TenantCache()
+    asked = 0
+
+    def count(execute: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return execute(*arguments)
+
+    batch = [heartbeat(f"d{n}", {}, tenant=slug) for n in range(3) for slug in ("acme", "rival")]
+    with connection.execute_wrapper(count), database_unavailable():
+        for _ in range(5):
+            assert len(batch_accept(messages=batch, tenants=tenants).waiting) == 6
+
+    assert asked == 1
 
 
 def test_a_full_stream_takes_nothing_of_a_batch(acme: Fleet, settings: Any) -> None:

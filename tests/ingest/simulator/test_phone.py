@@ -1,10 +1,12 @@
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.messages.heartbeat import heartbeat_decode
 from ingest.simulator.phone import Rotation
+from telemetry.vitals import NAMES
 from tests.ingest.simulator.door import NOON, phones
 
 
@@ -36,9 +38,10 @@ def test_what_a_phone_says_is_valid_all_its_life() -> None:
         )
         for turn in range(5000)
     ]
-    batteries = [one.body.battery_pct or 0 for one in said]
+    named: list[Any] = [dict(zip(NAMES, one.named, strict=True)) for one in said]
+    batteries = [one["battery_pct"] for one in named]
     assert min(batteries) < 35 and max(batteries) == 100
     assert {one.vitals["charging"] for one in said} == {True, False}
-    assert len({one.body.rssi_dbm for one in said}) > 10
-    uptimes = [one.body.uptime_s or 0 for one in said]
+    assert len({one["rssi_dbm"] for one in named}) > 10
+    uptimes = [one["uptime_s"] for one in named]
     assert uptimes[-1] - uptimes[0] == 4999 * 10

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,11 @@ from ingest.ledger.balances import balance_read
 from ingest.models import RejectedMessage
 from ingest.storage.rejected import DELETED, Reason, rejected_edit
 from ingest.storage.replay import (
+    MOST_FAILURES,
+    RETRY_FIRST,
+    RETRY_MOST,
     ReplayOutcome,
+    approved_replay,
     rejected_replay,
     replay_request,
     requested_replay,
@@ -111,14 +116,96 @@ def test_a_replay_that_goes_wrong_says_so_keeps_no_other_and_is_tried_again(
         assert requested_replay(ts=at) == ReplayOutcome(stored=1)
 
     message.refresh_from_db()
-    assert message.replay_failed_at == at
-    assert message.replay_error == "it went wrong and is tried again: no space left on device"
+    assert (message.replay_failed_at, message.replay_error) == (at, "no space left on device")
+    assert (message.replay_failures, message.replay_due_at) == (1, at + RETRY_FIRST)
     assert "went wrong" in caplog.text
     assert ledger(acme) == {"accepted": 1, "rejected": 1}
 
-    assert requested_replay(ts=timezone.now()) == ReplayOutcome(stored=1)
+    assert requested_replay(ts=at + RETRY_FIRST / 2) == ReplayOutcome()
+    assert requested_replay(ts=at + RETRY_FIRST) == ReplayOutcome(stored=1)
     kept = RejectedMessage.objects.get(pk=message.pk)
     assert (kept.replay_failed_at, kept.replay_error) == (None, "")
+    assert (kept.replay_failures, kept.replay_due_at) == (0, None)
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+def test_a_replay_that_never_succeeds_is_tried_ever_more_seldom_and_in_the_end_no_more(
+    acme: Fleet, by_person: bool
+) -> None:
+    (message,) = held(acme, 10)
+    devices_approve(ids=[acme.device.pk])
+    if by_person:
+        replay_request(ids=[message.pk], by="tester")
+    work = requested_replay if by_person else approved_replay
+    ts = timezone.now()
+    waits: list[timedelta] = []
+
+    with unstorable(acme.device, "internal_error"):
+        for _ in range(MOST_FAILURES):
+            work(ts=ts)
+            message.refresh_from_db()
+            assert message.replay_failed_at == ts
+            if message.replay_due_at:
+                waits.append(message.replay_due_at - ts)
+                ts = message.replay_due_at
+
+    assert waits[:3] == [timedelta(seconds=2), timedelta(seconds=4), timedelta(seconds=8)]
+    assert waits == sorted(waits) and len(waits) == MOST_FAILURES - 1
+    assert waits[-1] == RETRY_MOST
+    assert message.replay_requested_by == ""
+    assert work(ts=ts + timedelta(days=1)) == ReplayOutcome()
+
+    replay_request(ids=[message.pk], by="tester")
+    assert requested_replay(ts=ts) == ReplayOutcome(stored=1)
+
+
+def test_whoever_asks_again_has_it_tried_at_once(acme: Fleet) -> None:
+    message = mended(acme)
+    replay_request(ids=[message.pk], by="tester")
+    with unstorable(acme.device, "internal_error"):
+        requested_replay(ts=timezone.now())
+    message.refresh_from_db()
+    due_at = message.replay_due_at
+    assert due_at is not None
+
+    assert replay_request(ids=[message.pk], by="another").asked == [message.pk]
+
+    assert requested_replay(ts=due_at - RETRY_FIRST) == ReplayOutcome(stored=1)
+    assert RejectedMessage.objects.get().replayed_by == "another"
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+def test_replays_that_never_succeed_leave_others_their_turn(
+    acme: Fleet, rival: Fleet, monkeypatch: pytest.MonkeyPatch, by_person: bool
+) -> None:
+    monkeypatch.setattr("ingest.storage.replay.REQUESTED_AT_ONCE", 2)
+    monkeypatch.setattr("ingest.storage.replay.APPROVED_AT_ONCE", 2)
+    bad, (good,) = held(acme, 10, 20), held(rival, 10)
+    devices_approve(ids=[acme.device.pk, rival.device.pk])
+    if by_person:
+        replay_request(ids=[good.pk, *(one.pk for one in bad)], by="tester")
+    work = requested_replay if by_person else approved_replay
+    ts = timezone.now()
+
+    with unstorable(acme.device, "internal_error"):
+        assert work(ts=ts) == ReplayOutcome()
+        assert work(ts=ts + timedelta(seconds=1)) == ReplayOutcome(stored=1)
+
+
+def test_one_whose_error_looks_like_the_databases_is_found_in_the_end(
+    acme: Fleet, rival: Fleet
+) -> None:
+    """Messages of one transaction fail together at first."""
+    messages = [mended(acme), *(mended(rival, age_s) for age_s in range(0, 50, 10))]
+    replay_request(ids=[one.pk for one in messages], by="tester")
+    ts = timezone.now()
+
+    with unstorable(acme.device, "disk_full"):
+        outcomes = [requested_replay(ts=ts + timedelta(minutes=n)) for n in range(4)]
+
+    assert outcomes[0] == ReplayOutcome()
+    assert sum(one.stored for one in outcomes) == 5
+    assert balance_read().residual == 0
 
 
 def test_a_message_whose_replay_goes_wrong_holds_back_none_of_its_transaction(
@@ -134,7 +221,7 @@ def test_a_message_whose_replay_goes_wrong_holds_back_none_of_its_transaction(
     assert outcome == ReplayOutcome(stored=5)
     bad.refresh_from_db()
     assert (bad.replayed_at, bad.replay_failed_at) == (None, at)
-    assert bad.replay_error == "it went wrong and is tried again: no space left on device"
+    assert bad.replay_error == "no space left on device"
     assert not RejectedMessage.objects.filter(tenant=rival.tenant, replayed_at=None).exists()
     assert caplog.text.count("a replay of 1 messages went wrong") == 1
     assert balance_read().residual == 0

@@ -4,13 +4,13 @@ import pytest
 from django.utils import timezone
 
 from devices.fleet.registration import devices_approve
+from ingest import tasks
 from ingest.ledger.balances import balance_read
 from ingest.models import RejectedMessage
 from ingest.storage.replay import (
     ReplayOutcome,
     approved_replay,
 )
-from ingest.tasks import replay_approved
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
 from telemetry.presence.sweep import presence_sweep
 from tests.conftest import Fleet
@@ -34,7 +34,7 @@ def test_what_was_held_is_stored_once_its_device_is_approved(acme: Fleet, rival:
 
     assert devices_approve(ids=[acme.device.pk]) == 1
     assert devices_approve(ids=[acme.device.pk]) == 0
-    replay_approved()
+    tasks.approved_replay()
 
     assert Reading.objects.filter(device=acme.device).count() == 2
     assert Heartbeat.objects.filter(device=acme.device).count() == 1

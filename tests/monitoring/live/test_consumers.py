@@ -10,16 +10,20 @@ from django.core.asgi import get_asgi_application
 from rest_framework_simplejwt.tokens import AccessToken
 
 from devices.models import Membership
-from monitoring.live import consumers
+from monitoring.live import consumers, listener
 from monitoring.live.consumers import (
     NO_TENANT,
     NOT_SIGNED_IN,
     NOT_UNDERSTOOD,
     TOO_MANY,
+    TOO_SLOW,
     TRY_AGAIN_LATER,
+    LiveConsumer,
 )
+from monitoring.live.publisher import Publisher
 from tests.conftest import Fleet
 from tests.monitoring.live.listeners import (
+    change,
     connected,
     leave,
     lock_out,
@@ -34,6 +38,42 @@ WATCH = '{"type": "watch", "ids": [1]}'
 
 
 class TestSocket:
+    def test_who_takes_nothing_is_sent_away(
+        self, acme: Fleet, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings.LIVE_COALESCE_S = 0
+        monkeypatch.setattr(listener, "SLOW_AFTER_S", 0)
+
+        async def told() -> Any:
+            said: asyncio.Queue[Any] = asyncio.Queue()
+            coming: asyncio.Queue[Any] = asyncio.Queue()
+            coming.put_nowait({"type": "websocket.connect"})
+
+            async def send(message: Any) -> None:
+                said.put_nowait(message)
+                if "devices" in message.get("text", ""):
+                    await asyncio.Event().wait()
+
+            protocols = ["rollcall.jwt", str(AccessToken.for_user(acme.manager))]
+            scope = {"type": "websocket", "path": "/ws/live", "subprotocols": protocols}
+            app: Any = LiveConsumer.as_asgi()
+            socket = asyncio.create_task(app(scope, coming.get, send))
+            publisher = Publisher()
+            message: Any = {"type": ""}
+            is_greeted = False
+            async with asyncio.timeout(LIMIT_S):
+                while message["type"] != "websocket.close":
+                    is_greeted = is_greeted or "hello" in message.get("text", "")
+                    if is_greeted:
+                        publisher.publish([change(acme.device)])
+                    with suppress(TimeoutError):
+                        message = await asyncio.wait_for(said.get(), 0.01)
+            coming.put_nowait({"type": "websocket.disconnect", "code": 1006})
+            await socket
+            return message["code"]
+
+        assert run(told) == TOO_SLOW
+
     @pytest.mark.usefixtures("often_asked")
     def test_it_is_closed_for_who_is_locked_out_after_the_database_failed(
         self, acme: Fleet, caplog: pytest.LogCaptureFixture

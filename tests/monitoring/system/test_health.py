@@ -11,7 +11,8 @@ from devices import valkey as valkey_client
 from ingest.ledger.balances import shards_known
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.stream import nodes, shards
-from ingest.tasks import check_ledger
+from ingest.tasks import ledger_check
+from monitoring.system import alive
 from monitoring.system.health import Findings, health_view
 from telemetry.models import PresenceSweep
 from tests.conftest import Fleet
@@ -20,7 +21,9 @@ from tests.ingest.way import append, reading, seconds_ago
 
 def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, db: None) -> None:
     PresenceSweep.objects.create(swept_at=timezone.now())
+    LedgerCheck.objects.create(pk=1, checked_at=timezone.now(), residual=0)
     shards.connection().flushdb()
+    valkey_client.connection().delete(alive.KEY)
 
     answer = client.get("/health")
 
@@ -31,9 +34,11 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
         "valkey": "ok",
         "worker": "ok",
         "ingest": "ok",
+        **dict.fromkeys(("portal", "drain", "ops", "beat"), "ok"),
         "stream": "ok",
         "oldest_waiting_s": 0.0,
-        "ledger": "not checked",
+        "ledger": "ok",
+        "why": {},
     }
 
 
@@ -45,7 +50,8 @@ def test_it_is_degraded_when_nobody_sweeps(client: Client, db: None, minutes: in
     answer = client.get("/health")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
-    assert answer.json()["worker"] == "silent"
+    assert answer.json()["worker"] == "degraded"
+    assert "beat and ops" in answer.json()["why"]["worker"]
 
 
 def test_it_fails_when_valkey_is_away(client: Client, db: None, settings: LazySettings) -> None:
@@ -57,7 +63,9 @@ def test_it_fails_when_valkey_is_away(client: Client, db: None, settings: LazySe
         valkey_client.connection.cache_clear()
 
     assert answer.status_code == 503
-    assert answer.json() == {"status": "failing", "database": "ok", "valkey": "away"}
+    told = answer.json()
+    assert "VALKEY_URL" in told.pop("why")["valkey"]
+    assert told == {"status": "failing", "database": "ok", "valkey": "failing"}
 
 
 def test_the_seeds_check_is_answered_as_it_expects(
@@ -81,7 +89,7 @@ def test_the_seeds_check_fails_when_valkey_is_away(
         valkey_client.connection.cache_clear()
 
     assert answer.status_code == 503
-    assert answer.json() == {"status": "failing", "data": {"api": "ok", "redis": "away"}}
+    assert answer.json() == {"status": "failing", "data": {"api": "ok", "redis": "failing"}}
 
 
 def test_it_fails_when_a_stream_of_its_own_is_away(
@@ -96,7 +104,7 @@ def test_it_fails_when_a_stream_of_its_own_is_away(
 
     assert "broke" not in caplog.text
     assert (answer.status_code, answer.json()["status"]) == (503, "failing")
-    assert (answer.json()["valkey"], answer.json()["stream"]) == ("ok", "away")
+    assert (answer.json()["valkey"], answer.json()["stream"]) == ("ok", "failing")
 
 
 @pytest.fixture
@@ -120,23 +128,26 @@ def test_it_tells_for_how_long_the_oldest_message_waits(
 def test_a_ledger_that_does_not_balance_is_an_error(
     client: Client, acme: Fleet, swept: None
 ) -> None:
-    check_ledger()
+    ledger_check()
     assert client.get("/health").json()["ledger"] == "ok"
     lost = LedgerMinute(tenant=acme.tenant, minute=seconds_ago(3600), shard=0, accepted=3, stored=2)
     lost.save()
 
-    check_ledger()
+    ledger_check()
 
     answer = client.get("/health")
     assert answer.status_code == 200
-    assert (answer.json()["status"], answer.json()["ledger"]) == ("degraded", "does not balance")
+    assert (answer.json()["status"], answer.json()["ledger"]) == ("degraded", "degraded")
+    assert "Messages not accounted for: 1." in answer.json()["why"]["ledger"]
     assert LedgerCheck.objects.get().residual == 1
 
 
 def test_what_was_found_long_ago_is_not_told(client: Client, swept: None) -> None:
     LedgerCheck.objects.create(pk=1, checked_at=timezone.now() - timedelta(minutes=6), residual=1)
 
-    assert client.get("/health").json()["ledger"] == "not checked"
+    told = client.get("/health").json()
+    assert told["ledger"] == "degraded"
+    assert "not checked" in told["why"]["ledger"]
 
 
 def test_a_check_that_breaks_breaks_nothing_else(
@@ -149,5 +160,5 @@ def test_a_check_that_breaks_breaks_nothing_else(
 
     assert answer.status_code == 200
     told = json.loads(answer.content)
-    assert (told["status"], told["broken"], told["database"]) == ("degraded", "unknown", "ok")
+    assert (told["status"], told["broken"], told["database"]) == ("degraded", "degraded", "ok")
     assert "no figure" in caplog.text

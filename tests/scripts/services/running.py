@@ -54,6 +54,14 @@ def words(endpoints: Endpoints) -> tuple[set[str], set[str]]:
     return stored, {fields["word"] for _, fields in entries}
 
 
+def answers(endpoints: Endpoints) -> bool:
+    try:
+        words(endpoints)
+    except (psycopg.OperationalError, redis.ConnectionError):
+        return False
+    return True
+
+
 def kept(endpoints: Endpoints, word: str) -> bool:
     stored, streamed = words(endpoints)
     return word in stored and word in streamed

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from scripts.services import Name, Services, debian
+from scripts.services import Name, Services, debian, process
+from scripts.services.control import KINDS
 from tests.scripts.services.running import (
     IN_A_CONTAINER,
     NAMES,
     ROOT,
+    answers,
     cache,
     command,
     kept,
@@ -133,3 +136,26 @@ def test_nothing_starts_when_both_addresses_are_given(tmp_path: Path) -> None:
     assert up.returncode == 0
     assert up.stdout.count("not started") == 2
     assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_takes_the_place_of_what_is_left_in_the_foreground(
+    services: Services, name: Name
+) -> None:
+    endpoints = services.up()
+    write(endpoints, f"foreground {name}")
+    leader = pids(services)[name]
+    assert leader is not None
+    os.kill(leader, signal.SIGKILL)  # children of PostgreSQL's live on for a while
+
+    server = subprocess.Popen(
+        [sys.executable, "-m", "scripts.services.run", "--state", services.state.folder, name],
+        cwd=ROOT,
+    )
+    assert process.wait_until(lambda: answers(endpoints), 60)
+
+    assert kept(endpoints, f"foreground {name}")
+    assert services.endpoints() == endpoints
+    assert pids(services)[name] == server.pid
+    server.send_signal(KINDS[name].stop_signal)
+    assert server.wait(60) == 0

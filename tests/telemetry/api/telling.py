@@ -4,18 +4,13 @@ from datetime import datetime
 from typing import Any
 
 from devices.models import Device
-from telemetry.sql.heartbeat import IncomingHeartbeat
+from tests.telemetry.heartbeats import heartbeat
 from tests.telemetry.storing import heartbeats_store
 
 
 def beat(device: Device, received_at: datetime, battery_pct: float | None = None) -> None:
-    empty = (None,) * 4
     heartbeats_store(
-        heartbeats=[
-            IncomingHeartbeat(
-                device.pk, device.tenant_id, None, received_at, "10.0.0.7", battery_pct, *empty
-            )
-        ]
+        heartbeats=[heartbeat(device, received_at, address="10.0.0.7", battery_pct=battery_pct)]
     )
 
 

@@ -1,0 +1,331 @@
+"""SIGKILL at random over everything that `make run` starts, while a gateway sends readings.
+
+It runs in a state folder and on ports of its own. Only the process of `make run` itself is spared.
+Afterwards every acknowledged reading must be stored, once, the ledger must add up, `/health` must
+be "ok" again, and `make stop` must leave nothing behind.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+
+from bench.processes import tree
+from bench.report import Better, Figure
+from scripts.manage import demo_environment
+from scripts.processes import BIN, ROOT
+from scripts.run import DEMO_FILE
+from scripts.services import Services
+from scripts.services.marks import marked_find
+from scripts.services.ports import port_choose
+from scripts.services.process import signal_send
+from scripts.waiting import await_condition
+
+# `make run` makes these itself, unless they are given.
+OWN = ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL", "SECRET_KEY", "STATIC_ROOT")
+CLIENTS = 8
+MESSAGE_TYPE = "kills"
+BETWEEN_S = (0.5, 5.0)
+RETRY_AFTER_S = 0.2
+START_TIMEOUT_S = 300
+# After the last kill.
+HEALTHY_WITHIN_S = 60
+# How long it is waited for at all, as machines stall.
+GIVE_UP_AFTER_S = 300
+# That /health stays "ok" for so long shows that nothing is still on its way down.
+STEADY_S = 3
+STOP_TIMEOUT_S = 240
+
+
+@dataclass
+class Run:
+    """A `make run`, on the state folder."""
+
+    state: Path
+    variables: dict[str, str]
+    demo: dict[str, Any] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Up for the block. Says what it printed if it does not come up, or does not end well."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        said = self.state / "run.log"
+        ports = {"PORT": str(port_choose()), "INGEST_PORT": str(port_choose())}
+        with said.open("wb") as output:
+            process = subprocess.Popen(
+                self._command(),
+                cwd=ROOT,
+                env={**self._environment(), **ports, **self.variables},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            await_condition(
+                lambda: "is up after" in said.read_text() or process.poll() is not None,
+                START_TIMEOUT_S,
+                f"make run; see {said}",
+            )
+            if process.poll() is not None:
+                raise RuntimeError(f"make run did not come up:\n{said.read_text()}")
+            self.demo = json.loads((self.state / DEMO_FILE).read_text())
+            yield
+        finally:
+            self.stop()
+            process.wait(STOP_TIMEOUT_S)
+
+    def stop(self) -> str:
+        """What `make stop` said."""
+        done = subprocess.run(
+            self._command("--stop"),
+            cwd=ROOT,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"make stop failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def processes(self) -> dict[str, list[int]]:
+        """The process ids of everything that runs, by the name of the program."""
+        found: dict[str, set[int]] = {}
+        for one in marked_find(self.state):
+            found.setdefault(one.program, set()).add(one.pid)
+        for service in Services(self.state).status():
+            if service.pid is not None:
+                found.setdefault(service.name, set()).update(tree(service.pid))
+        return {name: sorted(pids) for name, pids in sorted(found.items())}
+
+    def is_healthy(self) -> bool:
+        """Whether both servers say that all is well."""
+        return all(_health(self.demo[url]) == "ok" for url in ("portal_url", "ingest_url"))
+
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.demo["database_url"]) as connection:
+            return connection.execute(statement.encode(), values).fetchall()
+
+    def manage(self, *arguments: str) -> str:
+        """What a command of manage.py printed."""
+        done = subprocess.run(
+            [str(BIN / "python"), "manage.py", *arguments],
+            cwd=ROOT,
+            env=demo_environment(self.state / DEMO_FILE),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"manage.py {arguments[0]} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        """This process's, without what would make it use the services of somebody else."""
+        return {name: value for name, value in os.environ.items() if name not in OWN}
+
+    def _command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "scripts.run", f"--state={self.state}", *options]
+
+
+@dataclass
+class Outcome:
+    """What was killed, and what came of it."""
+
+    seed: int
+    killed: Counter[str]
+    acknowledged: int
+    statuses: Counter[int]
+    healthy_after_s: float
+    stopped: str
+    left: dict[str, list[int]]
+
+    @property
+    def words(self) -> str:
+        names = ", ".join(f"{name} {count}" for name, count in sorted(self.killed.items()))
+        return f"seed {self.seed}; killed {self.killed.total()}: {names}"
+
+
+def kills_run(run: Run, *, kills_s: float, seed: int) -> Outcome:
+    """Starts it, kills for `kills_s`, and looks at what is left of it.
+
+    RuntimeError if a reading was lost or stored twice, or if the ledger does not add up.
+    """
+    with run.running():
+        sent, killed, last_kill_at = asyncio.run(_send_while_killing(run, kills_s, seed))
+        await_condition(lambda: _is_steady(run), GIVE_UP_AFTER_S, f"/health to be ok (seed {seed})")
+        healthy_after_s = time.monotonic() - STEADY_S - last_kill_at
+        await_condition(lambda: not _missing(run, sent), GIVE_UP_AFTER_S, "all to be stored")
+        verified = run.manage("ledger", "--verify")
+        if "accounted for" not in verified:
+            raise RuntimeError(f"the ledger does not add up:\n{verified}")
+        stopped = run.stop()
+        left = run.processes()
+    return Outcome(
+        seed=seed,
+        killed=killed,
+        acknowledged=len(sent.acknowledged) * sent.size,
+        statuses=sent.statuses,
+        healthy_after_s=max(0.0, healthy_after_s),
+        stopped=stopped,
+        left=left,
+    )
+
+
+def measure(state: Path, *, kills_s: float, seed: int) -> list[Figure]:
+    run = Run(state, {"ROLLCALL_MQTT": "1"})
+    outcome = kills_run(run, kills_s=kills_s, seed=seed)
+    statuses = ", ".join(f"{status} {count}" for status, count in sorted(outcome.statuses.items()))
+    return [
+        Figure(
+            name=f"SIGKILLs in {kills_s:.0f} s of make run",
+            value=outcome.killed.total(),
+            unit="",
+            how=outcome.words,
+        ),
+        Figure(
+            name="… readings acknowledged",
+            value=outcome.acknowledged,
+            unit="",
+            how=f"each stored once, the ledger adds up; answers: {statuses} (0: none)",
+        ),
+        Figure(
+            name="… /health is ok again after",
+            value=outcome.healthy_after_s,
+            unit="s",
+            better=Better.LOWER,
+            must=HEALTHY_WITHIN_S,
+            how="portal and ingest, from the last kill on",
+        ),
+        Figure(
+            name="… processes that make stop leaves",
+            value=sum(map(len, outcome.left.values())),
+            unit="",
+            better=Better.LOWER,
+            must=0,
+            how=str(outcome.left or "none"),
+        ),
+    ]
+
+
+@dataclass
+class _Sent:
+    """Batches of a reading of each device, by their `seq`."""
+
+    size: int
+    acknowledged: set[int] = field(default_factory=set)
+    statuses: Counter[int] = field(default_factory=Counter)
+
+
+async def _send_while_killing(
+    run: Run, kills_s: float, seed: int
+) -> tuple[_Sent, Counter[str], float]:
+    """What was sent, what was killed, and when the last kill was."""
+    names = [one["device_id"] for one in run.demo["devices"]]
+    sent, over = _Sent(len(names)), asyncio.Event()
+    turns = itertools.count()
+    start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        while not over.is_set():
+            seq = next(turns)
+            body = _batch(names, seq, start + timedelta(milliseconds=100 * seq))
+            # Sent again until it is acknowledged, as honest devices do.
+            while (status := await _post(session, run.demo, body)) != 202:
+                sent.statuses[status] += 1
+                if status not in (0, 503):
+                    raise RuntimeError(f"a batch was answered with {status}")
+                await asyncio.sleep(RETRY_AFTER_S)
+            sent.statuses[status] += 1
+            sent.acknowledged.add(seq)
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        for _ in range(CLIENTS):
+            tasks.create_task(client(session))
+        killed = await asyncio.to_thread(_kill, run, kills_s, seed)
+        last_kill_at = time.monotonic()
+        over.set()
+    return sent, killed, last_kill_at
+
+
+def _kill(run: Run, kills_s: float, seed: int) -> Counter[str]:
+    """Kills one process after another, of a program drawn first, so that those of many processes
+    are not hit more often. Which of its processes is drawn apart, so that it does not change which
+    programs come next."""
+    draw, draw_process = random.Random(seed), random.Random(seed)
+    killed: Counter[str] = Counter()
+    ends_at = time.monotonic() + kills_s
+    while (wait_s := draw.uniform(*BETWEEN_S)) < ends_at - time.monotonic():
+        time.sleep(wait_s)
+        if processes := run.processes():
+            name = draw.choice(list(processes))
+            signal_send(draw_process.choice(processes[name]), signal.SIGKILL)
+            killed[name] += 1
+    return killed
+
+
+def _is_steady(run: Run) -> bool:
+    """Whether all is well, and stays so."""
+    until = time.monotonic() + STEADY_S
+    while run.is_healthy():
+        if time.monotonic() > until:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _missing(run: Run, sent: _Sent) -> set[int]:
+    """The acknowledged batches that are not stored whole. RuntimeError if one is stored twice."""
+    rows = run.query(
+        "SELECT seq, count(*) FROM telemetry_reading WHERE msg_type = %s GROUP BY seq", MESSAGE_TYPE
+    )
+    stored: dict[int, int] = dict(rows)
+    if too_often := [seq for seq, count in stored.items() if count > sent.size]:
+        raise RuntimeError(f"batches were stored more than once: {too_often}")
+    return {seq for seq in sent.acknowledged if stored.get(seq, 0) < sent.size}
+
+
+def _batch(names: list[str], seq: int, at: datetime) -> str:
+    reading = {"time": at.isoformat(), "seq": seq, "msg_type": MESSAGE_TYPE}
+    metrics = {"temp_c": 21.5}
+    return json.dumps([{"device_id": name, **reading, "metrics": metrics} for name in names])
+
+
+async def _post(session: aiohttp.ClientSession, demo: dict[str, Any], body: str) -> int:
+    """The status that a batch was answered with; 0 if nobody answered."""
+    headers = {
+        "Authorization": f"Bearer {demo['gateway_key']}",
+        "Content-Type": "application/json",
+    }
+    url, timeout = f"{demo['ingest_url']}/api/v1/readings", aiohttp.ClientTimeout(total=20)
+    try:
+        async with session.post(url, data=body, headers=headers, timeout=timeout) as answer:
+            await answer.read()
+            return answer.status
+    except (aiohttp.ClientError, TimeoutError):
+        return 0
+
+
+def _health(url: str) -> str:
+    """What the server says of itself; "none" if it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return str(json.load(answer)["status"])
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return "none"

@@ -1,0 +1,137 @@
+"""Actions on many rows of a list: what was chosen, and the page that asks before it is done.
+
+The page carries the choice and not its rows, of which there may be more than a form has fields:
+ticked rows by their ids, all that match by the filters in the list's address. With it go how many
+there were and the highest id, so that what was added meanwhile stays out, and somebody is asked
+again if the number has changed since.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest
+from django.db import transaction
+from django.db.models import QuerySet
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from unfold.decorators import action
+
+from devices.admin.base import ChosenRows, Question
+from devices.tenancy.access import Role, access_in
+
+# What the list's form says of an action, beside the rows; and what the page that asks adds.
+OF_LIST = ("action", "index", "select_across")
+COUNT, UP_TO = "chosen_count", "chosen_up_to"
+NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+NOTHING = "None of the rows you chose can be used for this; nothing was done."
+# How many of the chosen rows the page names.
+NAMED = 10
+
+
+class Choice(NamedTuple):
+    """The rows that an action is about, by their ids in order: those that the person may change and
+    the action applies to. `asked_about` is how many there were when the person was asked; None if
+    that was not yet."""
+
+    request: HttpRequest
+    rows: QuerySet[Any]
+    ids: list[int]
+    asked_about: int | None
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self.asked_about == len(self.ids)
+
+    def words(self, count: int) -> str:
+        """`1 device`, `5,000 devices`."""
+        meta = self.rows.model._meta
+        return f"{count:,} {meta.verbose_name if count == 1 else meta.verbose_name_plural}"
+
+    def question(
+        self, verb: str, *, lead: str, form: Form | None = None, is_danger: bool = False
+    ) -> Question:
+        """Asks whether to do what the verb says, to this choice."""
+        count = len(self.ids)
+        names = [str(row) for row in self.rows.filter(pk__in=self.ids[:NAMED])]
+        what = f"{verb} {names[0] if count == 1 else self.words(count)}"
+        has_changed = self.asked_about is not None and not self.is_confirmed
+        return Question(
+            title=what,
+            lead=lead,
+            submit=what,
+            back=self.request.get_full_path(),
+            form=form,
+            repeated=self._repeated(),
+            is_danger=is_danger,
+            notice=f"{self.words(self.asked_about or 0).capitalize()} matched when you were asked, "
+            f"{count:,} now. Nothing was done yet."
+            if has_changed
+            else "",
+            names=names if count > 1 else (),
+            more=max(0, count - NAMED),
+        )
+
+    def _repeated(self) -> list[tuple[str, str]]:
+        """Of all that match one row stands for the others: without any, Django does nothing."""
+        given = self.request.POST
+        across = given.get("select_across") == "1"
+        ids = given.getlist(ACTION_CHECKBOX_NAME)
+        return [
+            *((ACTION_CHECKBOX_NAME, one) for one in (ids[:1] if across else ids)),
+            *((name, one) for name in OF_LIST for one in given.getlist(name)),
+            (COUNT, str(len(self.ids))),
+            (UP_TO, str(self.ids[-1])),
+        ]
+
+
+def choice_of(
+    request: HttpRequest, queryset: QuerySet[Any], *, least_role: Role = Role.MANAGER
+) -> Choice | None:
+    """What was chosen of the list, as far as the person has the role; None if that is nothing,
+    which the person is told. Raises BadRequest for what the page that asks did not write."""
+    rows = access_in(request).narrow(queryset, least_role)
+    asked_about = None
+    if COUNT in request.POST:
+        asked_about = _number(request, COUNT)
+        rows = rows.filter(pk__lte=_number(request, UP_TO))
+    ids = list(rows.order_by("pk").values_list("pk", flat=True))
+    if not ids:
+        messages.warning(
+            request, "None of the rows you chose can be used for this; nothing was done."
+        )
+        return None
+    return Choice(request, rows, ids, asked_about)
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    raw = request.POST.get(name, "")
+    if not NUMBER.fullmatch(raw):
+        raise BadRequest(f"{name}: {raw!r} is no number")
+    return int(raw)
+
+
+@action(description="Delete…", permissions=["delete"])
+def delete_selected(
+    asking: ChosenRows, request: HttpRequest, queryset: QuerySet[Any]
+) -> HttpResponse | None:
+    """In the place of Django's own, whose page carries and shows each row."""
+    least_role = getattr(asking, "least_role", Role.OWNER)
+    chosen = choice_of(request, queryset, least_role=least_role)
+    if chosen is None:
+        return None
+    if not chosen.is_confirmed:
+        about = asking.about_deletion(asking.get_queryset(request).filter(pk__in=chosen.ids))
+        lead = f"This cannot be undone. {about}".strip()
+        return asking.ask(request, chosen.question("Delete", lead=lead, is_danger=True))
+    deleting: Any = asking
+    rows = asking.model._default_manager.filter(pk__in=chosen.ids)
+    with transaction.atomic():
+        deleting.log_deletions(request, rows)
+        deleting.delete_queryset(request, rows)
+    messages.success(request, f"{chosen.words(len(chosen.ids))} deleted.")
+    return None
+
+
+admin.site.add_action(delete_selected, "delete_selected")

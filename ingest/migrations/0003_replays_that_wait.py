@@ -1,0 +1,27 @@
+"""How often the replay of a rejected message went wrong, and when it is tried again."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = (("ingest", "0002_policies"),)
+
+    operations = (
+        migrations.AddField(
+            model_name="rejectedmessage",
+            name="replay_failures",
+            field=models.PositiveSmallIntegerField(
+                db_default=0,
+                default=0,
+                help_text="How often its replay has gone wrong since it was asked.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="rejectedmessage",
+            name="replay_due_at",
+            field=models.DateTimeField(
+                help_text="When a replay that went wrong is tried again; empty: at once.",
+                null=True,
+            ),
+        ),
+    )

@@ -1,0 +1,106 @@
+"""Marks in the environment of every process that `make run` starts, by which it is found again.
+
+Children inherit them, and they outlive the process that gave them. PostgreSQL and Valkey write the
+title that they show over theirs: those two are found by their folders (scripts.services.process).
+"""
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.services.account import Account
+from scripts.services.process import PROC, signal_send, wait_until
+
+STATE, PROGRAM = "ROLLCALL_STATE", "ROLLCALL_PROGRAM"
+KILL_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A living process with both marks."""
+
+    pid: int
+    parent: int
+    program: str
+
+
+def marks(state: Path, program: str) -> dict[str, str]:
+    """The variables for the processes of a program that runs on this state folder."""
+    return {STATE: str(state.absolute()), PROGRAM: program}
+
+
+def marks_in(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of the variables that are marks."""
+    return {name: variables[name] for name in (STATE, PROGRAM) if name in variables}
+
+
+def marked_find(state: Path, program: str | None = None) -> list[Marked]:
+    """The living processes of the state folder, or of one program there; never this process."""
+    account, folder = Account.current(), str(state.absolute())
+    found = []
+    for entry in PROC.iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        variables = _environment(entry, account)
+        named = variables.get(PROGRAM)
+        if named and variables.get(STATE) == folder and program in (None, named):
+            found.append(Marked(int(entry.name), _parent(entry), named))
+    return found
+
+
+def marked_kill(state: Path, program: str | None = None) -> None:
+    """Kill them; returns when they are dead. TimeoutError if some do not die."""
+
+    def kill_all() -> bool:
+        found = marked_find(state, program)
+        for one in found:
+            signal_send(one.pid, signal.SIGKILL)
+        return not found
+
+    if not wait_until(kill_all, KILL_TIMEOUT_S):
+        left = ", ".join(f"{one.program} ({one.pid})" for one in marked_find(state, program))
+        raise TimeoutError(f"after {KILL_TIMEOUT_S:.0f} s these cannot be killed: {left}")
+
+
+def marked_stop(state: Path, programs: set[str], *, timeout_s: float) -> None:
+    """Ask those of the programs to stop (SIGTERM), and kill them if they do not."""
+
+    def found() -> list[Marked]:
+        return [one for one in marked_find(state) if one.program in programs]
+
+    asked = found()
+    pids = {one.pid for one in asked}
+    for one in asked:
+        # The others are children, whom their parents stop.
+        if one.parent not in pids:
+            signal_send(one.pid, signal.SIGTERM)
+    wait_until(lambda: not found(), timeout_s)
+    for program in {one.program for one in found()}:
+        marked_kill(state, program)
+
+
+def _environment(entry: Path, account: Account) -> dict[str, str]:
+    """The variables that the process began with; none if it is gone, or somebody else's."""
+    raw = _read(entry / "environ")
+    if not raw:
+        with account.file_access():
+            raw = _read(entry / "environ")
+    pairs = (one.partition("=") for one in raw.decode(errors="replace").split("\0"))
+    return {name: value for name, _, value in pairs}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _parent(entry: Path) -> int:
+    try:
+        stat = (entry / "stat").read_text()
+    except OSError:
+        return 0
+    return int(stat[stat.rindex(")") + 2 :].split()[1])

@@ -1,0 +1,28 @@
+"""Who sees and changes what is an ordinary table; 0005_scoped_views is about the hypertables."""
+
+from django.db import migrations
+
+STATUS = "SELECT rollcall_isolate('telemetry_devicestatus')"
+STATUS_BACK = "SELECT rollcall_isolate_back('telemetry_devicestatus')"
+
+# When we listened is the same for all tenants. The worker records it; pages and `/health` show when
+# the last sweep was.
+LISTENING = """
+GRANT SELECT, INSERT, UPDATE, DELETE ON telemetry_presencesweep TO rollcall_worker;
+GRANT SELECT ON telemetry_presencesweep TO rollcall_tenant, rollcall_operator, rollcall_web;
+GRANT SELECT, INSERT, DELETE ON telemetry_presencebreak TO rollcall_worker;
+"""
+LISTENING_BACK = """
+REVOKE ALL ON telemetry_presencebreak FROM rollcall_worker;
+REVOKE ALL ON telemetry_presencesweep
+    FROM rollcall_tenant, rollcall_operator, rollcall_web, rollcall_worker;
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = (("telemetry", "0003_storage"), ("devices", "0002_roles"))
+
+    operations = (
+        migrations.RunSQL(STATUS, STATUS_BACK),
+        migrations.RunSQL(LISTENING, LISTENING_BACK),
+    )

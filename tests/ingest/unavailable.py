@@ -1,0 +1,16 @@
+"""A database that does not answer."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn
+
+from django.db import OperationalError, connection
+
+
+def database_unavailable() -> AbstractContextManager[None]:
+    """No statement of this thread is answered inside; for tests with transactions of their own."""
+    return connection.execute_wrapper(_refuse)
+
+
+def _refuse(execute: Callable[..., Any], *arguments: Any) -> NoReturn:
+    raise OperationalError("connection refused")
