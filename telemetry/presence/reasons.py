@@ -39,13 +39,14 @@ def silent(
     """
     words = f"no message for {duration((ts - last_seen).total_seconds())}"
     if excused_s >= 1:
-        why = "it was paused, or this portal was not listening"
-        words += f" ({duration(excused_s)} of it not counted: {why})"
+        why = "it was paused, or Rollcall was not listening"
+        words += f" ({duration(excused_s)} not counted: {why})"
     words += f", one expected every {duration(interval_s)} with {duration(grace_s)} grace"
     last = last_words(address, battery_pct)
-    words = f"{words}; last {last}" if last else words
+    if last:
+        words += f"; last message {last}" if address else f"; last {last}"
     if revoked_at is not None:
-        words += f"; its key was revoked {duration((ts - revoked_at).total_seconds())} before"
+        words += f"; its key was revoked {duration((ts - revoked_at).total_seconds())} earlier"
     return words
 
 
@@ -83,7 +84,7 @@ def resumed(
         return f"resumed by {by}; never heard from"
     silence_s = (ts - last_seen).total_seconds()
     if silence_s < interval_s + grace_s:
-        return f"resumed by {by}; heard {duration(silence_s)} before"
+        return f"resumed by {by}; last heard {duration(silence_s)} earlier"
     return f"resumed by {by}; waiting for a message, due within {duration(interval_s + grace_s)}"
 
 
