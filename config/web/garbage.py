@@ -1,14 +1,14 @@
-"""Python's search for cyclic garbage, in processes that serve."""
+"""Settings of Python's garbage collector for server processes."""
 
 import gc
 
-# How much more there is before a search, than by Python's own choice of (700, 10, 10): a request
-# leaves thousands of objects behind, hardly any of them in cycles.
+# Far above Python's default of (700, 10, 10): a request leaves thousands of objects behind, hardly
+# any of them in cycles.
 THRESHOLDS = (20_000, 20, 50)
 
 
 def collector_settle() -> None:
-    """To be called once everything is loaded, which stays and need not be looked through again."""
+    """Call it once everything is loaded: loaded objects stay and need not be searched again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
