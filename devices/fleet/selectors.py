@@ -1,27 +1,27 @@
-"""Finding what people name."""
+"""Finds the device that a person names."""
 
 from django.db.models import QuerySet
 
 from devices.models import Device, Tenant
 from devices.tenancy.scope import open_tenant_ids
 
-# As many as are looked at of one name.
+# The most devices of one name that are looked at.
 ENOUGH = 100
 
 
 class Ambiguous(ValueError):
-    """Several tenants have what was named; the text says which."""
+    """Several tenants have a device of this name; the text says which."""
 
 
 def device_named(
     devices: QuerySet[Device], device_id: str, *, tenant: str | None = None
 ) -> Device | None:
-    """The device of that name among `devices`, of the tenant with that slug if one is named.
+    """The device with this ID among `devices`, in the tenant with this slug if one is given.
 
-    None if there is none that the scope shows. Raises Ambiguous if several tenants have one.
+    None if the scope shows none. Raises Ambiguous if several tenants have one.
     """
     own = open_tenant_ids()
-    # By tenants, though the scope says so too: the index begins with them.
+    # The scope filters by tenant too, but the index begins with the tenant.
     tenants = Tenant.objects.all() if own is None else own
     named = devices.filter(device_id=device_id, tenant__in=tenants)
     if tenant is not None:

@@ -13,7 +13,7 @@ from tests.conftest import Fleet
 from tests.devices.admin.test_stale_forms import form_of
 from tests.two_at_once import after_waiting_for
 
-KEEPS_ONE = "The installation keeps at least one operator: make somebody else one first."
+KEEPS_ONE = "The installation needs at least one operator: make somebody else one first."
 OPERATOR = ("is_active", "is_staff", "is_superuser")
 
 
