@@ -1,4 +1,4 @@
-"""The device that an address names."""
+"""The device that a URL names."""
 
 from typing import Any, NamedTuple
 
@@ -10,12 +10,12 @@ from devices.fleet.selectors import Ambiguous, device_named
 from devices.http.errors import Conflict
 from devices.models import Device
 
-# One of another tenant is none, too.
+# The same for another tenant's device.
 NO_DEVICE = "You have no device with this ID."
 
 
 class DeviceName(NamedTuple):
-    """What names a device. `tenant` is its tenant's slug."""
+    """The names of a device. `tenant` is its tenant's slug."""
 
     id: int
     device_id: str
@@ -23,9 +23,9 @@ class DeviceName(NamedTuple):
 
 
 def device_in_path(view: APIView, devices: QuerySet[Any]) -> Device:
-    """The device among these that the address and `?tenant=<slug>` name.
+    """The device among these that the URL and its `?tenant=<slug>` name.
 
-    Raises NotFound, and Conflict if it is not told of which tenant.
+    Raises NotFound, or Conflict if several tenants have one and the URL names none of them.
     """
     tenant = view.request.query_params.get("tenant")
     if tenant is not None and "\0" in tenant:
@@ -40,7 +40,7 @@ def device_in_path(view: APIView, devices: QuerySet[Any]) -> Device:
 
 
 def name_in_path(view: APIView) -> DeviceName:
-    """The same, of any device of the scope, for views of what it said."""
+    """The names of the device in the URL, for views of what it sent. Raises the same."""
     devices = Device.objects.only("device_id", "tenant_id").annotate(tenant_slug=F("tenant__slug"))
     device: Any = device_in_path(view, devices)
     return DeviceName(device.pk, device.device_id, device.tenant_slug)

@@ -32,7 +32,7 @@ def test_a_key_is_revoked_only_by_posting(acme: Fleet) -> None:
     assert client.post(url).status_code == 302
     assert speaker_for_key(acme.key) is None
     for method in (client.get, client.post):
-        assert "is revoked already." in method(url, follow=True).content.decode()
+        assert "has already been revoked." in method(url, follow=True).content.decode()
 
 
 def test_revoking_needs_the_form_of_this_site(acme: Fleet) -> None:

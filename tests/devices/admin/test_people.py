@@ -175,5 +175,5 @@ def test_an_account_that_was_closed_meanwhile_is_not_opened_again(operator: User
 
     answer = client.post(url, stale | {"email": "kim@example.org"})
 
-    assert "This changed meanwhile." in answer.context["adminform"].form.errors["is_active"][0]
+    assert "This has since changed." in answer.context["adminform"].form.errors["is_active"][0]
     assert not User.objects.get(pk=kim.pk).is_active
