@@ -25,7 +25,7 @@ from devices.tenancy.access import Role, access_in
 OF_LIST = ("action", "index", "select_across")
 COUNT, UP_TO = "chosen_count", "chosen_up_to"
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
-NOTHING = "None of the rows you chose can be used for this; nothing was done."
+NOTHING = "None of the selected rows allow this; nothing was done."
 # How many of the chosen rows the confirmation names.
 NAMED = 10
 
@@ -98,9 +98,7 @@ def choice_of(
         rows = rows.filter(pk__lte=_number(request, UP_TO))
     ids = list(rows.order_by("pk").values_list("pk", flat=True))
     if not ids:
-        messages.warning(
-            request, "None of the rows you chose can be used for this; nothing was done."
-        )
+        messages.warning(request, "None of the selected rows allow this; nothing was done.")
         return None
     return Choice(request, rows, ids, asked_about)
 

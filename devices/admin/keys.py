@@ -50,7 +50,7 @@ COPIES = Script("monitoring/live.js", type="module")
 
 
 class FoundAsShown:
-    """For admin classes of secrets: searching for `rc_abc_…`, as lists show it, finds that prefix."""
+    """For admin classes of secrets: a search for `rc_abc_…`, as lists show it, finds its prefix."""
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
