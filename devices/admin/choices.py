@@ -55,7 +55,7 @@ class Choice(NamedTuple):
         """Asks whether to apply the verb to this choice."""
         count = len(self.ids)
         names = [str(row) for row in self.rows.filter(pk__in=self.ids[:NAMED])]
-        what = f"{verb} {names[0] if count == 1 else self.words(count)}"
+        what = f"{verb} {names[0] if count == len(names) == 1 else self.words(count)}"
         has_changed = self.asked_about is not None and not self.is_confirmed
         return Question(
             title=what,
@@ -65,7 +65,7 @@ class Choice(NamedTuple):
             form=form,
             repeated=self._repeated(),
             is_danger=is_danger,
-            notice=f"{self.words(self.asked_about or 0).capitalize()} matched when you were asked, "
+            notice=f"{self.words(self.asked_about or 0)} matched when you were asked, "
             f"{count:,} now. Nothing has been done yet."
             if has_changed
             else "",

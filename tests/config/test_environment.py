@@ -4,7 +4,6 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.environment import Environment
-from scripts.processes import secrets_read
 
 
 def test_every_wrong_variable_is_named_with_what_it_should_look_like(
@@ -120,9 +119,3 @@ class TestSecretsInFiles:
         (tmp_path / "level").write_text("DEBUG")
         monkeypatch.setenv("LOG_LEVEL_FILE", str(tmp_path / "level"))
         assert Environment().choice("LOG_LEVEL", "INFO", ("INFO", "DEBUG")) == "INFO"
-
-    def test_make_run_hands_on_what_the_files_hold(self, tmp_path: Path) -> None:
-        (tmp_path / "url").write_text("postgres://a:b@c/d\n")
-        variables = {"DATABASE_URL_FILE": str(tmp_path / "url"), "PORT": "1"}
-        secrets_read(variables)
-        assert variables == {"DATABASE_URL": "postgres://a:b@c/d", "PORT": "1"}

@@ -123,21 +123,6 @@ def test_an_outsider_and_a_viewer_do_nothing_with_keys(
     assert send(caller(operator), "post", f"{keys}/{known}/revoke").status_code == 200
 
 
-def test_a_key_is_found_with_its_own_speaker_only(acme: Fleet, rival: Fleet) -> None:
-    client = member(acme, Role.MANAGER)
-    gateway = gateway_credential_issue(tenant=acme.tenant).credential.prefix
-    for path in (
-        f"{KEYS}/{gateway}",
-        f"{KEYS}/{prefix_of(rival.key)}",
-        f"{GATEWAY}/{prefix_of(acme.key)}",
-        f"{KEYS}/x' or 1=1",
-        f"{KEYS}/%00",
-    ):
-        assert_problem(send(client, "get", path), 404)
-        assert_problem(send(client, "post", f"{path}/revoke"), 404)
-    assert not Credential.objects.exclude(revoked_at=None).exists()
-
-
 @pytest.mark.parametrize(
     ("body", "field"),
     [

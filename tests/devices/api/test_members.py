@@ -38,16 +38,6 @@ class TestMembers:
             assert_problem(send(client, "post", "members", body), status)
         assert Membership.objects.get(pk=mine.pk).role == Role.MANAGER
 
-    def test_a_tenant_keeps_an_owner(self, acme: Fleet) -> None:
-        client = member(acme, Role.OWNER)
-        path = f"members/{Membership.objects.get(role=Role.OWNER).pk}"
-        for method, body in (("patch", {"role": "viewer"}), ("delete", None)):
-            assert "owner" in assert_problem(send(client, method, path, body), 409)["detail"]
-        member_two = person("second", (acme.tenant, Role.OWNER))
-        assert send(client, "patch", path, {"role": "viewer"}).status_code == 200
-        assert_problem(send(client, "patch", path, {"role": "owner"}), 403)
-        assert send(caller(member_two), "get", path).json()["role"] == "viewer"
-
     def test_people_without_an_account_are_invited_in_the_admin(self, acme: Fleet) -> None:
         body = {"username": "nobody", "role": "viewer"}
         answer = send(member(acme, Role.OWNER), "post", "members", body)

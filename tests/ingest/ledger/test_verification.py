@@ -1,6 +1,5 @@
 """The proof of the ledger, and the command that prints it."""
 
-import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,7 +10,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from devices.models import Device
 from ingest.ledger import verification
 from ingest.ledger.verification import Account, ledger_verify
 from ingest.models import LedgerMinute, RejectedMessage
@@ -38,11 +36,6 @@ pytestmark = [pytest.mark.usefixtures("valkey"), pytest.mark.django_db(transacti
 
 def account(fleet: Fleet) -> Account:
     return ledger_verify()[fleet.tenant.pk]
-
-
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    call_command("ledger", *arguments)
-    return capsys.readouterr().out
 
 
 def everything(fleet: Fleet) -> None:
@@ -243,42 +236,3 @@ def test_it_says_so_when_a_drain_does_not_make_way(
         with pytest.raises(CommandError, match="could not be verified"):
             call_command("ledger", "--verify")
     assert ledger_verify()[acme.tenant.pk].problems() == []
-
-
-def test_the_table_has_a_line_a_tenant_and_one_for_all(
-    acme: Fleet, rival: Fleet, capsys: pytest.CaptureFixture[str]
-) -> None:
-    everything(acme)
-
-    lines = [line.split() for line in printed(capsys).splitlines()]
-    verified = [line.split() for line in printed(capsys, "--verify").splitlines()]
-
-    heads = "tenant accepted stored duplicate late rejected replayed in flight residual"
-    assert " ".join(lines[0]) == heads
-    assert lines[1:] == [
-        ["acme", "5", "2", "1", "0", "1", "0", "1", "0"],
-        ["rival", "0", "0", "0", "0", "0", "0", "0", "0"],
-        ["all", "5", "2", "1", "0", "1", "0", "1", "0"],
-    ]
-    assert verified[0][-3:] == ["in", "tables", "residual"]
-    assert verified[1] == ["acme", "5", "2", "1", "0", "1", "0", "1", "2", "0"]
-    assert " ".join(verified[-1]) == "Every accepted message is accounted for."
-
-
-def test_the_same_is_there_for_programs(acme: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
-    everything(acme)
-
-    told = json.loads(printed(capsys, "--json", "--minutes", "5"))
-
-    assert told["verified"] is False
-    assert told["total"]["accepted"] == 5
-    assert told["total"]["residual"] == 0
-    assert told["oldest_waiting_s"] < 30
-    assert told["problems"] == []
-    Device.objects.all().delete()
-    assert json.loads(printed(capsys, "--json", "--verify"))["tenants"][0]["found"] == 2
-
-
-def test_the_minutes_are_one_at_the_least(acme: Fleet) -> None:
-    with pytest.raises(CommandError, match="1 at the least"):
-        call_command("ledger", "--minutes", "0")

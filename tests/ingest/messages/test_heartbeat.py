@@ -1,5 +1,5 @@
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -31,21 +31,6 @@ def test_named_fields_and_vitals_are_told_apart() -> None:
     }
     assert message.vitals == {"cpu_pct": 3, "charging": True, "net": "lte"}
     assert message.time is None
-
-
-@pytest.mark.parametrize(
-    ("time", "expected"),
-    [
-        ('"2026-06-01T11:59:00Z"', NOW - timedelta(minutes=1)),
-        ('"2026-06-01T13:59:00+02:00"', NOW - timedelta(minutes=1)),
-        (str(int(NOW.timestamp()) - 60), NOW - timedelta(minutes=1)),
-        ("null", None),
-    ],
-)
-def test_time_is_read_as_utc(time: str, expected: datetime | None) -> None:
-    message = heartbeat_decode(f'{{"time": {time}}}'.encode(), received_at=NOW)
-
-    assert message.time == expected
 
 
 @pytest.mark.parametrize(

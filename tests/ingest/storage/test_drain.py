@@ -1,23 +1,20 @@
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 
 from devices.models import Device
 from ingest.ledger.balances import balance_read, shards_known
-from ingest.models import DrainPosition, RejectedMessage
-from ingest.storage.drain import drain_run
+from ingest.models import RejectedMessage
 from ingest.storage.rejected import name_in
 from ingest.stream import shards
 from ingest.stream.entries import EntryReading, HeartbeatEntry
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
 from tests.ingest.storage.draining import (
-    NOW,
-    _encoded,
     append,
     drain,
     ledger,
+    moment,
     reading,
     status_refused,
 )
@@ -28,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("valkey")
 def test_accepted_messages_are_stored_and_leave_the_stream(acme: Fleet, rival: Fleet) -> None:
     append(acme, *(reading(acme.device, n) for n in range(5)))
     append(rival, reading(rival.device))
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, moment(), "10.0.0.7", acme.device.pk))
 
     assert drain() is not None
 
@@ -75,25 +72,8 @@ def test_an_entry_that_was_stored_counts_once_when_its_drain_died_before_finishi
     assert ledger(acme) == {"accepted": 3, "stored": 3, "duplicate": 0, "late": 0, "rejected": 0}
 
 
-def test_a_stream_that_begins_anew_is_not_taken_for_the_stored_one(acme: Fleet) -> None:
-    append(acme, reading(acme.device, 1))
-    drain()
-    shards.connection().flushdb()
-    shards.connection().xadd(shards.stream_key(0), {"x": "y"}, id="1-1")
-    shards.connection().xdel(shards.stream_key(0), "1-1")
-    shards.connection().xadd(
-        shards.stream_key(0),
-        {"d": _encoded(acme, reading(acme.device, 2))},
-        id="1-2",
-    )
-
-    drain()
-
-    assert Reading.objects.count() == 2
-
-
 def test_only_the_message_that_the_database_refuses_is_rejected(acme: Fleet) -> None:
-    bad = EntryReading(acme.device.pk, NOW, 1, "telemetry", None, b'{"text": "a\\u0000b"}')
+    bad = EntryReading(acme.device.pk, moment(), 1, "telemetry", None, b'{"text": "a\\u0000b"}')
     append(acme, *(reading(acme.device, n + 1) for n in range(10)), bad, reading(acme.device, 99))
 
     drain()
@@ -116,7 +96,7 @@ def test_only_the_message_that_its_status_refuses_is_rejected(
     bad = reading(acme.device, temp_c=-300)
     for batch in [[*good, bad]] if in_one_entry else [good, [bad]]:
         append(acme, *batch)
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, moment(), "10.0.0.7", acme.device.pk))
 
     with status_refused(acme.device, "NEW.metrics @> '{\"temp_c\": -300}'"):
         drain()
@@ -138,7 +118,7 @@ def test_a_device_whose_status_refuses_all_is_the_only_one_that_is_not_stored(
 ) -> None:
     append(acme, *(reading(acme.device, n) for n in range(3)))
     append(rival, reading(rival.device))
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, moment(), "10.0.0.7", acme.device.pk))
 
     with status_refused(acme.device, "true"):
         drain()
@@ -208,24 +188,6 @@ def test_an_entry_that_nobody_can_read_is_set_aside_and_stays_in_flight(acme: Fl
     assert shards.connection().xlen(f"{shards.stream_key(0)}:unreadable") == 1
 
 
-def test_what_shards_beyond_hold_is_counted_and_stored(acme: Fleet, settings: LazySettings) -> None:
-    settings.INGEST_SHARDS = 3
-    for shard in shards_known():
-        drain_run(shard=shard, run_s=0.05)
-    for n in range(40):
-        append(acme, reading(acme.device, n))
-    settings.INGEST_SHARDS = 1
-    drain()
-
-    assert shards.held_beyond() == [1, 2]
-    assert balance_read().in_flight == 40 - ledger(acme)["stored"] > 0
-    assert shards.oldest_waiting_at(shards_known()) is not None
-    assert [drain_run(shard=shard, run_s=60) for shard in shards.held_beyond()] == [None, None]
-    assert Reading.objects.filter(device=acme.device).count() == 40
-    assert ledger(acme)["accepted"] == ledger(acme)["stored"] == 40
-    assert balance_read().residual == balance_read().in_flight == 0
-
-
 def test_messages_of_thousands_of_days_are_stored_in_several_transactions(acme: Fleet) -> None:
     day = 86_400
     append(acme, *(reading(acme.device, -day * n) for n in range(300)))
@@ -235,15 +197,3 @@ def test_messages_of_thousands_of_days_are_stored_in_several_transactions(acme: 
 
     assert Reading.objects.count() == 600
     assert balance_read().residual == 0
-
-
-def test_a_stream_that_fell_back_loses_nothing(acme: Fleet) -> None:
-    append(acme, reading(acme.device, 1))
-    drain()
-    later = shards.last_id(0).split(b"-")[0]
-    DrainPosition.objects.update(entry_id=f"{int(later) + 60_000}-0")
-    append(acme, reading(acme.device, 2))
-
-    drain()
-
-    assert Reading.objects.count() == 2

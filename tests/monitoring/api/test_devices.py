@@ -241,65 +241,6 @@ class TestAdding:
         # Taken in another tenant is not taken, and does not tell.
         assert send(client, "post", "devices", {"device_id": "rival-phone"}).status_code == 201
 
-    @pytest.mark.parametrize(
-        ("body", "field"),
-        [
-            ({}, "device_id"),
-            ({"device_id": ""}, "device_id"),
-            ({"device_id": "a/b"}, "device_id"),
-            ({"device_id": " x "}, "device_id"),
-            ({"device_id": "x\n"}, "device_id"),
-            ({"device_id": "a\x00b"}, "device_id"),
-            ({"device_id": "x" * 65}, "device_id"),
-            ({"device_id": None}, "device_id"),
-            ({"device_id": ["x"]}, "device_id"),
-            ({"device_id": "x", "name": "a\x00"}, "name"),
-            ({"device_id": "x", "name": "n" * 121}, "name"),
-            ({"device_id": "x", "name": "n" * 120 + " "}, "name"),
-            ({"device_id": "x", "kind": "toaster"}, "kind"),
-            ({"device_id": "x", "site": "first"}, "site"),
-            ({"device_id": "x", "site": "1"}, "site"),
-            ({"device_id": "x", "site": True}, "site"),
-            ({"device_id": 7}, "device_id"),
-            ({"device_id": "x", "kind": 7}, "kind"),
-            ({"device_id": "x", "site": 2**70}, "site"),
-            ({"device_id": "x", "site": -1}, "site"),
-            ({"device_id": "x", "expected_interval_s": 0}, "expected_interval_s"),
-            ({"device_id": "x", "expected_interval_s": 1e300}, "expected_interval_s"),
-            ({"device_id": "x", "grace_s": -1}, "grace_s"),
-            ({"device_id": "x", "tenant": "a\x00"}, "tenant"),
-            ({"device_id": "x", "is_pending": True}, "is_pending"),
-            ({"device_id": "x", "nmae": "typo"}, "nmae"),
-            ([], "non_field_errors"),
-            ("text", "non_field_errors"),
-        ],
-    )
-    def test_a_bad_field_is_named(self, acme: Fleet, body: object, field: str) -> None:
-        problem = assert_problem(send(member(acme, Role.MANAGER), "post", "devices", body), 400)
-        assert {error["field"] for error in problem["errors"]} == {field}
-        assert Device.objects.count() == 1
-
-    @pytest.mark.parametrize(
-        ("data", "content_type", "status"),
-        [
-            (b"{", "application/json", 400),
-            (b"\xff\xfe", "application/json", 400),
-            (b'{"device_id": NaN}', "application/json", 400),
-            (b"[" * 100_000, "application/json", 400),
-            (b'{"device_id": ' + b"9" * 5000 + b"}", "application/json", 400),
-            (b'{"device_id": "' + b"x" * 1024 * 1024 + b'"}', "application/json", 413),
-            (b"device_id=x", "application/x-www-form-urlencoded", 415),
-            (b"<x/>", "text/xml", 415),
-            (b"{}", "application/json; charset=klingon", 400),
-        ],
-    )
-    def test_a_body_that_is_no_json_is_a_problem(
-        self, acme: Fleet, data: bytes, content_type: str, status: int
-    ) -> None:
-        client = member(acme, Role.MANAGER)
-        answer = client.generic("POST", "/api/v1/devices", data, content_type)  # type: ignore[arg-type]
-        assert_problem(answer, status)
-
 
 class TestChanging:
     def test_only_what_is_sent_changes(self, acme: Fleet) -> None:

@@ -5,7 +5,6 @@ from django.contrib.auth.models import User
 
 from devices.models import OperatorAccess
 from devices.tenancy.access import Role
-from monitoring.system.database import Use
 from monitoring.system.health import worker_finding
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, member, send
@@ -104,11 +103,3 @@ def test_pool_health_tells_the_use_of_the_pool_and_of_the_server(operator: User)
     assert told["pool"]["max"] == 8
     assert told["pool"]["in_use"] >= 1
     assert 0 < told["server"]["utilization_pct"] < 80
-
-
-@pytest.mark.parametrize(
-    ("in_use", "status"),
-    [(0, "ok"), (80, "ok"), (81, "degraded"), (95, "degraded"), (96, "failing")],
-)
-def test_use_is_judged_by_its_share(in_use: int, status: str) -> None:
-    assert Use(in_use, 100).health == status

@@ -1,7 +1,5 @@
 """What was said, as a file: CSV or NDJSON."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,8 +11,7 @@ from django.db import OperationalError
 from devices.http.quotas import Quota
 from devices.tenancy.access import Role
 from devices.tenancy.scope import open_tenant_ids
-from telemetry.api import exports, timeouts
-from telemetry.api.formats import cell
+from telemetry.api import exports
 from telemetry.sql import reading_history
 from telemetry.sql.reading_history import Window
 from tests.conftest import Fleet
@@ -33,50 +30,6 @@ FROM generate_series(1, 20000) n
 
 @pytest.mark.django_db(transaction=True)
 class TestFiles:
-    def test_csv_has_a_column_for_each_metric_and_no_formulas(self, acme: Fleet) -> None:
-        store(acme.device, moment(20), {"temp_c": -1.5, "=cmd": "=1+1", "text": "+2"})
-        store(acme.device, moment(10), {"on": True, "text": "@a", "tab": "\tb"})
-        answer = send(member(acme, Role.VIEWER), "get", "devices/acme-phone/readings?format=csv")
-
-        rows = list(csv.reader(io.StringIO(body(answer))))
-
-        assert answer["Content-Type"] == "text/csv; charset=utf-8"
-        columns = ["time", "received_at", "msg_type", "seq", "site"]
-        assert rows[0] == [*columns, "metrics.=cmd", "on", "tab", "temp_c", "text"]
-        assert rows[1][2:] == ["telemetry", "", "hall", "'=1+1", "", "", "-1.5", "'+2"]
-        assert rows[2][5:] == ["", "true", "'\tb", "", "'@a"]
-
-    def test_no_two_columns_of_csv_have_the_same_name_for_a_formula(self, acme: Fleet) -> None:
-        metrics = {"=x": 1, "'=x": 2, "metrics.=x": 3, "'metrics.=x": 4}
-        store(acme.device, moment(), metrics)
-        client = member(acme, Role.VIEWER)
-        answer = send(client, "get", "devices/acme-phone/readings?format=csv")
-        names, cells = csv.reader(io.StringIO(body(answer)))
-        row = dict(zip(names, cells, strict=True))
-        assert len(row) == len(names)
-        assert (row["metrics.=x"], row["'=x"]) == ("1", "2")
-        assert (row["metrics.metrics.=x"], row["'metrics.=x"]) == ("3", "4")
-        path = "devices/acme-phone/readings?bucket=1h&format="
-        header, *buckets = csv.reader(io.StringIO(body(send(client, "get", f"{path}csv"))))
-        assert sorted(one[header.index("metric")] for one in buckets) == sorted(names[5:])
-        lines = body(send(client, "get", f"{path}ndjson")).splitlines()
-        assert {json.loads(one)["metric"] for one in lines} == {*metrics}
-
-    def test_no_two_columns_of_csv_have_the_same_name(self, acme: Fleet) -> None:
-        store(acme.device, moment(), {"seq": 1, "metrics.seq": 2, "metrics.temp_c": 3, "temp_c": 4})
-        client = member(acme, Role.VIEWER)
-        for query in ("", "&metric=seq&metric=metrics.seq&metric=seq&metric=temp_c"):
-            path = f"devices/acme-phone/readings?format=csv{query}"
-            names, cells = csv.reader(io.StringIO(body(send(client, "get", path))))
-            row = dict(zip(names, cells, strict=True))
-            assert len(row) == len(names)
-            assert (row["seq"], row["metrics.seq"], row["metrics.metrics.seq"]) == ("", "1", "2")
-            assert row["temp_c"] == "4"
-
-    @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "＝1", "＠a"])
-    def test_text_that_spreadsheets_compute_is_marked(self, text: str) -> None:
-        assert cell(text) == f"'{text}"
-
     def test_ndjson_comes_by_accept_too_oldest_first(self, acme: Fleet) -> None:
         for n, time in enumerate(moments(3)):
             store(acme.device, time, {"n": n})
@@ -160,20 +113,6 @@ class TestFiles:
         assert line.getMessage().endswith(
             "/readings: Other exports are being made just now; try again in some seconds."
         )
-
-    @pytest.mark.parametrize("kind", ["csv", "csv&metric=temp_c", "ndjson"])
-    def test_one_that_takes_too_long_to_read_is_given_up_in_words(
-        self, acme: Fleet, monkeypatch: pytest.MonkeyPatch, kind: str
-    ) -> None:
-        def slow(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[Any]:
-            cursor.execute("SELECT pg_sleep(60)")
-            yield cursor.fetchmany(1)
-
-        monkeypatch.setattr(timeouts, "TIMEOUT_S", 1)
-        monkeypatch.setattr(reading_history, "whole", slow)
-        path = f"devices/acme-phone/readings?format={kind}"
-        problem = assert_problem(send(member(acme, Role.VIEWER), "get", path), 400)
-        assert "This takes longer than 1 s" in problem["errors"][0]["reason"]
 
     def test_one_that_cannot_be_made_whole_is_an_error_and_leaves_its_place(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch

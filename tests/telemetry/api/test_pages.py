@@ -1,7 +1,7 @@
 """Lists of what was said, page by page, and who may ask for them."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pytest
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from devices.tenancy.access import Role
 from devices.tenancy.scope import tenant_scope
-from telemetry.presence.pausing import presence_pause, presence_resume
+from telemetry.presence.pausing import presence_pause
 from telemetry.sql import reading_history
 from telemetry.sql.reading_history import Window
 from tests.admin import SCOPE_QUERIES, person
@@ -99,26 +99,6 @@ class TestPages:
             f"devices/acme-phone/readings?start={start}&end={quote('2026-06-01T14:02:00+02:00')}",
         )
         assert [one["metrics"]["n"] for one in answer.json()["results"]] == [1, 0]
-
-    def test_presence_comes_newest_first_with_how_long_it_lasted(self, acme: Fleet) -> None:
-        start = moment(100)
-        for n in range(4):
-            act = presence_resume if n % 2 else presence_pause
-            why = {} if n % 2 else {"why": "paint"}
-            act(device_ids=[acme.device.pk], by="ann", ts=start + timedelta(seconds=n), **why)
-
-        found = pages(member(acme, Role.VIEWER), "devices/acme-phone/presence?limit=1")
-
-        assert [one["state"] for one in found] == ["new", "paused"] * 2
-        assert [one["lasted_s"] for one in found] == [None, 1, 1, 1]
-        assert found[1]["reason"] == "paused by ann: paint"
-
-    def test_heartbeats_come_newest_first(self, acme: Fleet) -> None:
-        for n in range(5):
-            beat(acme.device, moment(60 * n + 1), n)
-        found = pages(member(acme, Role.VIEWER), "devices/acme-phone/heartbeats?limit=2&hours=1")
-        assert [one["battery_pct"] for one in found] == [0, 1, 2, 3, 4]
-        assert found[0]["address"] == "10.0.0.7"
 
     @pytest.mark.parametrize("what", ["readings", "presence", "heartbeats"])
     def test_a_cursor_is_of_one_list_and_cannot_be_made_up(

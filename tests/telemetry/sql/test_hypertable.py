@@ -60,7 +60,7 @@ def test_a_name_that_is_no_hypertable_is_refused_in_words(settings: LazySettings
         chunk_intervals_check()
 
     assert str(refused.value) == (
-        "CHUNK_INTERVALS names heartbeats, which is no hypertable; these are: "
+        "CHUNK_INTERVALS names heartbeats, which is not a hypertable; use one of: "
         "heartbeat, presenceevent, reading."
     )
 
@@ -76,9 +76,30 @@ def test_such_a_name_stops_every_process_at_its_start() -> None:
     )
 
     assert started.returncode == 1
-    assert "CHUNK_INTERVALS names heartbeats, which is no hypertable" in started.stderr
+    assert "CHUNK_INTERVALS names heartbeats, which is not a hypertable" in started.stderr
 
 
 def test_a_hypertable_without_an_interval_is_refused_in_words() -> None:
     with pytest.raises(ImproperlyConfigured, match="CHUNK_INTERVALS has no interval for metric"):
         define_metric("metric", Apps(["monitoring"]))
+
+
+def test_hypertables_keep_their_keys_and_have_the_intervals_of_the_settings(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT hypertable_name, time_interval FROM timescaledb_information.dimensions "
+            "ORDER BY 1"
+        )
+        intervals = dict(cursor.fetchall())
+        cursor.execute(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE conrelid = 'telemetry_heartbeat'::regclass AND contype = 'p'"
+        )
+        (key,) = cursor.fetchone()
+
+    assert intervals == {
+        "telemetry_heartbeat": timedelta(days=1),
+        "telemetry_presenceevent": timedelta(days=7),
+        "telemetry_reading": timedelta(days=1),
+    }
+    assert key == "PRIMARY KEY (device_id, bucket)"

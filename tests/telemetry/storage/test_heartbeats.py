@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from devices.models import Device
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent
@@ -271,27 +271,6 @@ def test_a_new_interval_moves_the_deadlines(acme: Fleet) -> None:
     acme.device.save()
 
     assert (status(acme.device).late_at, status(acme.device).offline_at) == (after(10), after(20))
-
-
-def test_hypertables_keep_their_keys_and_have_the_intervals_of_the_settings(db: None) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT hypertable_name, time_interval FROM timescaledb_information.dimensions "
-            "ORDER BY 1"
-        )
-        intervals = dict(cursor.fetchall())
-        cursor.execute(
-            "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
-            "WHERE conrelid = 'telemetry_heartbeat'::regclass AND contype = 'p'"
-        )
-        (key,) = cursor.fetchone()
-
-    assert intervals == {
-        "telemetry_heartbeat": timedelta(days=1),
-        "telemetry_presenceevent": timedelta(days=7),
-        "telemetry_reading": timedelta(days=1),
-    }
-    assert key == "PRIMARY KEY (device_id, bucket)"
 
 
 def test_a_wrong_clock_is_recognised_though_its_device_speaks_often(acme: Fleet) -> None:

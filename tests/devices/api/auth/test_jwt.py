@@ -9,24 +9,18 @@ from typing import Any
 
 import jwt
 import pytest
-from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import TOTP
 from asgiref.sync import async_to_sync
 from django.conf import LazySettings, settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import AsyncClient, Client
+from django.test import AsyncClient
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
-from devices.models import Device
-from devices.tenancy.access import Role
 from scripts.waiting import await_condition
-from tests.admin import client_of
 from tests.conftest import Fleet
 from tests.devices.api.test_members import PASSWORD
-from tests.devices.api_callers import assert_problem, caller, member, send
-from tests.second_factor import code_for
+from tests.devices.api_callers import assert_problem, caller, send
 from tests.waits import LIMIT_S
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -223,45 +217,6 @@ class TestTokens:
         refresh = {"refresh": signed(RefreshToken.for_user(acme.manager), odd)}
         assert_problem(send(caller(None), "post", "auth/token/refresh", refresh), 401)
 
-    def test_a_person_with_a_second_factor_sends_its_code_once(self, acme: Fleet) -> None:
-        TOTP.activate(acme.manager, SECRET)
-        recovery = RecoveryCodes.activate(acme.manager).get_unused_codes()[0]
-        code = code_for(SECRET)
-        body = {"username": "acme-manager", "password": PASSWORD}
-        for more in ({}, {"code": "000000"}, {"code": "é"}):
-            problem = assert_problem(send(caller(None), "post", "auth/token", body | more), 401)
-            assert "second factor" in problem["detail"]
-        for good in (code, recovery):
-            answer = send(caller(None), "post", "auth/token", body | {"code": good})
-            assert answer.status_code == 200
-            again = send(caller(None), "post", "auth/token", body | {"code": good})
-            assert_problem(again, 401)
-        # The code without the password is nothing.
-        wrong = {**body, "password": "wrong", "code": recovery}
-        assert (
-            "password"
-            in assert_problem(send(caller(None), "post", "auth/token", wrong), 401)["detail"]
-        )
-
-    def test_where_a_second_factor_is_required_whoever_lacks_one_gets_no_token(
-        self, acme: Fleet, settings: LazySettings
-    ) -> None:
-        body = {"username": "acme-manager", "password": PASSWORD}
-        tokens = send(caller(None), "post", "auth/token", body).json()
-        settings.REQUIRE_SECOND_FACTOR = True
-
-        refused = send(caller(None), "post", "auth/token", body)
-        refresh = {"refresh": tokens["refresh"]}
-        not_renewed = send(caller(None), "post", "auth/token/refresh", refresh)
-
-        for answer in (refused, not_renewed):
-            assert "Set one up" in assert_problem(answer, 403)["detail"]
-        TOTP.activate(acme.manager, SECRET)
-        code = code_for(SECRET)
-        assert send(caller(None), "post", "auth/token", body | {"code": code}).status_code == 200
-        answer = send(caller(None), "post", "auth/token/refresh", refresh)
-        assert answer.status_code == 200
-
     def test_the_lock_out_holds_for_tokens_too(self, acme: Fleet, settings: LazySettings) -> None:
         wrong = {"username": "acme-manager", "password": "wrong"}
         right = {"username": "acme-manager", "password": PASSWORD}
@@ -274,32 +229,3 @@ class TestTokens:
         answer = send(caller(None), "post", "auth/token", right)
         assert_problem(answer, 429)
         assert int(answer["Retry-After"]) > 0
-
-    def test_too_many_attempts_wait(self, acme: Fleet, settings: LazySettings) -> None:
-        settings.API_SIGN_INS_PER_MIN = 2
-        body = {"username": "acme-manager", "password": "wrong"}
-        for status in (401, 401, 429):
-            answer = send(caller(None), "post", "auth/token", body)
-            assert_problem(answer, status)
-        assert 0 < int(answer["Retry-After"]) <= 60
-
-    def test_too_many_requests_wait(self, acme: Fleet, settings: LazySettings) -> None:
-        settings.API_REQUESTS_PER_MIN = 2
-        client, other = member(acme, Role.VIEWER), caller(acme.manager)
-        for status in (200, 200, 429):
-            answer = send(client, "get", "devices")
-            assert answer.status_code == status
-        assert 0 < int(answer["Retry-After"]) <= 60
-        assert send(other, "get", "devices").status_code == 200
-
-    def test_a_session_reads_and_needs_its_csrf_token_to_write(self, acme: Fleet) -> None:
-        client = Client(enforce_csrf_checks=True)
-        client.force_login(acme.manager)
-        assert client.get("/api/v1/devices").status_code == 200
-        body = {"device_id": "new"}
-        refused = client.post("/api/v1/devices", body, content_type="application/json")
-        assert_problem(refused, 403)
-        assert Device.objects.count() == 1
-        allowed = client_of(acme.manager)
-        answer = allowed.post("/api/v1/devices", body, content_type="application/json")
-        assert answer.status_code == 201
