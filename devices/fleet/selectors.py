@@ -1,4 +1,4 @@
-"""Finding what people name."""
+"""Finds the device that a person names."""
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
@@ -10,20 +10,20 @@ from django.db.models import QuerySet
 from devices.models import Device, Tenant
 from devices.tenancy.scope import open_tenant_ids
 
-# As many as are looked at of one name.
+# The most devices of one name that are looked at.
 ENOUGH = 100
 
 
 class Ambiguous(ValueError):
-    """Several tenants have what was named; the text says which."""
+    """Several tenants have a device of this name; the text says which."""
 
 
 def device_named(
     devices: QuerySet[Device], device_id: str, *, tenant: str | None = None
 ) -> Device | None:
-    """The device of that name among `devices`, of the tenant with that slug if one is named.
+    """The device with this ID among `devices`, in the tenant with this slug if one is given.
 
-    None if there is none that the scope shows. Raises Ambiguous if several tenants have one.
+    None if the scope shows none. Raises Ambiguous if several tenants have one.
     """
     found = list(_named(devices, device_id, open_tenant_ids(), tenant))
     _check_single(device_id, [one.tenant_id for one in found])

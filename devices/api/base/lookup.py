@@ -1,4 +1,4 @@
-"""The device that an address names."""
+"""The device that a URL names."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -12,12 +12,12 @@ from devices.http.errors import Conflict
 from devices.models import Device
 
 Found = TypeVar("Found")
-# One of another tenant is none, too.
+# The same for another tenant's device.
 NO_DEVICE = "You have no device with this ID."
 
 
 class DeviceName(NamedTuple):
-    """What names a device. `tenant` is its tenant's slug."""
+    """The names of a device. `tenant` is its tenant's slug."""
 
     id: int
     device_id: str
@@ -25,9 +25,9 @@ class DeviceName(NamedTuple):
 
 
 def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
-    """The device among these that the address and `?tenant=<slug>` name.
+    """The device among these that the URL and its `?tenant=<slug>` name.
 
-    Raises NotFound, and Conflict if it is not told of which tenant.
+    Raises NotFound, or Conflict if several tenants have one and the URL names none of them.
     """
     return _in_path(view, device_named, devices)
 
