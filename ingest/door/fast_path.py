@@ -1,4 +1,4 @@
-"""A lane of their own for the paths that devices post to."""
+"""A shorter way through Django for the paths that devices post to."""
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -16,10 +16,10 @@ from devices.http.origin import REQUEST_ID_HEADER, request_id, request_origin
 
 
 class FastPathMiddleware:
-    """Middleware that takes `device_urlpatterns` of the URL table straight to their views.
+    """Middleware that sends requests for `device_urlpatterns` straight to their views.
 
     Sessions, CSRF, messages and static files are for people, and cost as much as accepting a
-    heartbeat does. A device has a key, which its view asks for.
+    heartbeat. A device has a key, which its view checks.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -38,10 +38,10 @@ class FastPathMiddleware:
         return self.respond(request)
 
     def respond(self, request: HttpRequest) -> HttpResponse:
-        """What a device is answered, whatever goes wrong."""
+        """The response to a device, also if something goes wrong."""
         with request_origin(request):
             response = self._answer(request)
-        # Without it the server would send the answer in chunks.
+        # Without a length the server would send the response in chunks.
         response["Content-Length"] = str(len(response.content))
         response[REQUEST_ID_HEADER] = request_id(request)
         return response
@@ -52,11 +52,11 @@ class FastPathMiddleware:
 
 
 class FastPath:
-    """WSGI application that takes requests on the lane without sending Django's signals of them.
+    """WSGI application that serves the fast path without Django's request signals.
 
-    What listens to request_started and request_finished tidies up after pages: caches, the log of
-    queries, another URL table. It takes a sixth of the time of accepting a message. The one thing
-    that devices need is done here, which is to give back connections to the database.
+    Receivers of request_started and request_finished clean up after pages: caches, the query log,
+    another URL table. They take a sixth of the time of accepting a message. Devices need only one
+    of these things, which is done here: giving back database connections.
     """
 
     def __init__(self, pages: WSGIHandler) -> None:
