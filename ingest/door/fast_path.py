@@ -1,4 +1,4 @@
-"""A short way for the paths that devices post to."""
+"""A shorter way through Django for the paths that devices post to."""
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -16,13 +16,13 @@ from devices.http.origin import REQUEST_ID_HEADER, request_id, request_origin
 
 
 class FastPath:
-    """WSGI application that takes `device_urlpatterns` of the URL table straight to their views,
-    and all other requests to `pages`.
+    """WSGI application that sends requests for `device_urlpatterns` straight to their views, and
+    all other requests to `pages`.
 
-    It leaves out middleware (sessions, CSRF, messages and static files are for people, and cost as
-    much as accepting a heartbeat does) and the signals of a request, whose receivers tidy up after
-    pages: with them, accepting a heartbeat takes 12 to 27 % more processor time. What devices need
-    of both is done here. At the portal, where few of them post, they take the way of everybody.
+    It leaves out the middleware, since sessions, CSRF, messages and static files are for people and
+    cost as much as accepting a heartbeat, and Django's request signals, whose receivers clean up
+    after pages: with both, accepting a heartbeat takes 12 to 27 % more processor time. What devices
+    need of them is done here. Few devices post to the portal, where they take the ordinary way.
     """
 
     def __init__(self, pages: WSGIHandler) -> None:

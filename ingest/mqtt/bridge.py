@@ -295,7 +295,7 @@ class Bridge:
         except (StreamAway, OperationalError, InterfaceError) as error:
             wait_s = self._store_backoff.next_s()
             self._store_at = monotonic() + wait_s
-            log.warning("nothing can be accepted just now, again in %.1f s: %s", wait_s, error)
+            log.warning("nothing can be accepted right now, next try in %.1f s: %s", wait_s, error)
             return
         finally:
             close_old_connections()
