@@ -1,4 +1,4 @@
-"""How often the replay of a rejected message went wrong, and when it is tried again."""
+"""How often the replay of a rejected message failed, and when it is tried again."""
 
 from django.db import migrations, models
 
