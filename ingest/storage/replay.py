@@ -266,7 +266,7 @@ def _by_message(
 
 
 def _moved(tally: Tally) -> Tally:
-    """The tally for the ledger: each message that was stored or a duplicate is no longer rejected."""
+    """The tally for the ledger: messages stored by now, or duplicates, are no longer rejected."""
     replayed: Counter[tuple[int, int]] = Counter()
     replayed.update(tally.stored)
     replayed.update(tally.duplicate)
