@@ -22,8 +22,11 @@ from monitoring.system.alive import alive_keep_noted  # noqa: E402
 
 
 class OwnPages(OriginValidator):
-    """Sockets of our own pages, and of programs. Only browsers, which always say of which page a
-    socket is, would send somebody's session along for a page of somebody else."""
+    """Allows sockets from our own pages and from programs, which send no Origin header.
+
+    Only a browser would send a person's session along for a foreign page, and browsers always
+    send the header.
+    """
 
     def valid_origin(self, parsed_origin: Any) -> bool:
         return parsed_origin is None or bool(self.validate_origin(parsed_origin))
