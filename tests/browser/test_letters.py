@@ -55,12 +55,12 @@ def set_password_anew(page: Page, address: str) -> None:
     page.get_by_role("link", name="Forgot").click()
     page.get_by_label("Email").fill(address)
     page.get_by_role("button", name="Send the link").click()
-    expect(page.get_by_role("heading", name="Look into your e-mail")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your e-mail")).to_be_visible()
     page.goto(latest_link(address))
     page.get_by_label("New Password", exact=True).fill(NEW_PASSWORD)
     page.get_by_label("New Password (again)").fill(NEW_PASSWORD)
     page.get_by_role("button", name="Set password").click()
-    expect(page.get_by_role("heading", name="Your password is changed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your password has been changed")).to_be_visible()
 
 
 def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_second_factor(

@@ -149,7 +149,7 @@ def test_stop_says_what_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_two_do_not_run_on_one_folder(tmp_path: Path) -> None:
     taken = run._lock(tmp_path)
     try:
-        with pytest.raises(run.RunError, match="runs already"):
+        with pytest.raises(run.RunError, match="already running"):
             run.run(tmp_path)
     finally:
         assert taken is not None
