@@ -8,9 +8,9 @@ from timescale.db.models.fields import TimescaleDateTimeField
 
 
 class HypertableTimeField(TimescaleDateTimeField):
-    """The column by which a hypertable is cut into chunks.
+    """The time column by which TimescaleDB cuts a hypertable into chunks.
 
-    `chunk` names an entry of settings.CHUNK_INTERVALS, so that an installation may choose another
+    `chunk` names an entry of settings.CHUNK_INTERVALS, so an installation can choose another
     interval without a migration.
     """
 

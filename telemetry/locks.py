@@ -1,4 +1,4 @@
-"""PostgreSQL advisory locks; every key of Rollcall stands in AdvisoryLock."""
+"""PostgreSQL advisory locks. AdvisoryLock lists every key that Rollcall uses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,27 +6,27 @@ from enum import IntEnum
 
 from django.db import connection
 
-NAMESPACE = 0x526F6C6C  # "Roll"; the other half of the key is the lock's own
+NAMESPACE = 0x526F6C6C  # "Roll" in ASCII; the other half of the key is an AdvisoryLock
 
 
 class AdvisoryLock(IntEnum):
     PRESENCE_SWEEP = 1
     BEAT = 2
-    # The first shard's; shard n has DRAIN + n.
+    # Shard n uses DRAIN + n.
     DRAIN = 1000
 
 
 def try_lock_in_transaction(key: int) -> bool:
-    """Takes the lock until the transaction ends; False if somebody else has it."""
+    """Takes the lock until the transaction ends. Returns False if another session holds it."""
     return _ask("SELECT pg_try_advisory_xact_lock(%s, %s)", key)
 
 
 @contextmanager
 def session_lock(key: int) -> Iterator[bool]:
-    """Holds the lock for the block, bound to this database connection; False if it is taken.
+    """Holds the lock during the block. Yields False if another session holds it.
 
-    PostgreSQL frees it when the connection dies. So whoever gets it may rely on this: no
-    transaction of the previous holder's connection can commit any more.
+    PostgreSQL releases it when the connection dies. So its next holder can rely on this: no
+    transaction on the previous holder's connection can still commit.
     """
     held = _ask("SELECT pg_try_advisory_lock(%s, %s)", key)
     try:
@@ -38,9 +38,9 @@ def session_lock(key: int) -> Iterator[bool]:
 
 @contextmanager
 def session_lock_awaited(key: int, *, timeout_s: float) -> Iterator[None]:
-    """As session_lock, but waits in line until the lock is free.
+    """Like session_lock, but waits until the lock is free.
 
-    Raises OperationalError if that takes longer than `timeout_s`.
+    Raises OperationalError after waiting for `timeout_s`.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{timeout_s * 1000:.0f}"])

@@ -1,4 +1,4 @@
-"""What was said: heartbeats, and what follows from them for each device."""
+"""Messages from devices, and the status and presence derived from them."""
 
 from django.db import models
 from django.db.models import Q
@@ -16,7 +16,7 @@ class PresenceState(models.TextChoices):
 
 
 class WithVitals(models.Model):
-    """With a column for each of NAMED_VITALS."""
+    """Adds a column for each vital in NAMED_VITALS."""
 
     battery_pct = models.FloatField(null=True)
     rssi_dbm = models.FloatField(null=True)
@@ -28,10 +28,10 @@ class WithVitals(models.Model):
 
 
 class Heartbeat(WithVitals):
-    """I am alive, with a few vitals. A hypertable, one row a device and 10 seconds.
+    """A device says "I am alive", with a few vitals. A hypertable: one row per device and 10 s.
 
-    `time` is the device's clock in UTC (ours if it sent none), `received_at` is ours; `bucket` is
-    `time` cut to 10 s, so that a retry stores nothing twice.
+    `time` is the device's clock in UTC (ours if it sent none), `received_at` is our clock. `bucket`
+    is `time` rounded down to 10 s, so a retry stores no second row.
     """
 
     pk = models.CompositePrimaryKey("device", "bucket")
@@ -55,10 +55,10 @@ class Heartbeat(WithVitals):
 
 
 class Reading(models.Model):
-    """One message of metrics: name to number, text or boolean. A hypertable.
+    """One message of metrics, which map names to numbers, text or booleans. A hypertable.
 
-    `time` is the device's clock in UTC (ours if it sent none), `received_at` is ours. A device
-    says each thing once: the same `msg_type` at the same `time` is a duplicate.
+    `time` is the device's clock in UTC (ours if it sent none), `received_at` is our clock. A second
+    message of a device with the same `time` and `msg_type` is a duplicate.
     """
 
     pk = models.CompositePrimaryKey("device", "time", "msg_type")
@@ -83,15 +83,16 @@ class Reading(models.Model):
 
 
 class DeviceStatus(WithVitals):
-    """The latest of each device: one row, made by the database together with the device.
+    """The latest status of each device: one row, created by a trigger together with the device.
 
-    `interval_s` and `grace_s` are what is in force for the device: its own or its tenant's
-    default, kept up to date by triggers. `clock_skew_s` is the device's clock minus ours.
-    `excused_s` is how much of the present silence does not count as the device was paused. So a
-    device is late at last_seen + excused_s + interval_s + grace_s, and later for what it should
-    have said in a PresenceBreak. `late_at` is never later than that: it is when a sweep looks next.
-    A heartbeat does not move it, since an update that touches no indexed column need not touch the
-    indexes. `offline_at` is the same of a device that is late.
+    `interval_s` and `grace_s` are the values in force: the device's own or its tenant's defaults,
+    kept up to date by triggers. `clock_skew_s` is the device's clock minus ours. `excused_s` is how
+    much of the current silence does not count because the device was paused.
+
+    A device is late at last_seen + excused_s + interval_s + grace_s, and later still if a message
+    was due in a PresenceBreak. `late_at` says when the sweep looks next, which is never after that.
+    A heartbeat does not move it: an update that changes no indexed column touches no index.
+    `offline_at` is the same for a device that is late.
     """
 
     device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="status")
@@ -130,7 +131,7 @@ class DeviceStatus(WithVitals):
 
 
 class PresenceEvent(models.Model):
-    """One transition of a device's presence, with its reason in words. A hypertable."""
+    """One transition of a device's presence, with its reason as text. A hypertable."""
 
     pk = models.CompositePrimaryKey("device", "time", "state")
     device = models.ForeignKey(
@@ -152,7 +153,7 @@ class PresenceEvent(models.Model):
 
 
 class PresenceBreak(models.Model):
-    """Time in which no device could be heard; some of it may be known twice."""
+    """A time in which no server listened to devices. Rows may overlap."""
 
     since = models.DateTimeField()
     until = models.DateTimeField()
@@ -168,7 +169,7 @@ class PresenceBreak(models.Model):
 
 
 class PresenceSweep(models.Model):
-    """When presence was last swept: one row, so that time in which we did not listen is known."""
+    """When presence was last swept: one row. A long gap before a sweep means nobody listened."""
 
     swept_at = models.DateTimeField()
 

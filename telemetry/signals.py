@@ -1,4 +1,4 @@
-"""The one way up: sent on commit, received in monitoring, which only publishes."""
+"""The only signal to a higher app: sent on commit, received by monitoring, which publishes it."""
 
 from django.dispatch import Signal
 

@@ -1,11 +1,11 @@
-"""The shape in which changes of latest status leave this room."""
+"""The status changes that this app announces to others."""
 
 from datetime import datetime
 from typing import NamedTuple
 
 
 class StatusChange(NamedTuple):
-    """A device's latest status just after a commit. Times are UTC, battery is 0 to 100."""
+    """A device's status just after a commit. Times are in UTC, the battery is 0 to 100."""
 
     device_id: int
     tenant_id: int

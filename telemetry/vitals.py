@@ -1,4 +1,4 @@
-"""The named vitals: those of a heartbeat that are checked and have a column of their own."""
+"""The named vitals of a heartbeat: each is checked and has its own column."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,8 +9,8 @@ LONGEST_TEXT = 64
 
 
 class Vital(NamedTuple):
-    """Its name ends in its unit. A number lies between `low` and `high`; a text has at most
-    LONGEST_TEXT characters."""
+    """`name` ends in the unit. A number is between `low` and `high`; text has at most LONGEST_TEXT
+    characters."""
 
     name: str
     type: type[float] | type[str]
@@ -18,9 +18,9 @@ class Vital(NamedTuple):
     high: float | None = None
 
 
-# Everything else is made from this table: the door's check and its description, the entry in the
-# stream, the rows and their SQL, the API's answers. New ones go to the end: entries in the stream
-# hold the values in this order, and may be older than the newest of them.
+# The door's checks, the OpenAPI schema, stream entries, rows, SQL and API responses are all built
+# from this table. Add new vitals at the end: stream entries hold the values in this order, and may
+# have been written before the new vital existed.
 NAMED_VITALS = (
     Vital("battery_pct", float, low=0, high=100),
     Vital("rssi_dbm", float, low=-200, high=20),

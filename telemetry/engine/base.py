@@ -1,9 +1,9 @@
-"""The database engine: django-timescaledb's, with primary keys kept where they may be, pooled
-connections looked at before they are used, and statements of any number of parameters.
+"""The database engine: django-timescaledb's, but it keeps primary keys where TimescaleDB allows
+them, checks pooled connections before use, and takes statements with any number of parameters.
 
-A hypertable's unique constraints must contain its time column. django-timescaledb therefore drops
-every primary key; but a composite key with the time column in it is fine, and Rollcall needs it
-for upserts and `get(pk=…)`.
+A hypertable's unique constraints must contain its time column, so django-timescaledb drops every
+primary key. A composite key that contains the time column is fine, and Rollcall needs it for
+upserts and `get(pk=…)`.
 """
 
 import select
@@ -25,10 +25,10 @@ class SchemaEditor(schema.TimescaleSchemaEditor):
 
 
 class Cursor(psycopg.Cursor[Any]):
-    """Binds parameters on the server, which can then keep a plan.
+    """Binds parameters on the server, which can then reuse a plan.
 
-    Not of long lists: whether a few rows are wanted or thousands, makes another plan. Of parameters
-    the server takes 65,535 at most; very many are bound here.
+    A statement with a long list is not prepared: a few rows and thousands need different plans. The
+    server takes at most 65,535 parameters, so more than LONG of them are bound on the client.
     """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
@@ -48,27 +48,27 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return {**super().get_connection_params(), "cursor_factory": Cursor}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> "Connection[Any]":
-        """One that the server has not closed meanwhile.
+        """A connection that the server has not closed in the meantime.
 
         Django's own check (CONN_HEALTH_CHECKS) asks the server before each use, which takes as
-        long as a query. That a connection was closed, its socket knows.
+        long as a query. The socket shows a closed connection without asking.
         """
         connection: Connection[Any] = super().get_new_connection(conn_params)
         while self.pool and _has_news(connection):
             connection.close()
-            self.pool.putconn(connection)  # which gets another one in its place
+            self.pool.putconn(connection)  # the pool replaces it
             connection = super().get_new_connection(conn_params)
         return connection
 
 
 def _has_long(params: Any) -> bool:
-    """True if one is a long list, or one written as text."""
+    """True if a parameter is a long list, or a long list written as text."""
     values = params.values() if isinstance(params, dict) else params
     return any(isinstance(one, str | list) and len(one) > LONG for one in values)
 
 
 def _has_news(connection: "Connection[Any]") -> bool:
-    """True if the server has said something that nobody asked for: that it goes away, mostly."""
+    """True if the server sent something unasked: usually that it is closing the connection."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

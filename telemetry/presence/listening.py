@@ -1,11 +1,10 @@
-"""When nobody listened: servers that take messages note in Valkey that they do.
+"""When no server listened: servers that take messages record in Valkey that they listen.
 
-    presence:listening    `at`: when a server last said so. `since`: from when on it was said
-                          without a break. `before`: when it was last said before that break, if
-                          there was one
+    presence:listening    `at`: the latest record. `since`: the first record after the last break.
+                          `before`: the last record before that break, if there was one
 
-All in ms from 1970, by Valkey's clock. What a device says while no server listens cannot be heard,
-so it must not count as silence (decision 4).
+All in ms since 1970, by Valkey's clock. Messages that a device sends while no server listens are
+lost, so that time must not count as silence (decision 4).
 """
 
 import logging
@@ -22,8 +21,8 @@ log = logging.getLogger(__name__)
 
 KEY = "presence:listening"
 NOTE_EVERY_S = 1.0
-# Nothing noted for so long is a break, as is a restart of the only server. Breaks that are no
-# further apart than the second figure are one: a server that starts again and again is not heard.
+# No record for BREAK_MS is a break, for example when the only server restarts. Breaks at most
+# TOGETHER_MS apart count as one: a server that keeps restarting hears nothing in between.
 BREAK_MS, TOGETHER_MS = 3_000, 60_000
 NOTE = """
 local time = redis.call('TIME')
@@ -37,26 +36,26 @@ elseif now - at > tonumber(ARGV[1]) then
 end
 redis.call('HSET', KEYS[1], 'at', now)
 """
-# A server that has not said so for a while does not listen.
+# After so long without a record, no server listens.
 SERVER_GONE_AFTER = timedelta(seconds=10)
 
 
 class Unheard(NamedTuple):
-    """Time in which nothing could be heard of any device."""
+    """A time in which no server listened to devices."""
 
     since: datetime
     until: datetime
 
 
 class Listening(NamedTuple):
-    """When a server last said that it listens, and the latest time in which none did."""
+    """When a server last recorded that it listens, and the latest break before that."""
 
     at: datetime
     break_before: Unheard | None
 
 
 def listening() -> Listening | None:
-    """None if no server has ever said that it listens. Raises RedisError while Valkey is away."""
+    """None if no server has ever listened. Raises RedisError if Valkey is unavailable."""
     answer: Any = valkey.connection().hmget(KEY, "at", "since", "before")
     at, since, before = (ms and _time(ms) for ms in answer)
     if not at:
@@ -65,19 +64,20 @@ def listening() -> Listening | None:
 
 
 def deaf_since(ts: datetime) -> datetime | None:
-    """Since when no server listens, None if one does or if none ever did: the portal takes messages
-    too. Raises RedisError while Valkey is away."""
+    """Since when no server listens. None if one does, and if none ever did: the portal takes
+    messages too. Raises RedisError if Valkey is unavailable."""
     door = listening()
     return door.at if door and ts - door.at > SERVER_GONE_AFTER else None
 
 
 def listening_note() -> None:
-    """Raises RedisError while Valkey is away, when nothing can be accepted either."""
+    """Records that this server listens. Raises RedisError if Valkey is unavailable; nothing can be
+    accepted then either."""
     valkey.connection().eval(NOTE, 1, KEY, BREAK_MS, TOGETHER_MS)
 
 
 def listening_keep_noted() -> None:
-    """From now on, for as long as this process lives."""
+    """Records it again and again, in a thread that lives as long as this process."""
     threading.Thread(target=_keep_noted, name="listening", daemon=True).start()
 
 
@@ -89,7 +89,7 @@ def _keep_noted() -> None:
             was_noted = True
         except RedisError as error:
             if was_noted:
-                log.warning("Valkey is not told that this server listens: %s", error)
+                log.warning("cannot record in Valkey that this server listens: %s", error)
             was_noted = False
         sleep(NOTE_EVERY_S)
 

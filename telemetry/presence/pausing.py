@@ -1,4 +1,4 @@
-"""Devices that are not judged for a while: pausing and resuming them."""
+"""Pausing and resuming devices: a paused device never becomes late or offline."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from telemetry.sql.presenceevent import PresenceTransition
 
 @transaction.atomic
 def presence_pause(*, device_ids: Sequence[int], by: str, why: str, ts: datetime) -> int:
-    """Stops judging the devices; their heartbeats are still stored. Returns how many it paused."""
+    """Pauses the devices; their messages are still stored. Returns how many it paused."""
     with connection.cursor() as cursor:
         chosen = devicestatus.lock_chosen(cursor, ids=device_ids)
     transitions = [
@@ -36,10 +36,10 @@ def presence_pause(*, device_ids: Sequence[int], by: str, why: str, ts: datetime
 
 @transaction.atomic
 def presence_resume(*, device_ids: Sequence[int], by: str, ts: datetime) -> int:
-    """Judges paused devices again. Returns how many it resumed.
+    """Resumes paused devices. Returns how many it resumed.
 
-    One that was never heard is `new`, one that was heard within its time is `online`. Any other is
-    `late` until it is heard, and offline if that does not happen in time, counted from `ts`.
+    A device that was never heard becomes `new`, and one heard within its interval and grace becomes
+    `online`. Any other becomes `late`, and offline if it then stays silent, counted from `ts`.
     """
     with connection.cursor() as cursor:
         chosen = devicestatus.lock_chosen(cursor, ids=device_ids)

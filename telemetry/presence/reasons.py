@@ -1,4 +1,4 @@
-"""Why a device is in the state it is in, in words."""
+"""Texts that say why a device is in its state."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ UNITS = ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "
 
 
 def duration(seconds: float) -> str:
-    """`90 s`, `3 min 10 s`, `3 h 10 min`, `2 d 4 h`: two units at the most, below 2 min seconds."""
+    """`90 s`, `3 min 10 s`, `3 h 10 min`, `2 d 4 h`: at most two units; below 2 min, seconds."""
     whole = max(0, round(seconds))
     if whole < 2 * MINUTE:
         return f"{whole} s"
@@ -33,19 +33,20 @@ def silent(
 ) -> str:
     """Why a device is late or offline.
 
-    `excused_s` is how much of its silence does not count: it was paused, or the portal itself was
-    not listening when it should have spoken. `revoked_at` is when the last of its keys was
-    revoked, if none of them is in force.
+    `excused_s` is how much of its silence does not count, because it was paused or no server
+    listened when a message was due. `revoked_at` is when its last key was revoked, if none of its
+    keys is in force.
     """
     words = f"no message for {duration((ts - last_seen).total_seconds())}"
     if excused_s >= 1:
-        why = "it was paused, or this portal was not listening"
-        words += f" ({duration(excused_s)} of it not counted: {why})"
+        why = "it was paused, or Rollcall was not listening"
+        words += f" ({duration(excused_s)} not counted: {why})"
     words += f", one expected every {duration(interval_s)} with {duration(grace_s)} grace"
     last = last_words(address, battery_pct)
-    words = f"{words}; last {last}" if last else words
+    if last:
+        words += f"; last message {last}" if address else f"; last {last}"
     if revoked_at is not None:
-        words += f"; its key was revoked {duration((ts - revoked_at).total_seconds())} before"
+        words += f"; its key was revoked {duration((ts - revoked_at).total_seconds())} earlier"
     return words
 
 
@@ -58,7 +59,7 @@ def heard(
     battery_pct: float | None,
     clock_skew_s: float | None,
 ) -> str:
-    """Why a device is online, by a message of this kind."""
+    """Why a device is online: it sent a message of this kind."""
     if previous_seen is None:
         words = f"first {kind}"
     else:
@@ -78,12 +79,12 @@ def paused(*, by: str, why: str) -> str:
 def resumed(
     *, by: str, ts: datetime, last_seen: datetime | None, interval_s: int, grace_s: int
 ) -> str:
-    """Why a device is in the state that it was resumed to."""
+    """Why a device is in its state after it was resumed."""
     if last_seen is None:
         return f"resumed by {by}; never heard from"
     silence_s = (ts - last_seen).total_seconds()
     if silence_s < interval_s + grace_s:
-        return f"resumed by {by}; heard {duration(silence_s)} before"
+        return f"resumed by {by}; last heard {duration(silence_s)} earlier"
     return f"resumed by {by}; waiting for a message, due within {duration(interval_s + grace_s)}"
 
 

@@ -1,8 +1,8 @@
 """The sweep: finds the devices that have become late or offline.
 
-A device is late once it has been silent for its interval and grace, offline after twice that.
-Deadlines stand in telemetry_devicestatus (`late_at`, `offline_at`), so that finding the silent
-never reads history. Every change of state is a row of telemetry_presenceevent with its reason.
+A device is late once it has been silent for its interval and grace, and offline after twice that.
+`late_at` and `offline_at` in telemetry_devicestatus say when to look, so finding silent devices
+never reads history. Every transition is stored as a presence event with its reason.
 """
 
 import logging
@@ -28,7 +28,7 @@ SWEEP_BATCH = 5000
 
 
 class SweepResult(NamedTuple):
-    """How many devices a sweep called late and offline."""
+    """How many devices became late, and how many offline."""
 
     late: int
     offline: int
@@ -37,13 +37,12 @@ class SweepResult(NamedTuple):
 def presence_sweep(
     *, ts: datetime, heard_until: datetime, unheard: Unheard | None = None
 ) -> SweepResult:
-    """Calls devices late or offline whose deadline passed by `heard_until`.
+    """Marks devices as late or offline if their deadline passed by `heard_until`, at most `ts`.
 
-    `heard_until` is the time up to which every accepted heartbeat is stored, `ts` at the latest:
-    a device whose heartbeat still waits in the stream is not silent. `unheard` is when the portal
-    was last unavailable; if nobody swept for `sweepless_after()`, it was unavailable for that time,
-    too. Messages that were expected meanwhile do not count as missing. Sweeps exclude each other;
-    one that comes second does nothing.
+    Up to `heard_until` every accepted message is stored: a device whose heartbeat still waits in
+    the stream is not silent. `unheard` is the latest time in which no server listened. A gap of
+    `sweepless_after()` since the last sweep counts as such a time, too. Messages that were due in
+    it are excused. Sweeps exclude each other: a second one does nothing.
     """
     counts = {PresenceState.LATE: 0, PresenceState.OFFLINE: 0}
     if _note_sweep(ts, unheard):
@@ -57,7 +56,7 @@ def presence_sweep(
 
 
 def sweepless_after() -> timedelta:
-    """A sweep that comes this long after the one before means that nobody listened in between."""
+    """How long a gap between two sweeps means that nobody listened in between."""
     return timedelta(seconds=max(60.0, 3 * settings.PRESENCE_SWEEP_S))
 
 
@@ -69,7 +68,7 @@ def last_sweep_at() -> datetime | None:
 
 @transaction.atomic
 def _note_sweep(ts: datetime, unheard: Unheard | None) -> bool:
-    """Notes when nobody listened before this sweep; False if another sweep is on."""
+    """Records this sweep, and when nobody listened before it. False if another one is running."""
     if not try_lock_in_transaction(AdvisoryLock.PRESENCE_SWEEP):
         return False
     sweep = PresenceSweep.objects.order_by("id").first() or PresenceSweep(swept_at=ts)
@@ -85,13 +84,13 @@ def _note_sweep(ts: datetime, unheard: Unheard | None) -> bool:
 def _note_break(unheard: Unheard) -> None:
     _, is_new = PresenceBreak.objects.get_or_create(since=unheard.since, until=unheard.until)
     if is_new:
-        words = "nobody listened from %s to %s: what devices should have said then is not missed"
+        words = "no server listened from %s to %s: messages that were due then are excused"
         log.warning(words, unheard.since, unheard.until)
 
 
 @transaction.atomic
 def _sweep_batch(*, ts: datetime) -> tuple[int, list[PresenceTransition]]:
-    """How many devices it looked at, and which of them it called late or offline."""
+    """Returns how many devices it looked at, and which of them became late or offline."""
     with connection.cursor() as cursor:
         due = devicestatus.lock_due(cursor, ts=ts, limit=SWEEP_BATCH)
         judged = _judged(due)
@@ -103,8 +102,8 @@ def _sweep_batch(*, ts: datetime) -> tuple[int, list[PresenceTransition]]:
 
 
 class _Judged(NamedTuple):
-    """A device with how much of its silence does not count, and when it is to be called `late`
-    or, if it is that already, `offline`."""
+    """A due device and how much of its silence is excused. `deadline` is when it becomes late or,
+    if it is late already, offline."""
 
     due: Due
     excused: timedelta
@@ -133,16 +132,20 @@ def _judged(due: Sequence[Due]) -> list[_Judged]:
 
 
 def _excused(due: Due, unheard: Sequence[Unheard]) -> timedelta:
-    """How much of its silence does not count.
+    """How much of a device's silence does not count.
 
-    A device speaks each interval after it was last heard, with its grace at the latest. For each
-    time of those at which nobody listened it may be silent for an interval more, once for each:
-    with a long grace the same one may have fallen into several stops.
+    That is what was excused when it was resumed, and one interval for each message that was due
+    while no server listened. The length of a break does not matter: a short one can lose a message,
+    and a long one loses none if none was due.
     """
     known = timedelta(seconds=due.excused_s)
     counted_from = due.last_seen + known
-    # Forms and the API take no interval of 0, but the column does.
+    # Forms and the API do not accept an interval of 0, but the column does.
     interval, grace = timedelta(seconds=max(1, due.interval_s)), timedelta(seconds=due.grace_s)
+    # The nth message is due n intervals after `counted_from`, and at most `grace` later. A break
+    # may have lost it if the break overlaps that span: true of every n from `first` to `last`. With
+    # a long grace a span can overlap several breaks, so each break starts after the `last` of those
+    # before it: no message is excused twice.
     missed = last = 0
     for since, until in unheard:
         first = max(last + 1, -((counted_from + grace - since) // interval))

@@ -1,4 +1,4 @@
-"""Writes transitions of presence, and tells those who watch once they are committed."""
+"""Writes presence transitions, and announces them once they are committed."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from telemetry.statuses import StatusChange
 
 
 def transitions_write(*, transitions: Sequence[PresenceTransition]) -> list[StatusChange]:
-    """Writes new states and their events, for devices whose status rows the caller has locked."""
+    """Writes new states and presence events. The caller must have locked the status rows."""
     if not transitions:
         return []
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Rows into a hypertable at the speed of COPY, each at most once."""
+"""Inserts rows into a hypertable with COPY, each row at most once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -12,12 +12,12 @@ from django.db.backends.utils import CursorWrapper
 from telemetry.vitals import Value
 
 NULL = "\\N"
-# What COPY's text format needs escaped inside a value.
+# Characters that COPY's text format needs escaped in a value.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 class Target(NamedTuple):
-    """A hypertable, its columns in the order of the rows' values, and its key."""
+    """A hypertable, its columns in the order of a row's values, and its key."""
 
     table: str
     columns: tuple[str, ...]
@@ -25,24 +25,24 @@ class Target(NamedTuple):
 
 
 def text(value: str | None) -> str:
-    """A text, or None, as COPY reads it."""
+    """A string or None in COPY's text format."""
     if value is None:
         return NULL
     return value if value.isalnum() else value.translate(_ESCAPES)
 
 
 def moment(value: datetime | None) -> str:
-    # isoformat() was most of what making a reading's line cost; msgspec writes the same moment.
+    # isoformat() took most of the time of a reading's line; msgspec is much faster.
     return NULL if value is None else str(msgspec.to_builtins(value))
 
 
 def json(value: str | None) -> str:
-    """JSON as msgspec writes it, which has no tab and no line's end in it, as COPY reads it."""
+    """JSON from msgspec, which contains no tabs or newlines, in COPY's text format."""
     return NULL if value is None else value.replace("\\", "\\\\")
 
 
 def vitals_cells(values: Iterable[Value]) -> str:
-    """Named vitals as COPY reads them, one column each."""
+    """Named vitals in COPY's text format, one column each."""
     return "\t".join(
         [
             NULL if value is None else text(value) if isinstance(value, str) else repr(value)
@@ -52,10 +52,10 @@ def vitals_cells(values: Iterable[Value]) -> str:
 
 
 def insert_once(cursor: CursorWrapper, target: Target, lines: Sequence[str]) -> list[int]:
-    """Inserts rows whose key is not there yet; returns the positions of the others in `lines`.
+    """Inserts rows whose key is not stored yet; returns the positions of the others in `lines`.
 
-    `lines` are rows in COPY's text format, without the line's end. First with COPY, at its full
-    speed; where a duplicate stops that, through a temporary table that skips duplicates.
+    `lines` are rows in COPY's text format, without the newline. A duplicate makes COPY fail as a
+    whole; then the rows go through a temporary table, which is slower and skips duplicates.
     """
     columns = ", ".join(target.columns)
     try:
@@ -67,12 +67,19 @@ def insert_once(cursor: CursorWrapper, target: Target, lines: Sequence[str]) -> 
 
 
 def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]) -> list[int]:
+    """The slow path: COPY cannot skip duplicates, but INSERT … ON CONFLICT can.
+
+    RETURNING gives the keys of the inserted rows. They do not identify a row if two rows of the
+    batch have the same key, so rows carry their `position`: the lowest one of a returned key was
+    inserted, and all other positions are duplicates.
+    """
     incoming = f"incoming_{target.table}"
     columns, key = ", ".join(target.columns), ", ".join(target.key)
     cursor.execute(
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS "
         f"AS SELECT 0 AS position, {columns} FROM {target.table} WITH NO DATA"
     )
+    # The table is emptied at commit only, and a transaction may come here more than once.
     cursor.execute(f"DELETE FROM {incoming}")
     numbered = [f"{position}\t{line}" for position, line in enumerate(lines)]
     copy_lines(cursor, f"{incoming} (position, {columns})", numbered)
@@ -80,7 +87,7 @@ def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]
         f"WITH new AS (INSERT INTO {target.table} ({columns}) "
         f"SELECT {columns} FROM {incoming} ORDER BY {key}, position "
         f"ON CONFLICT ({key}) DO NOTHING RETURNING {key}), "
-        # Of rows with one key that arrive together, the first is the one that was inserted.
+        # Of several rows with the same key, the first was inserted.
         f"first AS (SELECT DISTINCT ON ({key}) position FROM {incoming} JOIN new USING ({key}) "
         f"ORDER BY {key}, position) "
         f"SELECT position FROM {incoming} EXCEPT SELECT position FROM first ORDER BY 1"
@@ -91,8 +98,8 @@ def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]
 def fetch_binary(
     cursor: CursorWrapper, statement: str, values: Mapping[str, Any] | None = None
 ) -> list[tuple[Any, ...]]:
-    """All rows of a statement, in PostgreSQL's binary format: times are then read by
-    psycopg's C, and not by Django's loader of their text, which is Python.
+    """All rows of a statement, fetched in PostgreSQL's binary format: psycopg reads its times in C,
+    while Django's loader for times as text is Python.
 
     Raises Django's database errors, as cursor.execute does.
     """
@@ -101,7 +108,7 @@ def fetch_binary(
 
 
 def copy_lines(cursor: CursorWrapper, into: str, lines: Iterable[str]) -> None:
-    """COPY of rows in its text format `into` a table with its columns: `name (a, b)`.
+    """Copies rows in COPY's text format `into` a table with its columns: `name (a, b)`.
 
     Raises Django's database errors, as cursor.execute does.
     """

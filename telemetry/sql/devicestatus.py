@@ -1,4 +1,4 @@
-"""SQL on telemetry_devicestatus: the latest of each device, and who is due to be called silent."""
+"""SQL on telemetry_devicestatus: the latest status of each device, and which ones are due."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -13,9 +13,8 @@ from telemetry.vitals import NAMED_VITALS, NAMES
 
 CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_seen, s.battery_pct"
 
-# Always in the order of device_id, as the drain, the sweep and people's actions all lock rows
-# here: two that lock the same rows in another order would wait for each other for ever. Those that
-# are online already are most of them, and nobody has to be told.
+# The drain, the sweep and people's actions all lock rows here in the order of device_id, to avoid
+# deadlocks. Devices that are online already are not returned: most are, and their state stays.
 LOCK = """
 WITH locked AS (
     SELECT device_id, state, last_seen FROM telemetry_devicestatus
@@ -30,8 +29,8 @@ EXISTING = "SELECT id FROM devices_device WHERE id = ANY(%(ids)s::integer[])"
 TYPES = {float: "float8", str: "text"}
 NAMED = ", ".join(f"{vital.name} {TYPES[vital.type]}" for vital in NAMED_VITALS)
 
-# The newest that a batch holds of each device: of heartbeats `metrics` is NULL, of readings all
-# but that and the times.
+# The newest message of each device in a batch. Heartbeats have no `metrics`; readings have only
+# `metrics` and the times.
 CREATE_SIGNS = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
     device_id integer, time timestamptz, received_at timestamptz, address inet,
@@ -39,11 +38,11 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
 ) ON COMMIT DELETE ROWS
 """
 
-# Which signs prove that their device is alive now? Those whose age, by the device's own clock, is
-# within what the device may be silent. A clock known to be behind is allowed for. One not yet
-# known to be is recognised when two messages that we received at least 5 s apart are old by the
-# same amount: a backlog comes with ages that differ, a wrong clock does not.
-# date_part is float8, as the columns are; extract() is numeric.
+# Does a sign of life prove that its device is alive now? It does if its age by the device's own
+# clock is at most interval + grace; an older message was sent late, from a backlog. If the clock is
+# known to be behind, so much more is allowed. A clock that is newly behind shows when two messages
+# received at least 5 s apart have the same age, within 3 s: in a backlog the ages differ.
+# date_part() returns float8 like the columns; extract() returns numeric.
 SKEW = "date_part('epoch', i.time - i.received_at)"
 LIVE = f"""(
     i.time IS NULL
@@ -56,15 +55,19 @@ LIVE = f"""(
 )"""
 NEWEST = "i.received_at > coalesce(s.last_seen, '-infinity')"
 
-# A reading may be the latest though a heartbeat that came later was stored before, as by another
-# shard, and a heartbeat the latest though a reading was: it says nothing of presence any more.
+# Shards are drained at their own pace, so a later heartbeat may be stored before an earlier
+# reading, or the other way round. The earlier message is still the latest of its kind: its values
+# count, but not for presence.
 LATEST_OF_ITS_KIND = """i.received_at > coalesce(
     CASE WHEN i.metrics IS NULL THEN s.last_heartbeat_at ELSE s.last_reading_at END, '-infinity'
 )"""
 
 LATEST_NAMED = ",\n    ".join(f"{name} = coalesce(i.{name}, s.{name})" for name in NAMES)
 
-# late_at stays where it is while the device is online: see telemetry.models.DeviceStatus.
+# The status only moves forward: state, deadlines and clock skew change only for a sign of life
+# that is newer than last_seen. So batches may be stored in any order, and more than once. Values
+# that a message leaves out keep what they were. A paused device stays paused, whatever it sends.
+# late_at stays while the device is online: see telemetry.models.DeviceStatus.
 MOVE_FORWARD = f"""
 UPDATE telemetry_devicestatus s
 SET last_seen = greatest(s.last_seen, i.received_at),
@@ -104,12 +107,12 @@ FROM incoming_sign i
 WHERE s.device_id = i.device_id
   AND NOT {LIVE}
   AND {NEWEST}
-  -- The first of those that are old by the same amount stays, or a device that speaks often would
-  -- never have two that are 5 s apart.
+  -- Keep the first of several signs with the same age, or a device that sends often would never
+  -- have two that are 5 s apart.
   AND coalesce(abs({SKEW} - s.skew_candidate_s) > 3, true)
 """
 
-# Deadlines are computed when they are due: late_at and offline_at only say when to look.
+# late_at and offline_at only say when to look; the sweep computes the actual deadline.
 LOCK_DUE = """
 SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s, excused_s, host(address),
        battery_pct, (
@@ -162,14 +165,14 @@ WHERE device_id = ANY(%(ids)s) AND last_seen IS NOT NULL
 
 
 class Before(NamedTuple):
-    """The state of a device that was not online."""
+    """The previous state of a device that was not online."""
 
     state: str
     last_seen: datetime | None
 
 
 class Returned(NamedTuple):
-    """A device that a message brought online, with what it was before."""
+    """A device that a message brought online, with its previous state."""
 
     change: StatusChange
     previous_state: str
@@ -179,14 +182,14 @@ class Returned(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """Statuses that signs of life moved forward: `steady` are in the state in which they were."""
+    """Statuses that moved forward: `steady` ones kept their state, `returned` ones are online."""
 
     steady: list[StatusChange]
     returned: list[Returned]
 
 
 class Due(NamedTuple):
-    """A device that has been silent for longer than it may be."""
+    """A device that the sweep has to look at."""
 
     device_id: int
     tenant_id: int
@@ -201,7 +204,7 @@ class Due(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """A device that a person acts upon."""
+    """A device that a person pauses or resumes."""
 
     device_id: int
     tenant_id: int
@@ -212,30 +215,30 @@ class Chosen(NamedTuple):
 
 
 def missing(cursor: CursorWrapper, *, ids: set[int]) -> set[int]:
-    """Those of the devices that do not exist."""
+    """The ids of devices that do not exist."""
     cursor.execute(EXISTING, {"ids": _array(ids)})
     return ids.difference(device_id for (device_id,) in cursor.fetchall())
 
 
 def lock(cursor: CursorWrapper, *, ids: Collection[int]) -> dict[int, Before]:
-    """Locks the status rows of those devices that there are, until the transaction ends; returns
-    those that are not online."""
+    """Locks the devices' status rows until the transaction ends; returns those that are not
+    online. Ids of devices that do not exist are ignored."""
     cursor.execute(LOCK, {"ids": _array(ids)})
     return {device_id: Before(*row) for device_id, *row in cursor.fetchall()}
 
 
 def _array(ids: Collection[int]) -> str:
-    # As one text, since psycopg adapts the numbers of a list one by one.
+    # One string, because psycopg adapts a list number by number.
     return f"{{{','.join(map(str, ids))}}}"
 
 
 def move_forward(
     cursor: CursorWrapper, *, signs: Mapping[int, str], columns: Sequence[str]
 ) -> Moved:
-    """Applies live signs of life, by their devices, to those that there are, and locks these.
+    """Applies live signs of life, keyed by device id, and locks the devices' status rows.
 
-    A sign is a row of incoming_sign with these columns, as COPY reads it. Of one that is not live
-    it keeps by how much it was old.
+    A sign is a row of incoming_sign with these `columns`, in COPY's text format. Of a sign that is
+    not live, only its age is kept. Signs of devices that do not exist are ignored.
     """
     if not signs:
         return Moved([], [])
@@ -267,13 +270,13 @@ def _moved(
 
 
 def look_again(cursor: CursorWrapper, *, at: Mapping[int, datetime]) -> None:
-    """Sets when to look next at these devices, which this transaction has locked."""
+    """Sets when to look next at these devices. The caller must have locked their rows."""
     cursor.execute(LOOK_AGAIN, {"ids": list(at), "at": list(at.values())})
 
 
 def lock_due(cursor: CursorWrapper, *, ts: datetime, limit: int) -> list[Due]:
-    """Devices to look at, at `ts`, locked; those that are just being written to
-    are left out, as a heartbeat is coming in for them."""
+    """Locks and returns the devices that are due at `ts`. Skips rows that another transaction has
+    locked: usually a message is being stored for them."""
     cursor.execute(LOCK_DUE, {"ts": ts, "limit": limit})
     return [Due(*row) for row in cursor.fetchall()]
 
@@ -284,14 +287,14 @@ def lock_chosen(cursor: CursorWrapper, *, ids: Sequence[int]) -> list[Chosen]:
 
 
 def excuse_silence(cursor: CursorWrapper, *, ids: Sequence[int], ts: datetime) -> None:
-    """Lets the silence of devices that this transaction has locked count from `ts` only."""
+    """Counts the devices' silence from `ts` on only. The caller must have locked their rows."""
     cursor.execute(EXCUSE_SILENCE, {"ids": list(ids), "ts": ts})
 
 
 def set_states(
     cursor: CursorWrapper, *, transitions: Sequence[PresenceTransition]
 ) -> list[StatusChange]:
-    """Writes the new states to rows that this transaction has locked."""
+    """Writes the new states. The caller must have locked the rows."""
     cursor.execute(
         SET_STATES,
         {

@@ -1,4 +1,4 @@
-"""SQL on what whole fleets measured: a figure a metric, over many devices."""
+"""SQL on what whole fleets measured: figures per metric, over many devices."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,8 +15,8 @@ WHERE jsonb_typeof(m.value) = 'number'
 """
 ORDER = "GROUP BY m.key ORDER BY 2 DESC, 1 LIMIT %(names)s"
 
-# Device by device, for readings have no index by tenant. It stops one beyond the limit, and says
-# so by the name NULL.
+# Reads device by device, because readings have no index by tenant. Stops one reading past the
+# limit, and then returns a single row whose name is NULL.
 OF_READINGS = f"""
 WITH sample AS MATERIALIZED (
     SELECT s.device_id, r.metrics
@@ -45,7 +45,7 @@ WITH sample AS (
 
 
 class FleetWindow(NamedTuple):
-    """The devices of these tenants, from `start` up to `end`."""
+    """The devices of these tenants, from `start` until just before `end`."""
 
     tenant_ids: Sequence[int]
     start: datetime
@@ -53,7 +53,7 @@ class FleetWindow(NamedTuple):
 
 
 class FleetMetric(NamedTuple):
-    """The numbers of a metric; `devices` is how many devices had any."""
+    """The figures of a metric; `devices` is how many devices sent a number."""
 
     name: str
     devices: int
@@ -65,8 +65,8 @@ class FleetMetric(NamedTuple):
 def of_readings(
     cursor: CursorWrapper, window: FleetWindow, *, most: int, names: int
 ) -> list[FleetMetric] | None:
-    """The figures of all readings of the window, of `names` metrics at most, the most frequent
-    first; None if there are more than `most` readings."""
+    """The figures over all readings of the window, for at most `names` metrics, the most frequent
+    first. None if there are more than `most` readings."""
     cursor.execute(OF_READINGS, _bound(window) | {"most": most, "names": names})
     rows = cursor.fetchall()
     if rows and rows[0][0] is None:
@@ -75,7 +75,7 @@ def of_readings(
 
 
 def of_latest(cursor: CursorWrapper, window: FleetWindow, *, names: int) -> list[FleetMetric]:
-    """The same of the latest reading of each device that sent one since the window's beginning."""
+    """The same, but only over the latest reading of each device that sent one since `start`."""
     cursor.execute(OF_LATEST, _bound(window) | {"names": names})
     return [FleetMetric(*row) for row in cursor.fetchall()]
 

@@ -44,8 +44,8 @@ class IncomingHeartbeat(NamedTuple):
         return self.time or self.received_at
 
     def filled(self, other: "IncomingHeartbeat") -> "IncomingHeartbeat":
-        """With the other's values where this one has none; of the same device. Of times it is what
-        the other's says of the device's clock."""
+        """Fills missing values from another heartbeat of the same device. A missing time becomes
+        `received_at` plus the other's clock skew."""
         return self._replace(
             time=self.time or (other.time and self.received_at + (other.time - other.received_at)),
             address=self.address or other.address,
@@ -58,8 +58,8 @@ class IncomingHeartbeat(NamedTuple):
 
 
 class StoredHeartbeat(NamedTuple):
-    """A heartbeat as it stands in the table: `named` are its vitals by their names, `vitals` is a
-    JSON object as text, or None."""
+    """A row of the table: `named` are the named vitals by name, `vitals` is a JSON object as text,
+    or None."""
 
     bucket: datetime
     time: datetime
@@ -85,15 +85,15 @@ ORDER BY bucket DESC LIMIT %(limit)s
 
 
 def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> list[int]:
-    """Stores each heartbeat once a device and 10 s; returns the positions of the duplicates."""
+    """Stores one heartbeat per device and 10 s; returns the positions of the duplicates."""
     return insert_once(cursor, TARGET, [_line(heartbeat) for heartbeat in heartbeats])
 
 
 def recent(
     cursor: CursorWrapper, *, device_id: int, until: datetime, interval_s: int, limit: int
 ) -> Sequence[StoredHeartbeat]:
-    """The newest heartbeats of a device, newest first. `until` is when it was heard last,
-    `interval_s` how often it should."""
+    """The newest heartbeats of a device, newest first. `until` is when it was last heard,
+    `interval_s` how often it should send one."""
 
     def read(since: datetime) -> list[StoredHeartbeat]:
         values = {"device_id": device_id, "since": since, "limit": limit}
@@ -106,7 +106,7 @@ def recent(
 def page(
     cursor: CursorWrapper, *, device_id: int, start: datetime, end: datetime, limit: int
 ) -> list[StoredHeartbeat]:
-    """The newest heartbeats of a device with buckets from `start` up to, and without, `end`."""
+    """The newest heartbeats of a device, newest first, in buckets from `start` to before `end`."""
     rows: list[StoredHeartbeat] = []
     for begin, until in backwards(start, end):
         left = limit - len(rows)
@@ -118,7 +118,7 @@ def page(
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:
-    """How many heartbeats of each tenant we received from `since` on. Reads the whole table."""
+    """How many heartbeats of each tenant we received since `since`. Reads the whole table."""
     cursor.execute(
         "SELECT tenant_id, count(*) FROM telemetry_heartbeat WHERE received_at >= %s "
         "GROUP BY tenant_id",
@@ -128,7 +128,7 @@ def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]
 
 
 def sign_line(heartbeat: IncomingHeartbeat) -> str:
-    """The columns of SIGN as COPY reads them."""
+    """The columns of SIGN in COPY's text format."""
     device_id, _, time, received_at, address, named, vitals = heartbeat
     return (
         f"{device_id}\t{moment(time)}\t{moment(received_at)}\t{text(address)}\t"

@@ -15,12 +15,12 @@ from telemetry.fields import HypertableTimeField
 
 
 def chunk_intervals_check(*, apps: Apps = installed_apps) -> None:
-    """Raises ImproperlyConfigured if the settings name an interval of something that is no
-    hypertable: whoever misspelt a name would believe that it holds."""
+    """Raises ImproperlyConfigured if CHUNK_INTERVALS names something that is not a hypertable: a
+    misspelt name would silently have no effect."""
     known = {field.chunk for _, field in _hypertables_of(apps)}
     if unknown := sorted(settings.CHUNK_INTERVALS.keys() - known):
         raise ImproperlyConfigured(
-            f"CHUNK_INTERVALS names {', '.join(unknown)}, which is no hypertable; these are: "
+            f"CHUNK_INTERVALS names {', '.join(unknown)}, which is not a hypertable; use one of: "
             f"{', '.join(sorted(known))}."
         )
 
@@ -28,11 +28,11 @@ def chunk_intervals_check(*, apps: Apps = installed_apps) -> None:
 def chunk_intervals_apply(
     *, apps: Apps = installed_apps, using: str = "default", **kwargs: Any
 ) -> None:
-    """Gives the hypertables of every app the interval in settings; it holds for chunks made from
-    now on.
+    """Sets the chunk interval of every app's hypertables from the settings. Existing chunks keep
+    theirs.
 
-    A receiver of post_migrate, so that changing a setting needs `migrate` and no migration. From
-    `migrate` come the `apps` as they are in the database, which may not have every table yet.
+    A receiver of post_migrate, so a changed setting needs `migrate` but no migration. `migrate`
+    passes the `apps` as they are in the database, which may not have every table yet.
     """
     with connections[using].cursor() as cursor:
         for table, field in _hypertables_of(apps):
@@ -94,19 +94,19 @@ ORDER BY 1
 
 
 class Extension(NamedTuple):
-    """TimescaleDB as it is installed; `version` is None if it is not."""
+    """The installed TimescaleDB; `version` is None if it is not installed."""
 
     version: str | None
     license: str | None
 
     @property
     def edition(self) -> str:
-        """`community` has the columnstore, `apache` has not."""
+        """`community` has the columnstore, `apache` does not."""
         return "community" if self.license == COMMUNITY else "apache"
 
 
 class Hypertable(NamedTuple):
-    """A hypertable, its indexes and chunks in bytes; `rows_estimate` is as of the last ANALYZE."""
+    """`bytes` is the size of all chunks with indexes; `rows_estimate` is from the last ANALYZE."""
 
     name: str
     chunks: int
@@ -150,7 +150,7 @@ def extension(cursor: CursorWrapper) -> Extension:
 
 
 def hypertables(cursor: CursorWrapper) -> list[Hypertable]:
-    """Every hypertable, by its name."""
+    """Every hypertable, sorted by name."""
     cursor.execute(HYPERTABLES)
     return [Hypertable(*row) for row in cursor.fetchall()]
 
@@ -162,6 +162,6 @@ def chunks(cursor: CursorWrapper, *, hypertable: str | None, limit: int) -> list
 
 
 def compression(cursor: CursorWrapper) -> list[Compression]:
-    """Of every hypertable. For the Community edition only."""
+    """The compression of every hypertable. Community edition only."""
     cursor.execute(COMPRESSION)
     return [Compression(*row) for row in cursor.fetchall()]

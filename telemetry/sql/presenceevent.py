@@ -20,15 +20,15 @@ class PresenceTransition(NamedTuple):
 
 COLUMNS = ", ".join(PresenceTransition._fields)
 
-# Not COPY, which cannot write through the view that stands for the table in a tenant's scope.
+# Not COPY: it cannot write through the view that replaces the table in a tenant's scope.
 INSERT = f"""
 INSERT INTO telemetry_presenceevent ({COLUMNS})
 SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::integer[], %s::text[], %s::text[],
                      %s::text[])
 """
 
-# From a view that is in order itself: a scope's view keeps LIMIT outside, and would have the whole
-# past of a device sorted. With the state beside the time, this is the order of the table's key.
+# Reads from a view that is already sorted: LIMIT is not pushed into a scope's view, so the device's
+# whole past would be sorted for each page. Time and state together are the order of the key.
 PAGE = """
 SELECT time, previous_state, state, reason FROM telemetry_presenceevent_newest
 WHERE device_id = %(device_id)s ORDER BY time DESC, state DESC LIMIT %(limit)s
@@ -41,12 +41,12 @@ ORDER BY time DESC, state DESC LIMIT %(limit)s
 
 
 def insert(cursor: CursorWrapper, transitions: Sequence[PresenceTransition]) -> None:
-    """Writes the transitions, at least one."""
+    """Writes the transitions; there must be at least one."""
     cursor.execute(INSERT, [list(column) for column in zip(*transitions, strict=True)])
 
 
 class StoredTransition(NamedTuple):
-    """A transition as it stands in the table."""
+    """A row of the table, for one device."""
 
     time: datetime
     previous_state: str
@@ -57,8 +57,8 @@ class StoredTransition(NamedTuple):
 def page(
     cursor: CursorWrapper, *, device_id: int, before: tuple[datetime, str] | None, limit: int
 ) -> list[StoredTransition]:
-    """A device's transitions, newest first, those before the one with this time and state if it
-    is given."""
+    """A device's transitions, newest first. `before` is the time and state of the transition that
+    the page starts after."""
     time, state = before or (None, None)
     values = {"device_id": device_id, "time": time, "state": state, "limit": limit}
     found = fetch_binary(cursor, PAGE if before is None else PAGE_AFTER, values)

@@ -44,7 +44,7 @@ def insert(cursor: CursorWrapper, readings: Sequence[IncomingReading]) -> list[i
 
 class NodeLatest(NamedTuple):
     """The latest reading of a probe; `metrics` is the JSON object that it sent, `time` and `region`
-    are None if the reading itself is not there any more."""
+    are None if the reading is no longer stored."""
 
     id: int
     node_id: str
@@ -55,10 +55,10 @@ class NodeLatest(NamedTuple):
     metrics: dict[str, Any]
 
 
-# The status has the metrics and says when they were received. The reading's time by the device's
-# clock, which the primary key has, is then as near as a sign of life has to be: see
-# telemetry.sql.devicestatus. The window is computed first, since a scope's view lets no condition
-# through to its index that calls a function.
+# The status has the metrics and when we received them. The reading itself is found by its own time,
+# which is in the primary key and as close to ours as LIVE in telemetry.sql.devicestatus demands.
+# That window is computed first, because conditions that call a function are not pushed through a
+# scope's view to the index.
 LATEST_OF_PROBES = """
 WITH probe AS MATERIALIZED (
     SELECT d.id, d.device_id, d.name, s.last_reading_at, s.metrics,
@@ -91,8 +91,8 @@ ORDER BY p.id
 def latest_of_probes(
     cursor: CursorWrapper, *, since: datetime, own: int | None, after: int, limit: int
 ) -> list[NodeLatest]:
-    """The latest reading since then of each probe in the scope, in the order of our ids, beginning
-    behind `after`; of one device alone if `own` is its id."""
+    """The latest reading since `since` of each probe in the scope, sorted by our id and starting
+    after the id `after`; only of the device with the id `own`, if given."""
     given = {"since": since, "own": own, "after": after, "limit": limit}
     cursor.execute(LATEST_OF_PROBES, given)
     return [
@@ -101,7 +101,7 @@ def latest_of_probes(
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:
-    """How many readings of each tenant we received from `since` on. Reads the whole table."""
+    """How many readings of each tenant we received since `since`. Reads the whole table."""
     cursor.execute(
         "SELECT tenant_id, count(*) FROM telemetry_reading WHERE received_at >= %s "
         "GROUP BY tenant_id",
@@ -111,7 +111,7 @@ def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]
 
 
 def sign_line(reading: IncomingReading) -> str:
-    """The columns of SIGN as COPY reads them."""
+    """The columns of SIGN in COPY's text format."""
     return (
         f"{reading.device_id}\t{moment(reading.time)}\t{moment(reading.received_at)}\t"
         f"{json(reading.metrics.decode())}"
@@ -119,7 +119,7 @@ def sign_line(reading: IncomingReading) -> str:
 
 
 def _line(reading: IncomingReading) -> str:
-    # The hot path: a million times a minute.
+    # The hot path: this runs a million times a minute.
     device_id, tenant_id, time, received_at, seq, msg_type, site, metrics = reading
     return (
         f"{device_id}\t{tenant_id}\t{moment(time)}\t{moment(received_at)}\t"

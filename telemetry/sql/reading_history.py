@@ -1,7 +1,7 @@
-"""SQL that reads telemetry_reading: pages, averages of buckets of time, and whole windows.
+"""SQL that reads telemetry_reading: pages, averages per bucket, and whole windows.
 
-Names of metrics are values like any other, and bound. What is averaged are numbers only, as
-PostgreSQL's `numeric`, in which no sum of a device's numbers overflows.
+Names of metrics are bound like any other value. Only numbers are averaged, as PostgreSQL's
+`numeric`, in which no sum of a device's numbers overflows.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,15 +27,15 @@ device_id = %(device_id)s AND time >= %(start)s AND time < %(end)s
 AND (%(names)s::text[] IS NULL OR metrics ?| %(names)s)
 """
 
-# Metrics become text after the page is cut: of what is cut off, none does. The view has the
-# readings in this order, so that no more of them are read than the page has.
+# Only the metrics of rows on the page are turned into text. The view is sorted in this order, so
+# the database reads no more rows than the page has.
 PAGE = f"""
 SELECT {COLUMNS} FROM (
     SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading_newest
     WHERE {IN_WINDOW} ORDER BY time DESC, msg_type DESC LIMIT %(limit)s
 ) AS page ORDER BY time DESC, msg_type DESC
 """
-# The comparison of the time alone is one that a view lets through to the index.
+# The separate condition on time can be pushed through the view to the index.
 PAGE_AFTER = f"""
 SELECT {COLUMNS} FROM (
     SELECT time, received_at, msg_type, seq, site, metrics FROM telemetry_reading_newest
@@ -79,8 +79,8 @@ ORDER BY n.name, g.bucket LIMIT %(limit)s
 
 
 class Window(NamedTuple):
-    """The readings of a device from `start` up to, and without, `end`; with `names`, those that
-    have one of these metrics, and of them only these."""
+    """The readings of a device from `start` until just before `end`. With `names`, only readings
+    that have one of these metrics, and of their metrics only these."""
 
     device_id: int
     start: datetime
@@ -93,7 +93,7 @@ class Window(NamedTuple):
 
 
 class StoredReading(msgspec.Struct, gc=False):
-    """As it is written as JSON; `metrics` is JSON already, an object."""
+    """A reading that is ready to become JSON; `metrics` is a JSON object already."""
 
     time: datetime
     received_at: datetime
@@ -104,7 +104,7 @@ class StoredReading(msgspec.Struct, gc=False):
 
 
 class Bucket(NamedTuple):
-    """What the numbers of a metric were from `time` on; None where there were none."""
+    """The figures of a metric in the bucket that starts at `time`; None if it has no numbers."""
 
     name: str
     time: datetime
@@ -124,10 +124,10 @@ class Last(NamedTuple):
 def page(
     cursor: CursorWrapper, window: Window, *, limit: int, after: Last | None
 ) -> list[StoredReading]:
-    """The newest readings of the window, those after `after` if it is given, newest first."""
+    """The window's readings, newest first; with `after`, those that follow it on the next page."""
     statement = PAGE if after is None else PAGE_AFTER
     last = {} if after is None else {"last_time": after.time, "last_type": after.msg_type}
-    # What was last may be there still, with other types at the same moment.
+    # Readings of other types may have the same time as the last one.
     until = window.end if after is None else min(window.end, after.time + timedelta(microseconds=1))
     rows: list[StoredReading] = []
     for start, end in backwards(window.start, until):
@@ -142,9 +142,9 @@ def page(
 def buckets(
     cursor: CursorWrapper, window: Window, *, bucket: timedelta, fill: bool, limit: int
 ) -> list[Bucket]:
-    """What each metric's numbers were in each bucket, `limit` at most, by name and time.
+    """The figures of each metric in each bucket, sorted by name and time, at most `limit`.
 
-    With `fill` every bucket of the window is there, of each metric found and each one named.
+    With `fill`, also the empty buckets of each metric that was found or named.
     """
     statement = BUCKETS_FILLED if fill else BUCKETS
     cursor.execute(statement, window.bound(bucket=bucket, limit=limit))
@@ -152,13 +152,14 @@ def buckets(
 
 
 def names(cursor: CursorWrapper, window: Window, *, limit: int) -> list[str]:
-    """Of which metrics there is something in the window, `limit` at most."""
+    """The names of the metrics in the window, sorted, at most `limit`."""
     cursor.execute(NAMES, window.bound(limit=limit))
     return [name for (name,) in cursor.fetchall()]
 
 
 def whole(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[list[StoredReading]]:
-    """All readings of the window, oldest first, so many at once; `cursor` is the server's."""
+    """All readings of the window, oldest first, in lists of at most `rows_at_once`. `cursor` must
+    be a server-side cursor, so that few rows are in memory."""
     cursor.execute(WHOLE, window.bound())
     while rows := cursor.fetchmany(rows_at_once):
         yield _stored(rows)

@@ -1,10 +1,10 @@
-"""The newest rows of a device, through the views of a scope.
+"""Windows of time in which to look for a device's newest rows.
 
-A view with a security barrier keeps LIMIT and the order outside: the database reads all that the
-conditions leave before it sorts. So the conditions name a window of time: one that a device fills
-which speaks about as often as it should, else a longer one, else all. Readings, of which an hour
-may have many, have a view that is in order itself, `telemetry_reading_newest`; windows keep the
-chunks few for which its query is planned. Transitions have one, too, and few chunks.
+LIMIT and ORDER BY are not pushed into a scope's security_barrier view: the database reads every
+row that meets the conditions, then sorts. So the conditions name a window: one that the device
+fills if it sends about as often as it should, then a longer one, then all time. An hour can have
+many readings, so these have a view that is already sorted, `telemetry_reading_newest`; its windows
+only limit the number of chunks to plan for. Transitions have such a view, too, and few chunks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +22,10 @@ SPAN, WIDER = timedelta(hours=1), 4
 def newest(
     read: Callable[[datetime], Sequence[Row]], *, until: datetime, every: timedelta, limit: int
 ) -> Sequence[Row]:
-    """What `read` finds from some time on, the latest from which it finds `limit` rows.
+    """The newest `limit` rows, read from the shortest window that has so many.
 
-    `read` gets the beginning, and reads `limit` rows at most. `until` is when the device was heard
-    last, and `every` how long from one row to the next; what lies beyond `until` is found too.
+    `read` gets the window's start, and returns at most `limit` rows. `until` is when the device was
+    last heard, and `every` the usual time between two rows. Rows after `until` are found, too.
     """
     usual = until - MARGIN * limit * every
     longer = (until - LONGER,) if usual > until - LONGER else ()
@@ -38,8 +38,8 @@ def newest(
 
 
 def backwards(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The time from `start` to `end` in parts for a page to read, the newest first, each longer
-    than the one before."""
+    """Cuts the time from `start` to `end` into windows for a page to read, newest first, each
+    longer than the one before."""
     span = SPAN
     while end > start:
         begin = max(start, end - span)

@@ -1,7 +1,7 @@
-"""Stores batches of messages: first all the history, then the latest status of their devices.
+"""Stores batches of messages: first the history, then the latest status of their devices.
 
-In this order, since most of the time goes into history, and batches of all shards have devices in
-common: who locked them first would keep the others waiting.
+History takes most of the time, and batches of all shards share devices. Locking their status rows
+first would keep the other shards waiting all that time.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -34,15 +34,15 @@ class Incoming(Protocol):
 Row = TypeVar("Row", bound=Incoming)
 Insert = Callable[[CursorWrapper, Sequence[Row]], list[int]]
 
-# How much the ways of two messages that were sent as soon as they were written may differ.
+# How much the delays of two messages may differ if both were sent at once.
 NONE, PROMPT = timedelta(0), timedelta(seconds=5)
 
 
 class InsertOutcome(NamedTuple):
     """`stored + len(duplicates) + len(unknown)` is the batch's length.
 
-    `duplicates` and `unknown` are positions in the batch: messages that were there already, and
-    messages of devices that do not exist any more.
+    `duplicates` and `unknown` are positions in the batch: messages that were stored already, and
+    messages of devices that no longer exist.
     """
 
     stored: int
@@ -52,12 +52,12 @@ class InsertOutcome(NamedTuple):
 
 @transaction.atomic
 def batch_insert(*, rows: Sequence[Row], insert: "Insert[Row]") -> InsertOutcome:
-    """Inserts each row once, and none of devices that do not exist."""
+    """Inserts each row once, and skips rows of devices that do not exist."""
     with connection.cursor() as cursor:
         missing = devicestatus.missing(cursor, ids={row.device_id for row in rows})
         known = [n for n, row in enumerate(rows) if row.device_id not in missing]
-        # Two transactions that insert the same rows wait for each other's; in one order, that is
-        # the order of the key, never for ever.
+        # Two transactions may insert the same rows. Both do it in the order of the key, to avoid
+        # deadlocks.
         known.sort(key=lambda n: (rows[n].device_id, rows[n].said_at))
         duplicates = insert(cursor, [rows[n] for n in known]) if known else []
     return InsertOutcome(
@@ -68,8 +68,8 @@ def batch_insert(*, rows: Sequence[Row], insert: "Insert[Row]") -> InsertOutcome
 
 
 def statuses_lock(*, device_ids: Collection[int]) -> None:
-    """Until the transaction ends, nobody else changes the statuses of the devices: for who moves
-    them in several steps, and so in another order than others do."""
+    """Locks the devices' statuses until the transaction ends. Call it before moving them in several
+    steps, which would otherwise lock them out of order and risk deadlocks."""
     with connection.cursor() as cursor:
         devicestatus.lock(cursor, ids=device_ids)
 
@@ -78,10 +78,10 @@ def statuses_lock(*, device_ids: Collection[int]) -> None:
 def statuses_move(
     *, heartbeats: Sequence[IncomingHeartbeat] = (), readings: Sequence[IncomingReading] = ()
 ) -> None:
-    """Moves the latest status of devices to the youngest of their messages that tell of now.
+    """Moves the latest status of devices to the newest of their live messages.
 
-    To be called at the end of the transaction that inserts the messages. Devices that come online
-    get a presence event; statuses_changed is sent on commit.
+    Call it at the end of the transaction that inserts the messages. Devices that come online get a
+    presence event; statuses_changed is sent on commit.
     """
     beats = {row.device_id: heartbeat.sign_line(row) for row in _filled(heartbeats)}
     reads = {row.device_id: reading.sign_line(row) for row in _youngest(readings).values()}
@@ -101,7 +101,7 @@ def _announce(kind: str, moved: Moved) -> None:
 
 
 def youngest_first(rows: Sequence[Row]) -> list[Row]:
-    """In the order in which a status prefers the messages of its device."""
+    """Newest first: the order in which a status prefers the messages of its device."""
     return sorted(rows, key=_told_at, reverse=True)
 
 
@@ -115,8 +115,8 @@ def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
 
 
 def _filled(rows: Sequence[IncomingHeartbeat]) -> Collection[IncomingHeartbeat]:
-    """The youngest of each device. What it leaves out is as the next younger one says, of those
-    that reached us about as fast: a backlog says nothing of now."""
+    """The newest heartbeat of each device. Values that it leaves out come from its next newest ones
+    that reached us about as fast: a backlog says nothing about now."""
     youngest = _youngest(rows)
     if len(youngest) == len(rows):
         return rows
@@ -133,7 +133,7 @@ def _delay(row: Incoming) -> timedelta:
 
 
 def _told_at(row: Incoming) -> datetime:
-    """A time ahead of ours is a wrong clock's, and says nothing of the order."""
+    """The time to sort by: ours if the device's is ahead, because its clock is then wrong."""
     return min(row.said_at, row.received_at)
 
 

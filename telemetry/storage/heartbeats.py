@@ -8,5 +8,5 @@ from telemetry.storage.batches import InsertOutcome, batch_insert
 
 
 def heartbeats_insert(heartbeats: Sequence[IncomingHeartbeat]) -> InsertOutcome:
-    """Stores each heartbeat once a device and 10 s. Doing it again changes nothing."""
+    """Stores one heartbeat per device and 10 s. Storing it again changes nothing."""
     return batch_insert(rows=heartbeats, insert=heartbeat.insert)

@@ -8,5 +8,5 @@ from telemetry.storage.batches import InsertOutcome, batch_insert
 
 
 def readings_insert(readings: Sequence[IncomingReading]) -> InsertOutcome:
-    """Stores each reading once a device, time and type. Doing it again changes nothing."""
+    """Stores one reading per device, time and type. Storing it again changes nothing."""
     return batch_insert(rows=readings, insert=reading.insert)

@@ -52,7 +52,7 @@ def test_a_device_comes_online_goes_late_then_offline_and_returns(stack: Stack) 
     for reason in (late, offline):
         assert reason.startswith("no message for ")
         assert reason.endswith(
-            "one expected every 2 s with 1 s grace; last from 127.0.0.1, battery 12 %"
+            "one expected every 2 s with 1 s grace; last message from 127.0.0.1, battery 12 %"
         )
     assert beat(stack, device) == 202
     returned = await_transitions(stack, device, ["online", "late", "offline", "online"])[-1]
@@ -79,7 +79,7 @@ def test_who_could_not_be_heard_is_not_called_silent(stack: Stack) -> None:
         stack.await_servers()
 
     late = await_transitions(stack, device, ["online", "late", "offline"])[1]
-    assert "of it not counted: it was paused, or this portal was not listening)" in late
+    assert "not counted: it was paused, or Rollcall was not listening)" in late
 
 
 def test_a_revoked_key_is_refused_within_five_seconds(stack: Stack) -> None:

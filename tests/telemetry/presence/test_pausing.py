@@ -18,7 +18,7 @@ def test_a_paused_device_is_not_judged_until_it_is_resumed(heard: Device) -> Non
         sweep(moment)
 
     assert status(heard).state == "offline"
-    assert "(8 min 20 s of it not counted: it was paused, or" in status(heard).reason
+    assert "(8 min 20 s not counted: it was paused, or" in status(heard).reason
     assert [state for _, state in transitions(heard)] == ["online", "paused", "late", "offline"]
 
 
@@ -29,7 +29,7 @@ def test_a_resumed_device_that_was_heard_meanwhile_is_online(heard: Device) -> N
     presence_resume(device_ids=[heard.pk], by="bob", ts=after(301))
 
     assert status(heard).state == "online"
-    assert status(heard).reason == "resumed by bob; heard 1 s before"
+    assert status(heard).reason == "resumed by bob; last heard 1 s earlier"
     for moment in range(310, 401, 10):
         sweep(moment)
     assert status(heard).state == "late"

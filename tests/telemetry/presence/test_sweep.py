@@ -27,7 +27,7 @@ def test_a_silent_device_turns_late_then_offline_with_the_reason(heard: Device) 
     assert status(heard).state == "offline"
     assert status(heard).reason == (
         "no message for 3 min, one expected every 60 s with 30 s grace; "
-        "last from 10.0.0.7, battery 12 %"
+        "last message from 10.0.0.7, battery 12 %"
     )
     assert transitions(heard) == [("new", "online"), ("online", "late"), ("late", "offline")]
 
@@ -44,7 +44,7 @@ def test_a_device_without_a_key_in_force_is_silent_for_that_reason(heard: Device
     for moment in range(100, 200, 10):
         sweep(moment)
     assert status(heard).state == "offline"
-    assert status(heard).reason.endswith("battery 12 %; its key was revoked 60 s before")
+    assert status(heard).reason.endswith("battery 12 %; its key was revoked 60 s earlier")
 
 
 def test_a_heartbeat_brings_it_back_with_how_long_it_was_silent(heard: Device) -> None:

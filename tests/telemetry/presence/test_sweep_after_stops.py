@@ -26,7 +26,7 @@ def test_time_in_which_nobody_listened_does_not_count(heard: Device) -> None:
     latest = status(heard)
     assert latest.state == "late"
     assert (
-        "for 11 min 30 s (10 min of it not counted: it was paused, or this portal was not "
+        "for 11 min 30 s (10 min not counted: it was paused, or Rollcall was not "
         "listening), one expected" in latest.reason
     )
 
@@ -47,7 +47,7 @@ def judged_late_at(device: Device, *away: tuple[float, float], until: int) -> fl
 def test_for_each_message_that_fell_into_a_stop_it_has_an_interval_more(heard: Device) -> None:
     # 60 and 120 could not be heard.
     assert judged_late_at(heard, (55, 130), until=300) == 90 + 2 * 60
-    assert "(2 min of it not counted: it was paused, or this portal" in status(heard).reason
+    assert "(2 min not counted: it was paused, or Rollcall" in status(heard).reason
 
 
 def test_stops_in_which_nothing_was_expected_excuse_nobody(heard: Device) -> None:

@@ -60,7 +60,7 @@ def test_a_name_that_is_no_hypertable_is_refused_in_words(settings: LazySettings
         chunk_intervals_check()
 
     assert str(refused.value) == (
-        "CHUNK_INTERVALS names heartbeats, which is no hypertable; these are: "
+        "CHUNK_INTERVALS names heartbeats, which is not a hypertable; use one of: "
         "heartbeat, presenceevent, reading."
     )
 
@@ -76,7 +76,7 @@ def test_such_a_name_stops_every_process_at_its_start() -> None:
     )
 
     assert started.returncode == 1
-    assert "CHUNK_INTERVALS names heartbeats, which is no hypertable" in started.stderr
+    assert "CHUNK_INTERVALS names heartbeats, which is not a hypertable" in started.stderr
 
 
 def test_a_hypertable_without_an_interval_is_refused_in_words() -> None:
