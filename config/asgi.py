@@ -17,7 +17,6 @@ from django.conf import settings  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
 from config.web.asgi_handler import ClosingHandler  # noqa: E402
 from config.web.body_limit import BodyLimit  # noqa: E402
-from config.web.garbage import collector_settle  # noqa: E402
 from devices.people.second_factor import SecondFactorGate  # noqa: E402
 from monitoring.system.alive import alive_keep_noted  # noqa: E402
 
@@ -47,5 +46,4 @@ application = ProtocolTypeRouter(
         ),
     }
 )
-collector_settle()
 alive_keep_noted("portal")

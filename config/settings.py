@@ -132,7 +132,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "ingest.door.fast_path.FastPathMiddleware",
     "devices.http.origin.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.web.policies.PermissionsPolicyMiddleware",

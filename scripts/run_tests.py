@@ -21,8 +21,10 @@ from scripts.processes import ROOT
 
 MAY_BE_FLAKY = ("tests/e2e/", "tests/browser/")
 MAX_FLAKY = 2
-# A file's tests share what it starts, so they stay in one process.
-IN_PARALLEL = ("-n", "2", "--dist", "loadfile")
+# A file's tests share what it starts, so they stay in one process. With loadfile, pytest-xdist may
+# wait for ever for a worker that it started in the place of one that died (its issue 1378).
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--max-worker-restart=0")
+PARTS = ("setup", "call", "teardown")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Run:
     @property
     def failed(self) -> list[str]:
         return list(dict.fromkeys(o.nodeid for o in self.outcomes if o.outcome == "failed"))
+
+    @property
+    def may_be_flaky(self) -> list[str]:
+        """Without those that ended their process, since others were not run then."""
+        ended = {o.nodeid for o in self.outcomes if o.outcome == "failed" and o.when not in PARTS}
+        return [n for n in self.failed if n.startswith(MAY_BE_FLAKY) and n not in ended]
 
     @property
     def passed(self) -> set[str]:
@@ -83,9 +91,8 @@ def tests_run(*arguments: str) -> int:
 
 
 def _flaky(first: Run) -> list[str]:
-    """The failed tests that pass when run again alone; prints both logs of each."""
-    again = [nodeid for nodeid in first.failed if nodeid.startswith(MAY_BE_FLAKY)]
-    if not again:
+    """Those of the failed tests that pass now, run alone; prints both of their logs."""
+    if not (again := first.may_be_flaky):
         return []
     print(f"\nRunning {len(again)} failed tests of {' and '.join(MAY_BE_FLAKY)} again, alone.")
     sys.stdout.flush()

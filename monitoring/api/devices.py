@@ -17,7 +17,8 @@ from devices.api.base.fields import (
     TenantSlug,
     YesNoFilter,
 )
-from devices.api.base.lookup import device_in_path
+from devices.api.base.lookup import device_in_path, row_in_path
+from devices.api.base.queries import parameters_check
 from devices.api.base.viewset import TenantViewSet
 from devices.fleet.registration import devices_approve
 from devices.models import Device
@@ -89,6 +90,15 @@ class DeviceCreate(DeviceChange):
         extra_kwargs = {"device_id": {"trim_whitespace": False}}
 
 
+def _devices() -> QuerySet[Device]:
+    """With the fields shown from the tenant and the status."""
+    return Device.objects.annotate(
+        tenant_slug=F("tenant__slug"),
+        state=F("status__state"),
+        state_since=F("status__state_since"),
+    )
+
+
 class Pause(StrictBody, serializers.Serializer[Device]):
     why = serializers.CharField(
         max_length=200, help_text="Shown to everybody who can see the device."
@@ -119,12 +129,11 @@ class DeviceViewSet(TenantViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Device]:
-        """Adds the fields shown from the tenant and the status."""
-        return Device.objects.annotate(
-            tenant_slug=F("tenant__slug"),
-            state=F("status__state"),
-            state_since=F("status__state_since"),
-        )
+        return _devices()
+
+    def retrieve(self, request: Request, **names: Any) -> Response:
+        parameters_check(request, ())
+        return self.answered(row_in_path(self, _devices))
 
     def named(self, queryset: QuerySet[Device]) -> Device:
         return device_in_path(self, queryset)

@@ -77,7 +77,7 @@ def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_secon
 
     newcomer, link = open_browser(), latest_link(address)
     newcomer.goto(link)
-    newcomer.get_by_label("Username").fill(name)
+    newcomer.get_by_label("User name").fill(name)
     newcomer.get_by_label("Password", exact=True).fill(PASSWORD)
     newcomer.get_by_label("Password confirmation").fill(PASSWORD)
     newcomer.get_by_role("button", name="Join").click()
@@ -86,7 +86,7 @@ def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_secon
     expect(newcomer.get_by_text("strangers-phone")).to_have_count(0)
     second = open_browser()
     second.goto(link)
-    expect(second.get_by_text("This invitation was accepted before")).to_be_visible()
+    expect(second.get_by_text("This invitation has already been accepted")).to_be_visible()
     secret, used = activate_totp(newcomer, password=PASSWORD)
 
     forgetful = open_browser()

@@ -26,6 +26,14 @@ def test_people_sign_in_by_user_name_and_by_e_mail(acme: Fleet) -> None:
         assert client.get(page("devices_device_changelist")).status_code == 200
 
 
+@pytest.mark.parametrize("login", ["acme-manager", "nobody", "nobody@example.org"])
+def test_a_wrong_password_is_refused_in_the_same_words_for_everybody(
+    acme: Fleet, login: str
+) -> None:
+    answer = sign_in(Client(), login, WRONG)
+    assert "User name or password is wrong." in answer.content.decode()
+
+
 @pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example", "javascript:1"])
 def test_nobody_is_sent_elsewhere_after_signing_in(acme: Fleet, next_url: str) -> None:
     assert sign_in(Client(), "acme-manager", next=next_url)["Location"] == "/admin/"
