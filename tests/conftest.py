@@ -20,7 +20,7 @@ from ingest.stream import shards
 from scripts.stack import Stack
 from tests.admin import person
 from tests.e2e.cluster import Cluster
-from tests.services import EXTERNAL, STATE
+from tests.services import EXTERNAL, STATE, WORKER
 
 # Where what the stack sends by e-mail can be read.
 MAILBOX = STATE / "mail"
@@ -183,9 +183,10 @@ def valkey() -> Iterator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With what the stack's processes said meanwhile, if a test of them fails."""
+    """With what the stack's processes said meanwhile, if a test of them fails, or if it is one of
+    the few that run in this process alone, and may have failed before."""
     report = yield
-    if report.failed:
+    if report.failed or (report.when == "call" and not WORKER):
         report.sections += [(f"Said by {name}", text) for name, text in item.stash[SAID].news()]
     return report
 
