@@ -191,7 +191,10 @@ def test_one_button_saves_a_correction_and_replays_it(acme: Fleet) -> None:
     assert answer.redirect_chain == [(url, 302)]
     assert notices(answer) == ["Replaying 1 message."]
     entries = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
-    assert [words.split(",")[0] for words in entries] == ["Edited the payload", "Requested a replay."]
+    assert [words.split(",")[0] for words in entries] == [
+        "Edited the payload",
+        "Requested a replay.",
+    ]
     assert worked() == ReplayOutcome(stored=1)
     assert Reading.objects.get().metrics == {"temp_c": 3}
     assert "Save and replay" not in client.get(url).content.decode()
