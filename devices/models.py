@@ -21,19 +21,19 @@ grace_validators = [MinValueValidator(0), MaxValueValidator(7 * 86_400)]
 rate_validators = [MinValueValidator(0.001), MaxValueValidator(1_000_000)]
 burst_validators = [MinValueValidator(1), MaxValueValidator(10_000_000)]
 ABOUT_BURST = (
-    "Messages that may come at once. A larger batch passes if nothing came for a while, and has to "
-    "be waited for afterwards. Empty: what may come in one second."
+    "How many messages may arrive at once before the limit slows the device down. "
+    "Empty: as many as may arrive in one second."
 )
 
 
 def check(*problems: dict[str, str]) -> None:
-    """Raises ValidationError if there is any problem, each in words by its field."""
+    """Raises ValidationError with the problems, texts by field, if there are any."""
     if found := {name: words for problem in problems for name, words in problem.items()}:
         raise ValidationError(found)
 
 
 def foreign_choice(row: models.Model, name: str) -> dict[str, str]:
-    """The problem that what the field names belongs to another tenant than the row, if it does."""
+    """The problem that the field names a row of another tenant; empty if it does not."""
     chosen = getattr(row, name)
     if chosen is None or chosen.tenant_id == row.tenant_id:  # type: ignore[attr-defined]
         return {}
@@ -41,18 +41,18 @@ def foreign_choice(row: models.Model, name: str) -> dict[str, str]:
 
 
 def lone_burst(row: models.Model, rate: str, burst: str) -> dict[str, str]:
-    """The problem that there is a burst and no rate, if there is none."""
+    """The problem that there is a burst without a rate; empty if there is no such problem."""
     if getattr(row, burst) is None or getattr(row, rate) is not None:
         return {}
-    return {burst: "A burst needs messages a second beside it; give both or neither."}
+    return {burst: "A burst needs a rate: set messages a second too, or leave both empty."}
 
 
 class Registration(models.TextChoices):
     """A tenant's policy for devices that nobody has added."""
 
-    OFF = "off", "off: its messages are refused"
-    PENDING = "pending", "pending: it is added, its messages wait until somebody approves it"
-    ON = "on", "on: it is added"
+    OFF = "off", "off: refuse its messages"
+    PENDING = "pending", "pending: add it, and hold its messages until somebody approves it"
+    ON = "on", "on: add it"
 
 
 @tracked()
@@ -74,39 +74,39 @@ class Tenant(models.Model):
         "default grace",
         default=30,
         validators=grace_validators,
-        help_text="Seconds a heartbeat may come too late before its device counts as late.",
+        help_text="How many seconds late a heartbeat may be before its device counts as late.",
     )
     registration = models.CharField(
         max_length=8,
         choices=Registration,
         default=Registration.OFF,
         db_default=Registration.OFF,
-        help_text="What happens when a gateway speaks for a device that nobody has added.",
+        help_text="What to do when a gateway speaks for a device that nobody has added.",
     )
     device_limit = models.PositiveIntegerField(
         default=10_000,
         db_default=10_000,
-        help_text="No device registers itself beyond this number.",
+        help_text="At this many devices, no more can add themselves.",
     )
     rate_per_s = models.FloatField(
         "messages a second",
         null=True,
         blank=True,
         validators=rate_validators,
-        help_text="Of all its devices together, in the long run. Empty: no limit.",
+        help_text="For all its devices together, in the long run. Empty: no limit.",
     )
     burst = models.PositiveIntegerField(
         null=True, blank=True, validators=burst_validators, help_text=ABOUT_BURST
     )
     device_rate_per_s = models.FloatField(
-        "messages a second of a device",
+        "messages a second per device",
         null=True,
         blank=True,
         validators=rate_validators,
-        help_text="Of each device that has no limit of its own. Empty: no limit.",
+        help_text="For each device without a limit of its own. Empty: no limit.",
     )
     device_burst = models.PositiveIntegerField(
-        "burst of a device",
+        "burst per device",
         null=True,
         blank=True,
         validators=burst_validators,
@@ -150,9 +150,9 @@ class Membership(models.Model):
 
 @tracked(exclude=("token_sha256",))
 class Invitation(models.Model):
-    """Asks somebody by e-mail to become a member of a tenant.
+    """Invites somebody by e-mail to join a tenant.
 
-    Only a hash of the token in its link is kept (devices.people.invitations).
+    Only a hash of the token in its link is stored (devices.people.invitations).
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
@@ -182,7 +182,7 @@ class Invitation(models.Model):
                 fields=("tenant", "email"),
                 condition=Q(accepted_at=None, revoked_at=None),
                 name="invitation_open_once",
-                violation_error_message="This address is invited already: send that invitation "
+                violation_error_message="This address is already invited: send that invitation "
                 "again, or revoke it first.",
             ),
         )
@@ -245,7 +245,8 @@ class DeviceGroup(models.Model):
 
 @tracked()
 class Device(models.Model):
-    """Something that speaks: `device_id` is its own name, unique in its tenant; `id` is ours."""
+    """Something that sends messages: `device_id` is its own name, unique in its tenant; `id` is
+    ours."""
 
     class Kind(models.TextChoices):
         PHONE = "phone"
@@ -273,24 +274,24 @@ class Device(models.Model):
         null=True,
         blank=True,
         validators=grace_validators,
-        help_text="Seconds a heartbeat may come too late. Empty: the tenant's default.",
+        help_text="How many seconds late a heartbeat may be. Empty: the tenant's default.",
     )
     rate_per_s = models.FloatField(
         "messages a second",
         null=True,
         blank=True,
         validators=rate_validators,
-        help_text="In the long run. Empty: the tenant's limit for each of its devices.",
+        help_text="In the long run. Empty: the tenant's limit per device.",
     )
     burst = models.PositiveIntegerField(
         null=True, blank=True, validators=burst_validators, help_text=ABOUT_BURST
     )
     is_pending = models.BooleanField(
-        "pending",
+        "waits for approval",
         default=False,
         db_default=False,
         editable=False,
-        help_text="Registered itself; its messages are kept until somebody approves it.",
+        help_text="It added itself; its messages are held until somebody approves it.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -300,7 +301,7 @@ class Device(models.Model):
             models.UniqueConstraint(
                 fields=("tenant", "device_id"),
                 name="device_id_once_a_tenant",
-                violation_error_message="This tenant has a device with this device ID already.",
+                violation_error_message="This tenant already has a device with this device ID.",
             ),
         )
 
@@ -317,10 +318,10 @@ class Device(models.Model):
 
 @tracked(exclude=("secret_sha256", "mqtt_password_hash"), also_by="device")
 class Credential(models.Model):
-    """A key: a device's own, or without a device a gateway's, which speaks for all devices of
-    its tenant. Only its hash is kept; devices.fleet.keys issues and checks keys.
+    """A key of a device or, without one, of a gateway, which speaks for all devices of its tenant.
+    Only its hash is stored; devices.fleet.keys issues and checks keys.
 
-    `revoked_at` lies ahead when the key was rotated: it is in force until then.
+    `revoked_at` may be in the future if the key was rotated: it stays in force until then.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", editable=False)
@@ -337,7 +338,7 @@ class Credential(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="Of the whole key, as mosquitto has it; empty for older keys.",
+        help_text="Hash of the whole key in mosquitto's format; empty for older keys.",
     )
     label = models.CharField(max_length=120, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -356,14 +357,14 @@ class Credential(models.Model):
         return f"rc_{self.prefix}_…"
 
     def is_in_force(self, *, ts: datetime) -> bool:
-        """True if one may speak with it at this moment."""
+        """True if the key works at this moment."""
         return self.revoked_at is None or self.revoked_at > ts
 
 
 class EnrolmentToken(models.Model):
-    """Lets devices add themselves to a tenant and get a key each, so many times and so long.
+    """Lets up to `max_uses` devices add themselves to a tenant until it expires; each gets a key.
 
-    Only a hash of the token is kept; devices.fleet.enrolment issues and takes tokens.
+    Only a hash of the token is stored; devices.fleet.enrolment issues and checks tokens.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
@@ -413,9 +414,9 @@ class EnrolmentToken(models.Model):
 
 
 class OperatorAccess(models.Model):
-    """A request of somebody who sees all tenants: who, when and what."""
+    """A request by somebody who sees all tenants: who, when and what."""
 
-    # Nobody changes a record, so it outlives the account as it is.
+    # Without a constraint: a record outlives the account, unchanged.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.DO_NOTHING,
@@ -427,7 +428,7 @@ class OperatorAccess(models.Model):
     method = models.CharField(max_length=8)
     path = models.CharField(max_length=500)
     address = models.GenericIPAddressField(null=True)
-    at = models.DateTimeField(auto_now_add=True)
+    at = models.DateTimeField("when", auto_now_add=True)
 
     class Meta:
         verbose_name_plural = "operator audit log"
@@ -439,7 +440,8 @@ class OperatorAccess(models.Model):
 
 
 class FailedSignIn(AccessAttempt):
-    """Who failed to sign in from where, and how often since they last got in, as axes counts it."""
+    """Who failed to sign in, from which address, and how often since they last succeeded, as axes
+    counts it."""
 
     class Meta:
         proxy = True
@@ -450,10 +452,10 @@ class FailedSignIn(AccessAttempt):
 
 
 class HistoryEntry(models.Model):
-    """A change of something that belongs to a tenant; one view over the events of all models.
+    """A change to something that belongs to a tenant; a view over the events of all models.
 
-    `number` counts the events of a subject's model; `data` is how it was then: after the change,
-    or, for what was removed, before it.
+    `number` counts the events of the subject's model; `data` is the row after the change or, if it
+    was removed, before.
     """
 
     class Subject(models.TextChoices):
@@ -466,7 +468,7 @@ class HistoryEntry(models.Model):
         TENANT = "tenant"
 
     class Change(models.TextChoices):
-        KNOWN = "known", "was there"
+        KNOWN = "known", "existed before"
         INSERT = "insert", "added"
         UPDATE = "update", "changed"
         DELETE = "delete", "removed"
@@ -479,8 +481,8 @@ class HistoryEntry(models.Model):
     of_device = models.IntegerField(null=True)
     tenant = models.ForeignKey(Tenant, models.DO_NOTHING, related_name="+", db_constraint=False)
     change = models.CharField(max_length=8, choices=Change)
-    at = models.DateTimeField()
-    who = models.TextField()
+    at = models.DateTimeField("when")
+    who = models.TextField("person")
     origin = models.JSONField(null=True)
     data = models.JSONField()
 

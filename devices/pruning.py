@@ -1,4 +1,4 @@
-"""Removes old rows in small steps, so that nobody waits for a long transaction."""
+"""Deletes old rows in small steps, so that nobody waits for a long transaction."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ STEP = 5000
 
 
 def rows_prune(model: type[Model], *, field: str, before: datetime) -> int:
-    """Removes the rows whose `field` is before that, the oldest first; returns how many."""
+    """Deletes the rows whose `field` is earlier than `before`, oldest first; returns how many."""
     rows: Any = model._default_manager
     count = 0
     while True:

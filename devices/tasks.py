@@ -1,4 +1,4 @@
-"""What Celery runs of this app; each task calls the service that it is named after."""
+"""The Celery tasks of this app; each calls the service that it is named after."""
 
 from celery import shared_task
 from django.utils import timezone

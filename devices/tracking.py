@@ -1,7 +1,7 @@
-"""Models whose every change is kept: who, when, before and after.
+"""Models whose every change is recorded: who, when, before and after.
 
-Triggers of the database write the events, so that changes in bulk and by hand are seen too. An
-event holds its origin itself (devices.http.origin), not a reference to a table that all tenants
+Database triggers write the events, so that bulk changes and changes by hand are recorded too. Each
+event holds its own origin (devices.http.origin) instead of a reference to a table that all tenants
 would share.
 """
 
@@ -17,9 +17,9 @@ Tracked = TypeVar("Tracked", bound=type[models.Model])
 def tracked(
     *, exclude: Sequence[str] = (), also_by: str | None = None
 ) -> Callable[[Tracked], Tracked]:
-    """Keeps the model's changes, those of the excluded fields aside.
+    """Records every change to the model, except to the excluded fields.
 
-    Events are found by their object and, with `also_by`, by that field.
+    Events are indexed by their object and, with `also_by`, by that field.
     """
 
     def decorate(model: Tracked) -> Tracked:
@@ -39,7 +39,7 @@ def tracked(
                 related_name="+", related_query_name="+", db_index=False
             ),
             context_field=pghistory.ContextJSONField(),
-            context_id_field=None,  # type: ignore[arg-type]  # None is what its words ask for
+            context_id_field=None,  # type: ignore[arg-type]  # documented so
             meta={"indexes": indexes},
         )
         return decorator(model)

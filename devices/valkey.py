@@ -1,6 +1,6 @@
-"""This process's client of VALKEY_URL, for what is small and asked often: counters, marks, health.
+"""This process's client of VALKEY_URL, for small and frequent requests: counters, marks, health.
 
-The stream has connections of its own (ingest.stream.nodes): it may be on other servers.
+The stream has its own connections (ingest.stream.nodes), since it may be on other servers.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-# Whoever asks knows what to do without an answer; the client's own patience would come on top.
+# Callers know what to do without an answer; retries of the client would only add to the wait.
 TIMEOUTS: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 1}
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedis] = WeakKeyDictionary()
@@ -23,12 +23,12 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedis] = WeakKeyDic
 
 @cache
 def connection() -> redis.Redis:
-    """Raises RedisError from each call while Valkey is away."""
+    """The client. Each call raises RedisError while Valkey is unavailable."""
     return redis.Redis.from_url(settings.VALKEY_URL, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
 
 
 def async_connection() -> AsyncRedis:
-    """The client of the running event loop. Raises RedisError as the other does."""
+    """The client of the running event loop; raises RedisError like the other."""
     loop = asyncio.get_running_loop()
     if loop not in _of_loops:
         retry = AsyncRetry(NoBackoff(), 0)

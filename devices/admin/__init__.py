@@ -1,6 +1,6 @@
-"""What the admin shows of this room. Devices stand in monitoring, with their status.
+"""The admin classes of this app. Those of devices are in monitoring, with their status.
 
-Django looks for admin classes in modules of this name only; they stand in modules by subject.
+Django imports only the module `admin`, so it gathers them here from a module for each subject.
 """
 
 from devices.admin.audit import HistoryEntryAdmin, OperatorAccessAdmin

@@ -1,4 +1,4 @@
-"""The admin of what happened: the history of tenants, and what operators looked at."""
+"""The admin of the history and of the operator audit log."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from devices.tenancy.access import Role, access_in
 
 
 class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
-    """For admin classes of what nobody changes."""
+    """For admin classes of rows that nobody changes."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -40,8 +40,8 @@ class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
 
 
 class PeriodFilter(RangeDateTimeFilter):
-    """From one moment to another, in the zone that the page names; of one that is no moment its
-    field says so."""
+    """From one moment to another, in the time zone that the page names. An invalid moment is an
+    error at its field."""
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         form = self.form_class(name=self.field_path, data=self.used_parameters)
@@ -56,7 +56,7 @@ class PeriodFilter(RangeDateTimeFilter):
 
 
 class InWords(EmptyLast):
-    """A list of changes that puts all of a page into words at once."""
+    """A list of changes that turns a whole page into readable lines at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         with lookups_answered():
@@ -69,7 +69,7 @@ class InWords(EmptyLast):
 
 @admin.register(HistoryEntry)
 class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
-    """Who changed what of one's tenants, when, from what to what."""
+    """Who changed what in the requester's tenants, when, from what to what."""
 
     actions = None
     list_display = ("when", "by", "what", "differences", "tenant", "came_from")
@@ -87,7 +87,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
     list_per_page = 50
     list_max_show_all = 50
     search_fields = ("object_name", "who")
-    search_help_text = "Name of what was changed, or who changed it"
+    search_help_text = "What was changed, or the person"
     paginator = InfinitePaginator
     show_full_result_count = False
     fields = ("when", "by", "what", "differences", "came_from")
@@ -95,7 +95,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
     empty_help = "No changes yet."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HistoryEntry]:
-        """Whom one invites is for owners, here as on the invitations' own pages."""
+        """Only owners see invitations, here as on the invitations' own pages."""
         entries = super().get_queryset(request)
         open_to_all = entries.exclude(subject=HistoryEntry.Subject.INVITATION)
         return open_to_all | access_in(request).narrow(entries, Role.OWNER)
@@ -107,7 +107,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
     def when(self, entry: HistoryEntry) -> str:
         return localize(entry.at)
 
-    @display(description="who", ordering="who")
+    @display(description="person", ordering="who")
     def by(self, entry: HistoryEntry) -> str:
         return _line(entry).who
 
@@ -127,7 +127,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
 
 @admin.register(OperatorAccess)
 class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
-    """Which pages and data operators asked for: they see every tenant, so this is kept."""
+    """Every request by an operator is recorded here, because operators see every tenant."""
 
     actions = None
     list_display = ("when", "username", "method", "path", "address")
@@ -138,12 +138,12 @@ class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
     list_per_page = 50
     list_max_show_all = 50
     search_fields = ("path",)
-    search_help_text = "Part of an address"
+    search_help_text = "Part of the path"
     paginator = InfinitePaginator
     show_full_result_count = False
     fields = ("when", "username", "method", "path", "address")
     readonly_fields = fields
-    empty_help = "No operator has asked for anything yet."
+    empty_help = "No requests by operators yet."
 
     @display(description="when", ordering="at")
     def when(self, access: OperatorAccess) -> str:
@@ -163,7 +163,7 @@ def differences_shown(line: Line) -> SafeString:
 
 
 def _line(entry: HistoryEntry) -> Line:
-    """The entry in words; a page of a list has put it into words already."""
+    """The entry as a readable line, which a page of a list has made already."""
     if not hasattr(entry, "line"):
         entry.line = lines_of([entry])[0]  # type: ignore[attr-defined]
     line: Line = entry.line  # type: ignore[attr-defined]

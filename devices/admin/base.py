@@ -1,8 +1,8 @@
-"""Admin classes for what belongs to tenants.
+"""Admin classes for rows that belong to tenants.
 
-The database decides which rows there are (devices.tenancy.scope). What somebody may do follows
-from Membership.role, so that a member needs no rows of Django's permissions: viewers read, and
-`least_role` is the lowest role that may change a class's rows. Operators may do everything.
+The database decides which rows can be seen (devices.tenancy.scope). What a person may do follows
+from Membership.role, so members need no Django permissions: viewers read, and `least_role` is the
+lowest role that may change a class's rows. Operators may do everything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ DELETED_AT_ONCE = 1000
 
 
 class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
-    """What a list, a page, an inline and their choices have in common."""
+    """What lists, pages, inlines and their choices share."""
 
     least_role = Role.MANAGER
 
@@ -80,7 +80,7 @@ class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
     def formfield_for_dbfield(
         self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> FormField | None:
-        """Beside a choice stands at most the way to add one more."""
+        """At most the button to add another is shown next to a choice."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field and isinstance(wrapper := field.widget, RelatedFieldWidgetWrapper):
             wrapper.can_change_related = wrapper.can_delete_related = False
@@ -91,7 +91,7 @@ class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
 
 
 def changes_log(request: HttpRequest, rows: Sequence[Model], words: str) -> None:
-    """Notes in the history of each row what this person did to it."""
+    """Records in each row's history what this person did to it."""
     if rows and request.user.pk:
         LogEntry.objects.log_actions(
             user_id=request.user.pk,
@@ -102,11 +102,11 @@ def changes_log(request: HttpRequest, rows: Sequence[Model], words: str) -> None
 
 
 class Question(NamedTuple):
-    """What the page asks that stands between a button and what it does.
+    """What the page between a button and its action asks.
 
-    `about` is what it does it to, `back` is where "Cancel" leads, and `repeated` are hidden
-    fields to send along. Of many rows `names` are the first, and there are so many `more`;
-    `notice` is why it is asked again.
+    `about` is the row that the action changes, `back` is where "Cancel" leads, and `repeated` are
+    hidden fields to send along. For many rows `names` are the first ones, and `more` counts the
+    rest; `notice` says why the page asks again.
     """
 
     title: str
@@ -124,8 +124,8 @@ class Question(NamedTuple):
 
 @contextmanager
 def lookups_answered() -> Iterator[None]:
-    """Around the queries of a list, whose filters stand in its address: one that the database or
-    its driver cannot understand is the address's fault, as others are to Django.
+    """Wraps the queries of a list, whose filters come from its URL. A value that the database or
+    its driver cannot understand is the URL's fault, as Django treats other bad filters.
 
     Raises IncorrectLookupParameters, which leads back to the list without filters.
     """
@@ -137,8 +137,8 @@ def lookups_answered() -> Iterator[None]:
 
 
 class FoundByKey(Paginator):  # type: ignore[type-arg]
-    """Pages whose rows are found by their keys alone: what stands beside a row, such as its
-    device's status, is read for the rows of the page and not for all that are sorted."""
+    """Finds the rows of a page by their keys alone. What is joined to a row, such as its device's
+    status, is then read for the rows of the page and not for all that are sorted."""
 
     object_list: QuerySet[Any]
 
@@ -149,10 +149,10 @@ class FoundByKey(Paginator):  # type: ignore[type-arg]
 
 
 class EmptyLast(ChangeList):
-    """Sorts rows without a value behind those with one, whichever way it sorts."""
+    """Sorts rows without a value last, in either direction."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """PostgreSQL takes NULL for the highest value, so it has its way but for descending."""
+        """PostgreSQL sorts NULL as the highest value, so only descending order needs a change."""
         return [
             one for part in super().get_ordering(request, queryset) for one in self._terms_of(part)
         ]
@@ -163,7 +163,7 @@ class EmptyLast(ChangeList):
         yield part
 
     def _may_be_empty(self, path: str) -> bool:
-        """False for what is no field: a key, or a count that a queryset adds."""
+        """False for what is not a field: a key, or a count that a queryset adds."""
         try:
             return any(field.null for field in get_fields_from_path(self.model, path))
         except FieldDoesNotExist:
@@ -171,7 +171,7 @@ class EmptyLast(ChangeList):
 
 
 class CountedOnce(EmptyLast):
-    """Says how many rows there are in all where that is known without counting again."""
+    """Shows how many rows there are in total if that is known without counting again."""
 
     def get_results(self, request: HttpRequest) -> None:
         with lookups_answered():
@@ -188,8 +188,8 @@ class OneAfterAnother(BaseModelAdmin):  # type: ignore[type-arg]
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Nobody else's while it is being changed: of two who change a row at once the second sees
-        what the first did, and what was deleted meanwhile is not saved again."""
+        """Locks the row while it is changed. If two people change it at once, the second sees what
+        the first did, and a row deleted meanwhile is not saved again."""
         row = super().get_object(request, object_id, from_field)  # type: ignore[misc]
         if row is None or request.method != "POST" or not self.has_change_permission(request, row):
             return row
@@ -199,7 +199,7 @@ class OneAfterAnother(BaseModelAdmin):  # type: ignore[type-arg]
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Of two who have the form open at once the second is told what the first changed."""
+        """If two people have the form open at once, the second is told what the first changed."""
         form = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
         return stale_checked(form) if obj else form
 
@@ -215,23 +215,23 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
     """For lists with actions."""
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """What the chosen action answers. Raises BadRequest for rows that cannot be any, or are
-        not written as the list writes them: `1_0` is no 10; or for more than a list shows."""
+        """Runs the chosen action. Raises BadRequest for ids that are invalid or not written as the
+        list writes them (`1_0` is not 10), or for more rows than a list shows."""
         assert self.opts.pk is not None
         ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if len(ticked) > MOST_TICKED:
-            raise BadRequest(f"rows to act upon: tick {MOST_TICKED} at most, or choose all")
+            raise BadRequest(f"selected rows: select at most {MOST_TICKED}, or all")
         for chosen in ticked:
             try:
                 written = str(self.opts.pk.to_python(chosen))
             except ValidationError as error:
-                raise BadRequest(f"rows to act upon: {error}") from None
+                raise BadRequest(f"selected rows: {error}") from None
             if written != chosen:
-                raise BadRequest(f"rows to act upon: {chosen!r} is none")
+                raise BadRequest(f"selected rows: {chosen!r} is not a row's id")
         return super().response_action(request, *args, **kwargs)  # type: ignore[misc]
 
     def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
-        """A page that posts the answer back to the address that asked."""
+        """A page that posts the answer back to the same address."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -242,7 +242,7 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "admin/ask.html", context)
 
     def about_deletion(self, rows: QuerySet[Any]) -> str:
-        """What becomes of what is not deleted with the rows, for the page that asks."""
+        """What happens to related rows that are not deleted, as text for the page that asks."""
         return ""
 
 
@@ -259,16 +259,15 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Whoever may delete each of the rows deletes what belongs to them, such as keys and
-        breaches of limits, which nobody deletes alone."""
+        """People who may delete the rows may also delete what belongs to them, such as keys and
+        limit breaches, which nobody deletes alone."""
         objects, counts, _, protected = super().get_deleted_objects(objs, request)
         may = all(self.has_delete_permission(request, one) for one in objs)
         return objects, counts, set() if may else {str(self.opts.verbose_name)}, protected
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """All of them are locked before what belongs to any, in the order of their keys, as by
-        those who delete one or change it, so that nobody waits for somebody who waits for him.
-        They are deleted in steps, as Django reads what it deletes."""
+        """Locks parents before children, in the order of their keys. That is the order every writer
+        uses, to avoid deadlocks. Deletes in steps, because Django reads what it deletes."""
         rows = self.model._default_manager.filter(pk__in=queryset.values("pk")).order_by("pk")
         ids = list(rows.select_for_update(no_key=True).values_list("pk", flat=True))
         for start in range(0, len(ids), DELETED_AT_ONCE):
@@ -278,7 +277,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Who changed what, if that is kept (devices.tracking); else what the admin logged."""
+        """Who changed what, if that is recorded (devices.tracking); else what the admin logged."""
         if self.model not in SUBJECTS:
             return super().history_view(request, object_id, extra_context)
         row = self.get_object(request, object_id)
@@ -297,7 +296,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
         return TemplateResponse(request, "admin/history.html", context)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Without the tenant for people who have only one."""
+        """Without the tenant for people who have only one tenant."""
         columns = list(super().get_list_display(request))
         return [one for one in columns if one != "tenant" or sees_several_tenants(request)]
 
@@ -308,7 +307,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
         return [one for one in filters if not isinstance(one, tuple) or one[0] != "tenant"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """What belongs to a tenant stays with it."""
+        """A row never moves to another tenant."""
         fixed = ["tenant"] if obj is not None and hasattr(obj, "tenant_id") else []
         return [*super().get_readonly_fields(request, obj), *fixed]
 
@@ -319,20 +318,20 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
 
 
 class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
-    """Rows on the page of what they belong to."""
+    """Rows on their parent's page."""
 
     extra = 0
     hide_title = True
 
 
 class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
-    """For what belongs to the installation and not to a tenant."""
+    """For rows that belong to the installation and not to a tenant."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return EmptyLast
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Nothing for others, whose scope may not even read the table."""
+        """Empty for others, whose scope may not even read the table."""
         rows = super().get_queryset(request)
         return rows if access_in(request).is_operator else rows.none()
 
@@ -349,9 +348,9 @@ class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
 
 
 class KeepsTenant:
-    """For model forms: checks that a name is free in the tenant even though a tenant is fixed.
+    """For model forms: checks that a name is free in the tenant although the tenant is read-only.
 
-    Django leaves out constraints on fields which a form does not have.
+    Django skips constraints on fields that a form does not have.
     """
 
     def _get_validation_exclusions(self) -> set[str]:

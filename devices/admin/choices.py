@@ -1,9 +1,9 @@
-"""Actions on many rows of a list: what was chosen, and the page that asks before it is done.
+"""Actions on many rows of a list: the choice of rows, and the page that asks for confirmation.
 
-The page carries the choice and not its rows, of which there may be more than a form has fields:
-ticked rows by their ids, all that match by the filters in the list's address. With it go how many
-there were and the highest id, so that what was added meanwhile stays out, and somebody is asked
-again if the number has changed since.
+The page carries the choice and not its rows, which may outnumber the fields of a form: ticked rows
+by their ids, all matching rows by the filters in the list's URL. It also carries their count and
+the highest id, so that rows added meanwhile stay out, and people are asked again if the count has
+changed.
 """
 
 import re
@@ -21,19 +21,19 @@ from unfold.decorators import action
 from devices.admin.base import ChosenRows, Question
 from devices.tenancy.access import Role, access_in
 
-# What the list's form says of an action, beside the rows; and what the page that asks adds.
+# The list form's fields for an action, besides the rows; and those that the confirmation adds.
 OF_LIST = ("action", "index", "select_across")
 COUNT, UP_TO = "chosen_count", "chosen_up_to"
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
-NOTHING = "None of the rows you chose can be used for this; nothing was done."
-# How many of the chosen rows the page names.
+NOTHING = "None of the selected rows allow this; nothing was done."
+# How many of the chosen rows the confirmation names.
 NAMED = 10
 
 
 class Choice(NamedTuple):
-    """The rows that an action is about, by their ids in order: those that the person may change and
-    the action applies to. `asked_about` is how many there were when the person was asked; None if
-    that was not yet."""
+    """The rows that an action will change, by their ids in order: those that the person may change
+    and the action applies to. `asked_about` is how many there were when the person was asked; None
+    if they were not asked yet."""
 
     request: HttpRequest
     rows: QuerySet[Any]
@@ -52,7 +52,7 @@ class Choice(NamedTuple):
     def question(
         self, verb: str, *, lead: str, form: Form | None = None, is_danger: bool = False
     ) -> Question:
-        """Asks whether to do what the verb says, to this choice."""
+        """Asks whether to apply the verb to this choice."""
         count = len(self.ids)
         names = [str(row) for row in self.rows.filter(pk__in=self.ids[:NAMED])]
         what = f"{verb} {names[0] if count == len(names) == 1 else self.words(count)}"
@@ -66,7 +66,7 @@ class Choice(NamedTuple):
             repeated=self._repeated(),
             is_danger=is_danger,
             notice=f"{self.words(self.asked_about or 0)} matched when you were asked, "
-            f"{count:,} now. Nothing was done yet."
+            f"{count:,} now. Nothing has been done yet."
             if has_changed
             else "",
             names=names if count > 1 else (),
@@ -74,7 +74,7 @@ class Choice(NamedTuple):
         )
 
     def _repeated(self) -> list[tuple[str, str]]:
-        """Of all that match one row stands for the others: without any, Django does nothing."""
+        """If all matching rows are chosen, one id is sent: without any, Django does nothing."""
         given = self.request.POST
         across = given.get("select_across") == "1"
         ids = given.getlist(ACTION_CHECKBOX_NAME)
@@ -89,8 +89,8 @@ class Choice(NamedTuple):
 def choice_of(
     request: HttpRequest, queryset: QuerySet[Any], *, least_role: Role = Role.MANAGER
 ) -> Choice | None:
-    """What was chosen of the list, as far as the person has the role; None if that is nothing,
-    which the person is told. Raises BadRequest for what the page that asks did not write."""
+    """The chosen rows for which the person has the role. If there are none, tells the person and
+    returns None. Raises BadRequest for values that the confirmation did not write."""
     rows = access_in(request).narrow(queryset, least_role)
     asked_about = None
     if COUNT in request.POST:
@@ -98,9 +98,7 @@ def choice_of(
         rows = rows.filter(pk__lte=_number(request, UP_TO))
     ids = list(rows.order_by("pk").values_list("pk", flat=True))
     if not ids:
-        messages.warning(
-            request, "None of the rows you chose can be used for this; nothing was done."
-        )
+        messages.warning(request, "None of the selected rows allow this; nothing was done.")
         return None
     return Choice(request, rows, ids, asked_about)
 
@@ -108,7 +106,7 @@ def choice_of(
 def _number(request: HttpRequest, name: str) -> int:
     raw = request.POST.get(name, "")
     if not NUMBER.fullmatch(raw):
-        raise BadRequest(f"{name}: {raw!r} is no number")
+        raise BadRequest(f"{name}: {raw!r} is not a number")
     return int(raw)
 
 
@@ -116,7 +114,7 @@ def _number(request: HttpRequest, name: str) -> int:
 def delete_selected(
     asking: ChosenRows, request: HttpRequest, queryset: QuerySet[Any]
 ) -> HttpResponse | None:
-    """In the place of Django's own, whose page carries and shows each row."""
+    """Replaces Django's own, whose page carries and shows each row."""
     least_role = getattr(asking, "least_role", Role.OWNER)
     chosen = choice_of(request, queryset, least_role=least_role)
     if chosen is None:

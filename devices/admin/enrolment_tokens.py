@@ -38,13 +38,13 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_expires_at(self) -> datetime:
         expires_at: datetime = self.cleaned_data["expires_at"]
         if expires_at <= timezone.now():
-            raise forms.ValidationError("This is past.")
+            raise forms.ValidationError("This time has passed; choose a later one.")
         return expires_at
 
 
 @admin.register(EnrolmentToken)
 class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
-    """Tokens are made here, each shown once, and revoked here."""
+    """Tokens are issued here, each shown once, and revoked here."""
 
     form = TokenForm
     list_display = ("token", "label", "tenant", "site", "uses", "expires_at", "state")
@@ -63,7 +63,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
     fields = (("tenant", "site", "group"), "label", ("max_uses", "expires_at"))
     actions = ("revoke_selected",)
     actions_detail = ("revoke",)
-    empty_help = "No enrolment tokens yet: with one, devices add themselves and get a key each."
+    empty_help = "No enrolment tokens yet. With a token, devices add themselves and get their keys."
 
     class Media:
         js = (COPIES,)
@@ -88,17 +88,17 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         return (("token", "state"), ("tenant", "site", "group"), "label", ("uses", "expires_at"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """Only the label of a token changes."""
+        """Only the label of a token can change."""
         fixed = ["token", "state", "tenant", "site", "group", "uses", "expires_at"]
         return fixed if obj else []
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """An address cannot say when it expires: Django's widget takes no text."""
+        """The URL cannot set the expiry: Django's widget takes no text."""
         initial = super().get_changeform_initial_data(request)
         return {**initial, "expires_at": timezone.now().replace(microsecond=0) + TOKEN_LIFE}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A token is revoked, so that it stays known that there was one."""
+        """Tokens are revoked instead, so that a record remains."""
         return False
 
     def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
@@ -109,7 +109,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         return in_force and self.has_change_permission(request, token)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Nobody finds a token by guessing at its hash."""
+        """Nobody finds a token by guessing its hash."""
         hidden = lookup.startswith("secret_sha256")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -123,7 +123,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """What follows is always the page with the token."""
+        """The next page always shows the token, so there is only "Save"."""
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
 
@@ -167,8 +167,8 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
             return None
         if not chosen.is_confirmed:
             lead = (
-                "No more devices enrol with them, and this cannot be undone. Devices that did "
-                "keep their keys."
+                "No more devices can enrol with them. Devices that already enrolled keep their "
+                "keys. This cannot be undone."
             )
             return self.ask(request, chosen.question("Revoke", lead=lead, is_danger=True))
         count = tokens_revoke(ids=chosen.ids, ts=timezone.now())
@@ -187,12 +187,12 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         if request.method == "POST":
             tokens_revoke(ids=[token.pk], ts=timezone.now())
             self.log_change(request, token, "Revoked.")
-            messages.success(request, f"Enrolment token {token} is revoked.")
+            messages.success(request, f"Enrolment token {token} revoked.")
             return HttpResponseRedirect(back)
         question = Question(
             title=f"Revoke enrolment token {token}",
-            lead="No more devices enrol with it, and this cannot be undone. Devices that did keep "
-            "their keys.",
+            lead="No more devices can enrol with it. Devices that already enrolled keep their "
+            "keys. This cannot be undone.",
             submit="Revoke",
             back=back,
             about=token,

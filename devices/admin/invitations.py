@@ -44,11 +44,11 @@ class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
         tenant, email = self.cleaned_data.get("tenant"), self.cleaned_data.get("email")
         held = Membership.objects.filter(tenant=tenant, user__email__iexact=email)
         if tenant and email and held.exists():
-            raise forms.ValidationError({"email": "This person is a member already."})
+            raise forms.ValidationError({"email": "This person is already a member."})
         return cleaned
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Whether an address is invited already depends on fields that the form does not have."""
+        """Whether an address is already invited depends on fields that the form does not have."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
         return excluded - {"accepted_at", "revoked_at"}
 
@@ -69,11 +69,11 @@ class InvitationAdmin(ScopedAdmin):
     show_full_result_count = False
     actions = ("revoke_selected",)
     actions_detail = ("send_again", "revoke")
-    empty_help = "No invitations yet: add one, and its link is sent by e-mail."
+    empty_help = "No invitations yet. Add one to send its link by e-mail."
 
     @display(description="invited by")
     def invited_by_name(self, invitation: Invitation) -> str:
-        """Operators are no members, whose names only operators see."""
+        """Empty for operators: they are not members, so members cannot see their names."""
         return invitation.invited_by.get_username() if invitation.invited_by else "an operator"
 
     @display(description="state")
@@ -108,11 +108,11 @@ class InvitationAdmin(ScopedAdmin):
         return access_in(request).allows(self.least_role)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """An invitation is revoked, so that it stays known that there was one."""
+        """Invitations are revoked instead, so that a record remains."""
         return False
 
     def has_answer_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Whether it waits for an answer, and the person may send it again and revoke it."""
+        """True if it waits for an answer and the person may send it again and revoke it."""
         if object_id is None:
             return self.has_change_permission(request)
         invitation = self.get_object(request, object_id)
@@ -125,7 +125,7 @@ class InvitationAdmin(ScopedAdmin):
         return self._get_base_actions_detail() if allowed else []
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Nobody finds an invitation by guessing at its hash."""
+        """Nobody finds an invitation by guessing its hash."""
         hidden = lookup.startswith("token_sha256")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -136,7 +136,7 @@ class InvitationAdmin(ScopedAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Of one that is sent there is nothing to save: it is sent again or revoked."""
+        """A sent invitation has nothing to save: it is sent again or revoked."""
         is_new = object_id is None
         shown = {"show_save": is_new, "show_save_and_add_another": is_new}
         shown |= {"show_save_and_continue": False}
@@ -152,7 +152,7 @@ class InvitationAdmin(ScopedAdmin):
     def response_add(
         self, request: HttpRequest, obj: Invitation, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Without a notice: there is one once the link is sent, or is not."""
+        """Without a message: one follows once the link is sent or has failed to be."""
         return HttpResponseRedirect(request.path if "_addanother" in request.POST else _list_url())
 
     @action(description="Revoke…", permissions=["answer"])
@@ -165,7 +165,7 @@ class InvitationAdmin(ScopedAdmin):
         if chosen is None:
             return None
         if not chosen.is_confirmed:
-            lead = "The links that were sent will open nothing any more."
+            lead = "The links that were sent stop working."
             return self.ask(request, chosen.question("Revoke", lead=lead, is_danger=True))
         count = invitations_revoke(ids=chosen.ids, ts=timezone.now())
         messages.success(request, f"{chosen.words(count)} revoked.")
@@ -187,7 +187,7 @@ class InvitationAdmin(ScopedAdmin):
             return HttpResponseRedirect(_list_url())
         question = Question(
             title=f"Send the invitation to {invitation.email} again",
-            lead="A new link is sent, good for a week. The one that was sent before is void.",
+            lead="This sends a new link, which works for a week. The old link stops working.",
             submit="Send",
             back=_list_url(),
             about=invitation,
@@ -205,11 +205,11 @@ class InvitationAdmin(ScopedAdmin):
         if request.method == "POST":
             invitations_revoke(ids=[invitation.pk], ts=timezone.now())
             self.log_change(request, invitation, "Revoked.")
-            messages.success(request, f"The invitation to {invitation.email} is revoked.")
+            messages.success(request, f"Invitation to {invitation.email} revoked.")
             return HttpResponseRedirect(_list_url())
         question = Question(
             title=f"Revoke the invitation to {invitation.email}",
-            lead="The link that was sent opens nothing any more.",
+            lead="The link that was sent stops working.",
             submit="Revoke",
             back=_list_url(),
             about=invitation,
@@ -218,7 +218,7 @@ class InvitationAdmin(ScopedAdmin):
         return self.ask(request, question)
 
     def _send_on_commit(self, request: HttpRequest, invitation: Invitation, token: str) -> None:
-        """Once the link works; a post office that does not answer holds up no transaction."""
+        """Sends once the link works; a slow mail server does not hold up the transaction."""
         url = request.build_absolute_uri(reverse("invitation", args=(token,)))
         letter = invitation_letter(invitation=invitation, url=url)
         transaction.on_commit(partial(_send, request, letter))
@@ -228,10 +228,10 @@ def _send(request: HttpRequest, letter: EmailMessage) -> None:
     address = letter.to[0]
     try:
         letter.send()
-    except OSError as error:  # as all errors of SMTP are
+    except OSError as error:  # includes all SMTP errors
         messages.error(
             request,
-            f"The invitation is kept, but no e-mail could be sent to {address}: {error}. "
+            f"The invitation was saved, but the e-mail to {address} could not be sent: {error}. "
             "Send it again once e-mail works.",
         )
     else:

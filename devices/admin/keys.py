@@ -39,18 +39,18 @@ from devices.models import (
 from devices.tenancy.access import access_in, tenant_id_of
 
 AS_SHOWN = re.compile(r"r[ct]_([A-Za-z0-9]+)(?:_…?)?")
-# What becomes of what a gateway says of devices that nobody has added.
+# What happens to a gateway's messages for devices that nobody has added.
 UNKNOWN_DEVICES = {
     Registration.OFF: "Messages of devices that nobody has added are refused.",
     Registration.PENDING: "Devices that nobody has added wait for approval in the list of devices.",
-    Registration.ON: "Devices that nobody has added add themselves.",
+    Registration.ON: "Devices that nobody has added are added automatically.",
 }
 # For pages that show a secret once: a button that copies it.
 COPIES = Script("monitoring/live.js", type="module")
 
 
 class FoundAsShown:
-    """For admin classes of secrets: `rc_abc_…`, as lists show it, finds what has that prefix."""
+    """For admin classes of secrets: a search for `rc_abc_…`, as lists show it, finds its prefix."""
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -66,7 +66,7 @@ class KeyForm(forms.Form):
         max_length=120,
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="What the key is for, so that people know later which one to revoke. Optional.",
+        help_text="What the key is for, so that you know later which one to revoke. Optional.",
     )
 
 
@@ -83,7 +83,7 @@ class RotateForm(KeyForm):
         ],
         initial=86_400,
         widget=UnfoldAdminSelectWidget,
-        help_text="As long as it takes until whoever has it has the new one.",
+        help_text="Long enough to put the new key on the device.",
     )
 
 
@@ -93,7 +93,7 @@ def key_shown(
     issued: IssuedKey,
     replaced: Credential | None = None,
 ) -> HttpResponse:
-    """The page that shows a new key, this once, how to try it, and what becomes of the old one."""
+    """The page that shows a new key once, how to try it, and what happens to the old one."""
     credential = issued.credential
     speaker = credential.device or credential.tenant
     context = {
@@ -117,7 +117,7 @@ def key_shown(
 
 @display(description="state")
 def key_state(credential: Credential) -> SafeString:
-    """In force, or since when not."""
+    """Whether it is in force, and since or until when."""
     when = localize(credential.revoked_at) if credential.revoked_at else ""
     if credential.is_in_force(ts=timezone.now()):
         until = f" until {when}" if when else ""
@@ -132,7 +132,7 @@ def key_prefix(credential: Credential) -> SafeString:
 
 @display(description="device", ordering="device__device_id")
 def key_speaker(credential: Credential) -> str:
-    """The device whose key it is, or that it is a gateway's."""
+    """The device whose key it is, or "gateway"."""
     return credential.device.device_id if credential.device else "gateway"
 
 
@@ -151,7 +151,7 @@ class CredentialInline(ScopedInline):
     state = staticmethod(key_state)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the links to rotate and revoke it for those who may not."""
+        """Without the links to rotate and revoke a key for people who may not."""
         may_revoke = access_in(request).allows(self.least_role, tenant_id_of(obj))
         return self.fields if may_revoke else self.fields[:-1]
 
@@ -163,7 +163,7 @@ class CredentialInline(ScopedInline):
 
     @display(description="", empty_value="")
     def replace(self, credential: Credential) -> str:
-        """Links to rotate and to revoke it, as far as either can be done still."""
+        """Links to rotate and to revoke it, where that is still possible."""
         links = [
             (reverse(f"admin:devices_credential_{way}", args=(credential.pk,)), way.capitalize())
             for way in _ways(credential)
@@ -172,7 +172,7 @@ class CredentialInline(ScopedInline):
 
 
 class GatewayFilter(RadioFilter):
-    title = "whose"
+    title = "belongs to"
     parameter_name = "of"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -206,7 +206,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
     actions = ("revoke_selected",)
     actions_detail = ("rotate", "revoke")
     empty_help = (
-        "No keys yet: they are issued on the page of a device, or of a tenant for gateways."
+        "No keys yet. Keys are issued on the page of a device, or of a tenant for gateways."
     )
 
     key = staticmethod(key_prefix)
@@ -220,11 +220,11 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A key is revoked, so that it stays known that there was one."""
+        """Keys are revoked instead, so that a record remains."""
         return False
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        """Those that the person may do, as far as there is something to do."""
+        """The actions that the person may take and that are still possible."""
         credential = self.get_object(request, object_id)
         if credential is None or not self.has_change_permission(request, credential):
             return []
@@ -233,14 +233,14 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         return [one for one in base if one.action_name.rpartition("_")[2] in ways]
 
     def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """That a key is ended already is told, and no matter of permission."""
+        """Ignores whether the key has already ended: the action itself tells the person."""
         if object_id is None:
             return self.has_change_permission(request)
         credential = self.get_object(request, object_id)
         return credential is not None and self.has_change_permission(request, credential)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Nobody finds a key by guessing at its hash."""
+        """Nobody finds a key by guessing its hash."""
         hidden = lookup.startswith(("secret_sha256", "mqtt_password_hash"))
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -253,8 +253,8 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
             return None
         if not chosen.is_confirmed:
             lead = (
-                "Within seconds, nobody can post with these keys any more, and this cannot be "
-                "undone. To have new keys first, rotate them."
+                "Within seconds, nobody can post with these keys. This cannot be undone. To get "
+                "new keys first, rotate them instead."
             )
             return self.ask(request, chosen.question("Revoke", lead=lead, is_danger=True))
         count = credentials_revoke(ids=chosen.ids, ts=timezone.now())
@@ -281,8 +281,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         speaker = credential.device or f"gateways of {credential.tenant}"
         question = Question(
             title=f"Rotate key {credential}",
-            lead=f"A new key is issued for {speaker}, and this one is revoked when its time is "
-            "over.",
+            lead=f"This issues a new key for {speaker}. Choose when the old key is revoked.",
             submit="Rotate",
             back=_speaker_url(credential),
             about=credential,
@@ -299,17 +298,17 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         credential = get_object_or_404(self.get_queryset(request), pk=object_id)
         if "revoke" not in _ways(credential):
-            return _ended(request, credential, f"The key {credential} is revoked already.")
+            return _ended(request, credential, f"The key {credential} has already been revoked.")
         back = _speaker_url(credential)
         if request.method == "POST":
             credentials_revoke(ids=[credential.pk], ts=timezone.now())
-            messages.success(request, f"Key {credential} is revoked.")
+            messages.success(request, f"Key {credential} revoked.")
             return HttpResponseRedirect(back)
         speaker = credential.device or f"every gateway of {credential.tenant} that has it"
         question = Question(
             title=f"Revoke key {credential}",
-            lead=f"Some seconds after, {speaker} can no longer post with this key, and this "
-            "cannot be undone. To have a new key first, rotate this one.",
+            lead=f"Within seconds, {speaker} can no longer post with this key. This cannot be "
+            "undone. To get a new key first, rotate this one instead.",
             submit="Revoke",
             back=back,
             about=credential,
@@ -319,7 +318,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
 
 
 def _ways(credential: Credential) -> list[str]:
-    """What can be done still to end the key: one that is rotated has its time."""
+    """The ways to end the key that are left: a rotated one can only be revoked earlier."""
     if credential.revoked_at is None:
         return ["rotate", "revoke"]
     return ["revoke"] if credential.is_in_force(ts=timezone.now()) else []
@@ -331,7 +330,7 @@ def _ended(request: HttpRequest, credential: Credential, words: str) -> HttpResp
 
 
 def _about_replaced(credential: Credential) -> str:
-    """What becomes of a key that was rotated."""
+    """What happens to a key that was rotated."""
     lasts = credential.is_in_force(ts=timezone.now())
     until = f"in force until {localize(credential.revoked_at)}" if lasts else "revoked"
     return f"It replaces {credential}, which is {until}."

@@ -1,4 +1,4 @@
-"""The admin of people, and of what operators need to help them to sign in."""
+"""The admin of people, and of what operators need to help them sign in."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -25,7 +26,7 @@ from devices.admin.base import InlineOneAfterAnother, OneAfterAnother, OperatorO
 from devices.audit.operator_access import LastOperator, operator_ensure_other, operators_lock
 from devices.models import FailedSignIn, Membership
 
-# Addresses and factors stand on the page of their person; single sign-on is set by settings.
+# Addresses and factors are on their person's page; settings configure single sign-on.
 admin.site.unregister([User, Group])
 admin.site.unregister([EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken])
 
@@ -35,7 +36,7 @@ MAKE_AN_OPERATOR = ("is_active", "is_staff", "is_superuser")
 
 
 class EmailAddressInline(InlineOneAfterAnother, TabularInline):
-    """The addresses by which a person signs in, for operators."""
+    """The addresses with which a person signs in, for operators."""
 
     model = EmailAddress
     fields = ("email", "verified", "primary")
@@ -46,7 +47,7 @@ class EmailAddressInline(InlineOneAfterAnother, TabularInline):
 
 
 class SecondFactorInline(TabularInline):
-    """What a person signs in with beside the password; an operator takes it away if it is lost."""
+    """What a person signs in with besides the password; an operator removes it if it is lost."""
 
     model = Authenticator
     fields = ("type", "created_at", "last_used_at")
@@ -61,26 +62,26 @@ class SecondFactorInline(TabularInline):
 
 
 class TenantOfPersonInline(InlineOneAfterAnother, TabularInline):
-    """The tenants of a person, for operators."""
+    """A person's memberships, for operators."""
 
     model = Membership
     fields = ("tenant", "role", "created_at")
     readonly_fields = ("created_at",)
     extra = 0
     hide_title = True
-    verbose_name = "tenant of this person"
-    verbose_name_plural = "tenants of this person"
+    verbose_name = "membership"
+    verbose_name_plural = "memberships"
 
 
 class PersonForm(UserChangeForm):
     class Meta(UserChangeForm.Meta):
         labels = {"email": EMAIL, "is_staff": MAY_SIGN_IN, "is_superuser": OPERATOR}
         help_texts = {
-            "email": "Signs in like the user name, and gets the link for a forgotten password. "
-            "Single sign-on goes by the verified addresses below.",
-            "is_staff": "Opens this portal, and in it the tenants below.",
-            "is_superuser": "Sees and changes everything, of all tenants. What operators look at "
-            "is recorded.",
+            "email": "Works like the user name for signing in, and gets the link for a forgotten "
+            "password. Single sign-on uses the verified addresses below.",
+            "is_staff": "Can open this portal, with the tenants below.",
+            "is_superuser": "Can see and change everything in all tenants. Every request by an "
+            "operator is recorded.",
             "is_active": "Untick this to close the account; the person is signed out at once.",
         }
 
@@ -97,12 +98,12 @@ class PersonForm(UserChangeForm):
 class NewPersonForm(UserCreationForm):
     class Meta(UserCreationForm.Meta):
         labels = {"email": EMAIL}
-        help_texts = {"email": "Signs in like the user name."}
+        help_texts = {"email": "Works like the user name for signing in."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         password = self.fields["usable_password"]
-        password.help_text = "Disabled: who signs in by single sign-on alone needs none."
+        password.help_text = "Choose Disabled for people who only use single sign-on."
 
 
 class StaffFilter(BooleanRadioFilter):
@@ -119,8 +120,8 @@ class OperatorFilter(BooleanRadioFilter):
 
 @admin.register(User)
 class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
-    """What people may do follows from being an operator and from their roles in tenants; Django's
-    groups and permissions say nothing here."""
+    """What people may do depends on whether they are operators and on their roles in tenants;
+    Django's groups and permissions have no effect here."""
 
     form = PersonForm
     add_form = NewPersonForm
@@ -157,7 +158,8 @@ class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """With the operators locked before the person, so that nobody waits in a circle."""
+        """Locks the operators before the person, the order every writer uses, to avoid
+        deadlocks."""
         if request.method == "POST" and self.has_change_permission(request):
             operators_lock()
         return super().get_object(request, object_id, from_field)
@@ -197,21 +199,21 @@ class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # 
         return self.inlines if obj else ()
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """Everybody who is added here may sign in here."""
+        """People who are added here may sign in here."""
         obj.is_staff = obj.is_staff or not change
         super().save_model(request, obj, form, change)
 
 
 @admin.register(FailedSignIn)
 class FailedSignInAdmin(OperatorOnly, ModelAdmin):
-    """Who failed to sign in, from where; who is locked out is let in again by deleting the row."""
+    """Who failed to sign in, and from where. Deleting a row lets a locked-out person in again."""
 
     list_display = ("username", "ip_address", "failures", "is_locked", "attempt_time")
     list_display_links = None
     list_fullwidth = True
     search_fields = ("username", "ip_address")
     search_help_text = "User name or address"
-    empty_help = "Nobody has failed to sign in since they last got in."
+    empty_help = "No failed sign-ins: a row disappears once its person signs in."
     ordering = ("-attempt_time",)
     actions = ("let_in",)
 
@@ -238,4 +240,4 @@ class FailedSignInAdmin(OperatorOnly, ModelAdmin):
     @action(description="Let in again", permissions=["delete"])
     def let_in(self, request: HttpRequest, queryset: QuerySet[FailedSignIn]) -> None:
         count, _ = queryset.delete()
-        messages.success(request, f"Let in again: {count}.")
+        messages.success(request, f"{count} failed sign-in{pluralize(count)} cleared.")

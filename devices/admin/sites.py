@@ -27,27 +27,28 @@ PLACES = ("site", "group")
 
 
 def with_device_count(queryset: QuerySet[Any], field: str) -> QuerySet[Any]:
-    """The rows with `device_count`: of how many devices each is what the field names."""
+    """Adds `device_count`: how many devices refer to the row in this field."""
     own = Device.objects.filter(**{field: OuterRef("pk")}).order_by().values(field)
     count = Subquery(own.annotate(count=Count("pk")).values("count"))
     return queryset.annotate(device_count=Coalesce(count, 0))
 
 
 def devices_link(row: Model, field: str) -> SafeString:
-    """How many devices they are, leading to their list."""
+    """How many devices it has, as a link to their list."""
     url = f"{reverse('admin:devices_device_changelist')}?{field}__id__exact={row.pk}"
     return format_html('<a href="{}">{}</a>', url, getattr(row, "device_count", 0))
 
 
 class OfTenantField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A site or a group, told apart from those of the same name by its tenant."""
+    """A site or a group, labelled with its tenant: others may have the same name."""
 
     def label_from_instance(self, obj: Site | DeviceGroup) -> str:
         return f"{obj.name} ({obj.tenant})"
 
 
 class ChoosesPlace:
-    """For admin classes: people who see several tenants see of which one a site or a group is."""
+    """For admin classes: shows people with several tenants which one a site or a group belongs
+    to."""
 
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
@@ -61,7 +62,7 @@ class ChoosesPlace:
 
 
 class GathersDevices(ScopedAdmin):
-    """For sites and groups, which may be deleted while they have devices."""
+    """For sites and groups, which can be deleted while they have devices."""
 
     def about_deletion(self, rows: QuerySet[Any]) -> str:
         counts = [(str(one), one.device_count) for one in rows]
@@ -87,7 +88,7 @@ class SiteAdmin(GathersDevices):
     search_fields = ("name",)
     search_help_text = "Name"
     fields = ("tenant", "name", ("latitude_deg", "longitude_deg"))
-    empty_help = "No sites yet: a site is where devices stand."
+    empty_help = "No sites yet. A site is where devices stand."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         return with_device_count(super().get_queryset(request), "site")
@@ -108,7 +109,7 @@ class DeviceGroupAdmin(GathersDevices):
     search_fields = ("name", "description")
     search_help_text = "Name or description"
     fields = ("tenant", "name", "description")
-    empty_help = "No groups yet: a group gathers devices, wherever they stand."
+    empty_help = "No groups yet. A group holds devices from any of the sites."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeviceGroup]:
         return with_device_count(super().get_queryset(request), "group")

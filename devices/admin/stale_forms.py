@@ -1,7 +1,7 @@
-"""Nobody overwrites in a form what was changed since the form was shown.
+"""Keeps people from overwriting what was changed after their form was shown.
 
-A form is sent with a mark of the row: a digest of each of its fields. Posted without one, as by a
-script, it is taken as it is.
+A form carries a mark of its row: a digest of each field. A post without a mark, as from a script,
+is accepted unchecked.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from django.utils.safestring import SafeString
 from devices.audit.history import latest_differences
 
 MARK = "_shown"
-AGAIN = "Nothing is saved yet: save again to put what stands here in its place."
+AGAIN = "Nothing is saved yet: save again to overwrite it with the value here."
 
 
 class StaleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """For model forms: refuses once to overwrite what the form did not show, and then shows it."""
+    """For model forms: refuses once to overwrite a value that the form did not show."""
 
     def as_shown(self) -> SafeString:
         """The mark, as a hidden field."""
@@ -36,12 +36,12 @@ class StaleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in unseen:
             field = self.instance._meta.get_field(name)
             who, now = latest.get(str(field.verbose_name), ("", ""))
-            what = f"{who} changed this to “{now}” meanwhile." if who else "This changed meanwhile."
+            what = f"{who} has since changed this to “{now}”." if who else "This has since changed."
             self.add_error(name, f"{what} {AGAIN}")
         return cleaned
 
     def _unseen(self) -> list[str]:
-        """The fields that would be overwritten with something else than was put there meanwhile."""
+        """The fields that changed after the form was shown and would be overwritten."""
         mark = self.data.get(self.add_prefix(MARK), "")
         shown = dict(one.partition(":")[::2] for one in mark.split())
         return [
@@ -60,7 +60,7 @@ class StaleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def stale_checked(form: Any) -> Any:
-    """The form's class, which keeps what was not seen."""
+    """The form's class with the check for changes that it did not show."""
     return type(form.__name__, (StaleForm, form), {})
 
 

@@ -29,10 +29,11 @@ from devices.tenancy.members import LastOwner, owner_ensure_other
 
 
 class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A person by user name: a list to choose from would name the people of other tenants."""
+    """A person by user name: a list of choices would reveal the people of other tenants."""
 
     default_error_messages = {
-        "invalid_choice": "Nobody has this user name. Invite who has no account under Invitations."
+        "invalid_choice": "Nobody has this user name. "
+        "To add a person without an account, use Invitations."
     }
 
 
@@ -44,7 +45,7 @@ class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class MembershipFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
-    """Keeps an owner in the tenant; only operators may leave it without one."""
+    """Makes sure the tenant keeps an owner; only operators may leave it without one."""
 
     is_operator = False
 
@@ -63,7 +64,7 @@ class MembershipFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
         return self._is_deleted(form) or form.cleaned_data.get("role") != Role.OWNER
 
     def _gains_owner(self, leaving: Set[int | None]) -> bool:
-        """By a form of somebody else: one may be sent twice, to stay and to leave."""
+        """Only other people's forms count: a person's may be sent twice, to stay and to leave."""
         return any(not self._leaves(form) for form in self.forms if form.instance.pk not in leaving)
 
     @staticmethod
@@ -85,7 +86,7 @@ class MembershipInline(ScopedInline):
         return membership.user.get_username()
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Where nothing can be changed, names without a link: people's pages are for operators."""
+        """Read-only names have no link: only operators may open people's pages."""
         may_change = self.has_change_permission(request, obj)
         return ("user" if may_change else "user_name", "role", "created_at")
 
@@ -112,7 +113,7 @@ class MembershipInline(ScopedInline):
 
 @admin.register(Tenant)
 class TenantAdmin(ScopedAdmin):
-    """Operators add tenants; owners name theirs, set its defaults and choose its members."""
+    """Operators add tenants; owners rename theirs, set its defaults and choose its members."""
 
     least_role = Role.OWNER
     list_display = (
@@ -149,11 +150,11 @@ class TenantAdmin(ScopedAdmin):
         return access_in(request).is_operator
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A tenant that has devices is made inactive, not deleted."""
+        """A tenant with devices is made inactive instead."""
         return access_in(request).is_operator and not getattr(obj, "device_count", None)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """The slug stands in the topics of devices; the rest is for operators to say."""
+        """The slug is part of the devices' MQTT topics; the others are for operators to set."""
         fixed = ["slug", "device_limit", "rate_per_s", "burst", "is_active"]
         return [] if access_in(request).is_operator else fixed
 
@@ -165,7 +166,7 @@ class TenantAdmin(ScopedAdmin):
         return devices_link(tenant, "tenant")
 
     def has_issue_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Managers issue keys, also those who may not change the tenant itself."""
+        """Managers may issue keys although they may not change the tenant itself."""
         tenant = self.get_object(request, object_id) if object_id else None
         return tenant is not None and access_in(request).allows(Role.MANAGER, tenant.pk)
 
@@ -186,8 +187,8 @@ class TenantAdmin(ScopedAdmin):
         if not form.is_valid():
             question = Question(
                 title=f"Issue a gateway key for {tenant}",
-                lead="A gateway speaks for all devices of the tenant. Its other keys stay in "
-                "force.",
+                lead="A gateway speaks for all devices of the tenant. The tenant's other keys "
+                "stay in force.",
                 submit="Issue key",
                 back=back,
                 about=tenant,

@@ -26,7 +26,7 @@ from devices.models import Credential, Device, Tenant
 
 
 class CredentialSerializer(serializers.ModelSerializer[Credential]):
-    """`revoked_at` may lie ahead: until then the key is in force."""
+    """`revoked_at` may be in the future: until then the key is in force."""
 
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
     device_id = serializers.CharField(
@@ -52,7 +52,7 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
 
 
 class IssuedSerializer(CredentialSerializer):
-    key = serializers.CharField(read_only=True, help_text="Shown this once.")
+    key = serializers.CharField(read_only=True, help_text="Shown only once.")
 
     class Meta(CredentialSerializer.Meta):
         fields = (*CredentialSerializer.Meta.fields, "key")
@@ -70,7 +70,7 @@ class KeyRotate(ModelBody):
         min_value=0,
         max_value=MAX_OVERLAP_S,
         default=0,
-        help_text="Seconds for which the old key stays in force beside the new one.",
+        help_text="Seconds for which the old key stays in force next to the new one.",
     )
 
     class Meta:
@@ -79,7 +79,8 @@ class KeyRotate(ModelBody):
 
 
 class _CredentialViewSet(TenantViewSet):
-    """Keys of one speaker, oldest first; one is named by its public part."""
+    """Keys of one device or of a tenant's gateways, oldest first; each is named by its public
+    part."""
 
     queryset = Credential.objects.none()
     serializer_class = CredentialSerializer
@@ -95,7 +96,7 @@ class _CredentialViewSet(TenantViewSet):
         return credential
 
     def rotate(self, request: Request, **names: Any) -> Response:
-        """A new key now; the old one stays in force for `overlap_s` seconds more."""
+        """Issues a new key; the old one stays in force for `overlap_s` more seconds."""
         credential: Credential = self.found()
         given = self.body()
         try:
@@ -110,7 +111,7 @@ class _CredentialViewSet(TenantViewSet):
         return self.issued(issued)
 
     def revoke(self, request: Request, **names: Any) -> Response:
-        """Some seconds after, nobody can use the key any more."""
+        """Within seconds, nobody can use the key."""
         credential: Credential = self.found()
         credentials_revoke(ids=[credential.pk], ts=timezone.now())
         return self.answered(self.reread(credential))

@@ -1,4 +1,4 @@
-"""`/api/v1/enrolment-tokens`: tokens by which devices add themselves."""
+"""`/api/v1/enrolment-tokens`: tokens with which devices add themselves."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,7 @@ class EnrolmentTokenSerializer(serializers.ModelSerializer[EnrolmentToken]):
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
     group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
-    state = serializers.SerializerMethodField(help_text="In words, such as `in force`.")
+    state = serializers.SerializerMethodField(help_text="As text, such as `in force`.")
 
     class Meta:
         model = EnrolmentToken
@@ -46,7 +46,7 @@ class EnrolmentTokenSerializer(serializers.ModelSerializer[EnrolmentToken]):
 
 
 class IssuedTokenSerializer(EnrolmentTokenSerializer):
-    token = serializers.CharField(read_only=True, help_text="Shown this once.")
+    token = serializers.CharField(read_only=True, help_text="Shown only once.")
 
     class Meta(EnrolmentTokenSerializer.Meta):
         fields = (*EnrolmentTokenSerializer.Meta.fields, "token")
@@ -91,7 +91,7 @@ class EnrolmentTokenViewSet(TenantViewSet):
         return secret_once(Response(serializer.data, status=201))
 
     def revoke(self, request: Request, **names: Any) -> Response:
-        """No more devices enrol with it; those that did keep their keys."""
+        """No more devices can enrol with it; those that already enrolled keep their keys."""
         token: EnrolmentToken = self.found()
         tokens_revoke(ids=[token.pk], ts=timezone.now())
         return self.answered(self.reread(token))

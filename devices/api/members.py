@@ -1,4 +1,4 @@
-"""`/api/v1/members`: who belongs to a tenant, and as what."""
+"""`/api/v1/members`: who belongs to a tenant, and in which role."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from devices.tenancy.access import Role
 from devices.tenancy.members import LastOwner, owner_ensure_other
 
 WHY_NOBODY = (
-    "You see nobody with this user name. People who have no account yet are invited in the admin, "
+    "You cannot see anybody with this user name. Invite people without an account in the admin, "
     "under Invitations."
 )
 
@@ -37,7 +37,8 @@ class MemberCreate(StrictBody, serializers.Serializer[Membership]):
     tenant = TenantSlug()
     username = serializers.CharField(
         max_length=150,
-        help_text="Of an account. Who has none yet is invited in the admin, under Invitations.",
+        help_text="Of an existing account. Invite people without one in the admin, under "
+        "Invitations.",
     )
     role = serializers.ChoiceField(choices=Role.choices)
 
@@ -47,8 +48,7 @@ class MemberChange(StrictBody, serializers.Serializer[Membership]):
 
 
 class MemberViewSet(TenantViewSet):
-    """Owners add people who have an account that they may see; others are invited in the admin,
-    by e-mail."""
+    """Owners add people whose account they can see; others are invited in the admin, by e-mail."""
 
     serializer_class = MemberSerializer
     filterset_class = TenantFilter
@@ -61,7 +61,7 @@ class MemberViewSet(TenantViewSet):
         return Membership.objects.select_related("tenant", "user")
 
     def found(self) -> Any:
-        """With the tenant locked before its member, as on the tenant's page in the admin."""
+        """Locks the tenant before its member, as the tenant's page in the admin does."""
         if self.request.method not in SAFE_METHODS:
             member = self.named(self.get_queryset())
             list(Tenant.objects.select_for_update(no_key=True).filter(pk=member.tenant_id))

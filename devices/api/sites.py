@@ -1,4 +1,4 @@
-"""`/api/v1/sites` and `/api/v1/groups`: what devices of a tenant are gathered in."""
+"""`/api/v1/sites` and `/api/v1/groups`: the sites and groups of a tenant's devices."""
 
 from typing import Any, ClassVar
 
@@ -90,7 +90,7 @@ class _PlaceViewSet(TenantViewSet):
         return self.answered(self.reread(row))
 
     def destroy(self, request: Request, **names: Any) -> Response:
-        """Its devices stay, without it."""
+        """Its devices stay, without a site or group."""
         self.found().delete()
         return Response(status=204)
 

@@ -1,4 +1,4 @@
-"""`/api/v1/tenants`: one's own tenants; operators see all and add more."""
+"""`/api/v1/tenants`: the requester's tenants; operators see all and add more."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ OWNERS_FIELDS = (
 )
 FIELDS = (*OPERATORS_FIELDS, *OWNERS_FIELDS)
 DEVICE_LIMIT = {"max_value": 10_000_000}
-# Nothing is taken away around it; that it is free, the database says.
+# Spaces around it are an error; whether it is free, the database checks.
 SLUG: dict[str, Any] = {"trim_whitespace": False, "validators": (validate_slug,)}
 
 
 class TenantSerializer(serializers.ModelSerializer[Tenant]):
-    role = serializers.CharField(read_only=True, help_text="Of whoever asks, or `operator`.")
+    role = serializers.CharField(read_only=True, help_text="The requester's role, or `operator`.")
 
     class Meta:
         model = Tenant

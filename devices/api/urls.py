@@ -1,4 +1,4 @@
-"""The paths below /api/v1/ for who may speak, for people and their programs."""
+"""The paths of this app below /api/v1/, for people and their programs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the history says in words: who changed what, from what to what."""
+"""The history as readable text: who changed what, from what to what."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,14 +32,14 @@ SUBJECTS: dict[type[Model], HistoryEntry.Subject] = {
     Tenant: Subject.TENANT,
 }
 MODELS = {subject.value: model for model, subject in SUBJECTS.items()}
-# Of no interest when something was added.
+# Not shown when something was added.
 GIVEN = ("id", "created_at", "tenant_id")
 LATEST = 200
 NOTHING = "–"
 
 
 class Difference(NamedTuple):
-    """A field in words; `before` is None where there was nothing before."""
+    """A changed field as text; `before` is None where nothing existed before."""
 
     field: str
     before: str | None
@@ -57,8 +57,8 @@ class Line(NamedTuple):
 
 
 def history_of(row: Model) -> list[Line]:
-    """The latest changes of the row, a device's with those of its keys, newest first; with what
-    people noted in the admin when they did something to it."""
+    """The latest changes to the row and what people did to it in the admin, newest first. A
+    device's include those to its keys."""
     subject = SUBJECTS[type(row)]
     own = Q(subject=subject, object_id=row.pk)
     if isinstance(row, Device):
@@ -68,8 +68,8 @@ def history_of(row: Model) -> list[Line]:
 
 
 def latest_differences(row: Model) -> dict[str, tuple[str, str]]:
-    """By field in words: who changed it last, and to what; nothing of rows whose changes are not
-    kept."""
+    """By the field's label: who changed it last, and to what; empty if the row's changes are not
+    recorded."""
     subject = SUBJECTS.get(type(row))
     if subject is None:
         return {}
@@ -82,7 +82,7 @@ def latest_differences(row: Model) -> dict[str, tuple[str, str]]:
 
 
 def lines_of(entries: Iterable[HistoryEntry]) -> list[Line]:
-    """The entries in words, with a few queries for all of them."""
+    """The entries as readable lines, with a few queries for all of them."""
     entries = list(entries)
     changes = {entry.pk: _changed(entry, before) for entry, before in _with_before(entries)}
     names = _names(value for parts in changes.values() for value in parts)
@@ -116,7 +116,7 @@ class _Part(NamedTuple):
 def _with_before(
     entries: Sequence[HistoryEntry],
 ) -> Iterable[tuple[HistoryEntry, dict[str, Any] | None]]:
-    """Each entry with what was before it, if that is known."""
+    """Each entry with the row's data before it, None if that is unknown."""
     by_subject: dict[str, list[HistoryEntry]] = defaultdict(list)
     for entry in entries:
         by_subject[entry.subject].append(entry)
@@ -136,7 +136,7 @@ def _before(subject: str, numbers: Sequence[int]) -> QuerySet[HistoryEntry, Any]
 
 
 def _changed(entry: HistoryEntry, before: dict[str, Any] | None) -> list[_Part]:
-    """The fields that the change is about: all that were filled in, or those that differ."""
+    """The fields to show: those filled in for a new row, those that differ for a changed one."""
     fields = {str(field.column): field for field in MODELS[entry.subject]._meta.concrete_fields}
     tracked = {
         column: (field, entry.data[column])
@@ -159,7 +159,7 @@ def _changed(entry: HistoryEntry, before: dict[str, Any] | None) -> list[_Part]:
 
 
 def _names(parts: Iterable[_Part]) -> dict[tuple[type[Model], int], str]:
-    """What rows that are referred to are called, as far as who asks may see them."""
+    """Display names of related rows that the requester may see."""
     wanted: dict[type[Model], set[int]] = defaultdict(set)
     for part in parts:
         if isinstance(part.field, ForeignKey):
@@ -193,7 +193,7 @@ def _words(
 
 
 def _notes(row: Model) -> list[Line]:
-    """What the admin logged in words of its own; its lists of changed fields say less than ours."""
+    """What the admin logged as text; its lists of changed fields say less than ours."""
     logged = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk)
     ).exclude(Q(change_message__startswith="[") | Q(change_message=""))

@@ -1,5 +1,5 @@
-"""What operators did: each request that sees all tenants is recorded. And the rule that there is
-one."""
+"""The operator audit log, with every request that sees all tenants, and the rule that one operator
+remains."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -19,32 +19,32 @@ FRAGMENT_AGAIN_AFTER = timedelta(hours=1)
 
 
 class LastOperator(ValueError):
-    """Nobody could run the installation any more."""
+    """The installation would be left without an operator."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The installation keeps at least one operator: make somebody else one first."
+            "The installation needs at least one operator: make somebody else one first."
         )
 
 
 def operators_lock() -> None:
-    """Until the transaction ends, nobody else changes who is an operator by way of here."""
+    """Locks the operators until the transaction ends; others who call this wait."""
     list(_operators().select_for_update(no_key=True).order_by("pk"))
 
 
 def operator_ensure_other(*, leaving: Collection[int]) -> None:
-    """Raises LastOperator if no operator who may sign in would be left without these people, by
-    their ids. It stays true for as long as operators_lock holds."""
+    """Raises LastOperator if no operator who may sign in would be left without these people (ids).
+    The answer holds as long as operators_lock does."""
     operators = set(_operators().values_list("pk", flat=True))
     if operators & set(leaving) and not operators - set(leaving):
         raise LastOperator
 
 
 def operator_access_record(request: HttpRequest) -> None:
-    """Records the request. To be called outside of its scope, so that it holds though it fails.
+    """Records the request. Call it outside the request's scope, so that a failure does not undo it.
 
-    A part of a page that the page itself fetches every few seconds is recorded once an hour; the
-    words of the admin's scripts, which are the same for everybody, are not.
+    A fragment that its page fetches every few seconds is recorded once an hour; the translations
+    of the admin's scripts, the same for everybody, are never recorded.
     """
     match = request.resolver_match
     is_words = match is not None and match.url_name == "jsi18n"
@@ -59,7 +59,7 @@ def operator_access_record(request: HttpRequest) -> None:
 
 
 def operator_access_prune(*, ts: datetime) -> int:
-    """Removes records older than settings.OPERATOR_ACCESS_DAYS; returns how many."""
+    """Deletes records older than settings.OPERATOR_ACCESS_DAYS; returns how many."""
     before = ts - timedelta(days=settings.OPERATOR_ACCESS_DAYS)
     return rows_prune(OperatorAccess, field="at", before=before)
 
@@ -69,7 +69,7 @@ def _operators() -> QuerySet[User]:
 
 
 def _is_repeated(request: HttpRequest, ts: datetime) -> bool:
-    """True for a part of a page that this person was recorded to have seen within the hour."""
+    """True for a page's fragment that was recorded for this person within the hour."""
     match = request.resolver_match
     if request.method != "GET" or not match or match.url_name not in settings.FRAGMENTS:
         return False

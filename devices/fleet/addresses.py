@@ -6,7 +6,7 @@ from django.urls import reverse
 
 
 def device_url(request: HttpRequest, name: str) -> str:
-    """The address of a named URL on the ingest server, or where people are if there is none."""
+    """The address of a named URL on the ingest server, or on this one if there is none."""
     path = reverse(name)
     base = settings.INGEST_URL.rstrip("/")
     return f"{base}{path}" if base else request.build_absolute_uri(path)

@@ -1,5 +1,5 @@
-"""A demo tenant to look at: its people, sites and phones, made once and kept, and the file that
-says how to use it."""
+"""A demo tenant with people, sites and phones, created once and kept, and the file that says how
+to use it."""
 
 import os
 import secrets
@@ -50,7 +50,7 @@ PEOPLE = (
 
 
 class DemoDevice(Struct, frozen=True):
-    """A phone with its key in the clear."""
+    """A phone with its key in clear text."""
 
     device_id: str
     token: str
@@ -71,7 +71,7 @@ class Demo(Struct, frozen=True):
 
 
 class Addresses(NamedTuple):
-    """Where the demo runs; goes into its file as it is."""
+    """Where the demo runs; written to its file unchanged."""
 
     portal_url: str
     ingest_url: str
@@ -81,11 +81,11 @@ class Addresses(NamedTuple):
 
 @transaction.atomic
 def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -> Demo:
-    """The demo with `count` phones, after making what is missing of it.
+    """The demo with `count` phones; creates what is missing.
 
-    Passwords and keys in the clear are known from `remembered` alone: those that still work are
-    kept, the others replaced. Whose key somebody revoked stays without: a phone is left out, and
-    the gateway's key is None.
+    Only `remembered` has the password and keys in clear text: those that still work are kept, the
+    others replaced. A key that somebody revoked is not replaced: its phone is left out, and a
+    gateway's is None.
     """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo"})
     password = _people(tenant, remembered.admin_password if remembered else "")
@@ -104,9 +104,9 @@ def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -
 
 
 def phones_ensure(*, tenant: Tenant, count: int, interval_s: int = INTERVAL_S) -> list[Device]:
-    """The tenant's phones `phone-001` to `phone-<count>`, in order, after making the missing ones.
+    """The tenant's phones `phone-001` to `phone-<count>`, in order; creates the missing ones.
 
-    `interval_s` is the expected interval of those that it makes.
+    `interval_s` is the expected interval of the new ones.
     """
     wanted = [f"phone-{number:03}" for number in range(1, count + 1)]
     phones = {one.device_id: one for one in tenant.devices.filter(device_id__in=wanted)}
@@ -129,7 +129,7 @@ def phones_ensure(*, tenant: Tenant, count: int, interval_s: int = INTERVAL_S) -
 
 
 def demo_read(path: Path) -> Demo | None:
-    """The demo that was written there; None if there is none, or none that can be understood."""
+    """The demo in this file; None if it does not exist or cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Demo)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -137,7 +137,7 @@ def demo_read(path: Path) -> Demo | None:
 
 
 def demo_write(path: Path, demo: Demo) -> None:
-    """Writes the file at once or not at all, for its owner's eyes only."""
+    """Writes the whole file or nothing, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -150,7 +150,8 @@ def demo_write(path: Path, demo: Demo) -> None:
 
 
 def _people(tenant: Tenant, password: str) -> str:
-    """The operator and a member of the tenant, with one password: the given one if it works."""
+    """Ensures the operator and a member of the tenant; returns their common password: the given one
+    if it works."""
     people = {user.username: user for user in User.objects.filter(username__in=(ADMIN, MEMBER))}
     if people.keys() == {ADMIN, MEMBER} and people[ADMIN].check_password(password):
         return password
@@ -193,7 +194,7 @@ def _with_keys(phones: Sequence[Device], known: Mapping[str, str]) -> list[DemoD
 
 
 def _never_revoked(phones: Sequence[Device]) -> list[Device]:
-    """Those of the phones of which nobody has revoked a key of the demo's."""
+    """The phones of which nobody has revoked a demo key."""
     if not phones:
         return []
     ended = _revoked(LABEL).filter(device__in=phones)
@@ -202,5 +203,5 @@ def _never_revoked(phones: Sequence[Device]) -> list[Device]:
 
 
 def _revoked(label: str) -> QuerySet[Credential]:
-    """The demo's keys of this label that somebody revoked."""
+    """The keys with this label that somebody revoked."""
     return Credential.objects.filter(label=label).exclude(revoked_at=None)

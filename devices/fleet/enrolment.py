@@ -1,6 +1,6 @@
-"""Enrolment: a token, shown once or scanned as a QR code, by which devices add themselves.
+"""Enrolment: devices add themselves with a token that is shown once, also as a QR code.
 
-A token is `rt_<prefix>_<secret>`, kept as a hash, like a device's key.
+A token is `rt_<prefix>_<secret>`, stored as a hash like a device's key.
 """
 
 import hmac
@@ -27,23 +27,23 @@ KEY_LABEL = "enrolled"
 
 
 class TokenRefused(ValueError):
-    """The token opens nothing; the text says why."""
+    """The token does not work; the text says why."""
 
 
 class DeviceIdRefused(ValueError):
-    """No device can have this ID; the text says why."""
+    """The device ID is invalid; the text says why."""
 
 
 class DeviceExists(ValueError):
-    """The tenant has this device already, and a token never takes over a device."""
+    """The tenant already has this device, and a token never takes over a device."""
 
 
 class DeviceLimitReached(ValueError):
-    """The tenant has as many devices as may add themselves."""
+    """The tenant has reached its device limit."""
 
 
 class Enrolled(NamedTuple):
-    """A new device with its key in the clear, for the one time that it is told."""
+    """A new device with its key in clear text, which is not stored."""
 
     device: Device
     key: str
@@ -51,7 +51,7 @@ class Enrolled(NamedTuple):
 
 
 def token_issue(*, token: EnrolmentToken) -> str:
-    """Saves a new token with a secret of its own; returns it in the clear, for the one time."""
+    """Saves a new token with a fresh secret; returns it in clear text, which is not stored."""
     prefix, secret = random_text(PREFIX_LENGTH), random_text(SECRET_LENGTH)
     token.prefix = prefix
     token.secret_sha256 = secret_hash(secret)
@@ -61,7 +61,7 @@ def token_issue(*, token: EnrolmentToken) -> str:
 
 
 def tokens_revoke(*, ids: Sequence[int], ts: datetime) -> int:
-    """Revokes those that are not; returns how many they were."""
+    """Revokes those not yet revoked; returns how many."""
     return EnrolmentToken.objects.filter(id__in=ids, revoked_at=None).update(revoked_at=ts)
 
 
@@ -70,8 +70,8 @@ def device_enrol(
 ) -> Enrolled:
     """Adds a device with a key to the token's tenant, site and group; uses the token once.
 
-    Raises TokenRefused, DeviceIdRefused, DeviceExists and DeviceLimitReached; then nothing
-    changed, and the token may be used as often as before.
+    Raises TokenRefused, DeviceIdRefused, DeviceExists or DeviceLimitReached; then nothing has
+    changed, and the token has as many uses left as before.
     """
     prefix, secret = _split(token)
     origin_note(token=f"rt_{prefix}_…")
@@ -83,7 +83,7 @@ def _enrol(
     found: EnrolmentToken, device_id: str, name: str, kind: Device.Kind, ts: datetime
 ) -> Enrolled:
     _use(found, ts)
-    # Until now its site or group may have been deleted; from here on the token is locked.
+    # Its site or group may have been deleted until now; from here on the token is locked.
     found.refresh_from_db(fields=("site", "group"))
     # From here on no other enrolment or registration adds a device to this tenant.
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=found.tenant_id)
@@ -105,7 +105,7 @@ def _enrol(
 
 
 def token_state(token: EnrolmentToken, *, ts: datetime) -> str:
-    """Why it opens nothing any more, in words; "" while it does."""
+    """Why it no longer works, such as `expired`; "" while it does."""
     if token.revoked_at is not None:
         return "revoked"
     if token.expires_at <= ts:
@@ -120,7 +120,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _tenants_of(prefix: str) -> list[int]:
-    """The tenant whose token this is, which has to be known before there is a scope; or none."""
+    """The token's tenant, which is needed before there is a scope; empty if unknown."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT devices_enrolmenttoken_tenant(%s)", [prefix])
         (tenant_id,) = cursor.fetchone()
@@ -134,12 +134,12 @@ def _token(prefix: str, secret: str, ts: datetime) -> EnrolmentToken:
     if state := token_state(found, ts=ts):
         raise TokenRefused(f"this enrolment token is {state}")
     if not found.tenant.is_active:
-        raise TokenRefused("this enrolment token is of a tenant that is not active")
+        raise TokenRefused("this enrolment token belongs to an inactive tenant")
     return found
 
 
 def _use(token: EnrolmentToken, ts: datetime) -> None:
-    """Counts a use in one step, so that of two who want the last one, one gets it."""
+    """Counts a use in one step, so that only one of two requests gets the last one."""
     usable = EnrolmentToken.objects.filter(
         pk=token.pk, uses_left__gt=0, revoked_at=None, expires_at__gt=ts
     )
@@ -160,4 +160,4 @@ def _add(device: Device) -> None:
 
 
 def _exists(device_id: str) -> str:
-    return f"the device {device_id} exists already; a token does not take over a device"
+    return f"the device {device_id} already exists; a token does not take over a device"

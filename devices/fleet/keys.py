@@ -1,7 +1,7 @@
-"""Device keys: `rc_<prefix>_<secret>`, issued once, kept as a hash, checked in constant time.
+"""Device keys: `rc_<prefix>_<secret>`, shown once, stored as a hash, checked in constant time.
 
 The secret has 190 bits of entropy, so one round of SHA-256 is enough: a slow hash protects weak
-passwords, and there is nothing here to guess.
+passwords, and this one cannot be guessed.
 """
 
 import hashlib
@@ -24,23 +24,23 @@ ALPHABET = string.ascii_letters + string.digits
 PREFIX_LENGTH = 10
 SECRET_LENGTH = 32
 MQTT_SALT_LENGTH = 12
-# How long a key that is rotated may stay in force.
+# The longest that a rotated key may stay in force.
 MAX_OVERLAP_S = 30 * 86_400
 
 
-# A function of the database's, for whose key it is has to be known before there is a scope.
+# A database function, because a key's tenant is needed before there is a scope.
 IN_FORCE = "SELECT * FROM devices_keys_in_force(%s)"
 
 
 class NotInForce(ValueError):
-    """The key is not in force, or not for long."""
+    """The key has been revoked, or rotated and will be."""
 
     def __init__(self, credential: Credential) -> None:
-        super().__init__(f"The key {credential} is revoked or rotated already.")
+        super().__init__(f"The key {credential} has already been revoked or rotated.")
 
 
 class IssuedKey(NamedTuple):
-    """A credential with its key in the clear, for the one time that it is shown."""
+    """A credential with its key in clear text, which is not stored."""
 
     credential: Credential
     key: str
@@ -48,11 +48,11 @@ class IssuedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who proved who it is by a key, with what the door needs to know of it.
+    """The owner of a key, with what the door needs to know.
 
     A gateway has neither `id` nor `device_id`: it speaks for the devices of its tenant.
-    `interval_s` is the effective heartbeat interval in seconds. `tenant_limit` holds for all
-    devices of the tenant together, `limit` for the device; None where there is none.
+    `interval_s` is the effective heartbeat interval in seconds. `tenant_limit` applies to all
+    devices of the tenant together, `limit` to the device; None means no limit.
     """
 
     tenant_id: int
@@ -66,35 +66,34 @@ class Speaker:
 
 
 def gateway_credential_issue(*, tenant: Tenant, label: str = "") -> IssuedKey:
-    """Gives the tenant a key that speaks for all of its devices."""
+    """Issues a key that speaks for all devices of the tenant."""
     issued = _issue(tenant_id=tenant.pk, device=None, label=label)
     issued.credential.save()
     return issued
 
 
 def credential_issue(*, device: Device, label: str = "") -> IssuedKey:
-    """Gives the device one more key; the others stay in force."""
+    """Issues another key to the device; the others stay in force."""
     return credentials_issue(devices=[device], label=label)[0]
 
 
 def credentials_issue(*, devices: Iterable[Device], label: str = "") -> list[IssuedKey]:
-    """Gives each device one more key, in the order of `devices`, with one insert."""
+    """Issues another key to each device, in the order of `devices`, with one insert."""
     issued = [_issue(tenant_id=device.tenant_id, device=device, label=label) for device in devices]
     Credential.objects.bulk_create([one.credential for one in issued], batch_size=1000)
     return issued
 
 
 def credentials_revoke(*, ids: Sequence[int], ts: datetime) -> int:
-    """Revokes those still in force; returns how many they were."""
+    """Revokes those still in force; returns how many."""
     return Credential.objects.filter(in_force(ts), id__in=ids).update(revoked_at=ts)
 
 
 def credential_rotate(
     *, credential: Credential, overlap_s: int, label: str, ts: datetime
 ) -> IssuedKey:
-    """Gives the key's speaker a new key; the old one is in force for `overlap_s` seconds more.
-
-    Raises NotInForce if the old one is revoked, or will be because it was rotated already.
+    """Issues a new key to the same device or gateway; the old one works for `overlap_s` more
+    seconds. Raises NotInForce if the old one was already revoked or rotated.
     """
     until = ts + timedelta(seconds=overlap_s)
     lasting = Credential.objects.filter(pk=credential.pk, revoked_at=None)
@@ -106,21 +105,18 @@ def credential_rotate(
 
 
 def in_force(ts: datetime) -> Q:
-    """Of credentials: those with which one may speak at this moment."""
+    """Selects the credentials that work at this moment."""
     return Q(revoked_at=None) | Q(revoked_at__gt=ts)
 
 
 def speaker_for_key(key: str) -> Speaker | None:
-    """Whose key this is, or None for a malformed, unknown or revoked one.
-
-    A key of an inactive tenant is as good as unknown.
-    """
+    """The key's owner; None for a malformed, unknown or revoked key, or an inactive tenant."""
     return speakers_for_keys([key]).get(key)
 
 
 def speaker_for_tenant(slug: str) -> Speaker | None:
-    """One who speaks for all devices of the tenant, as a gateway does; None if the tenant is
-    unknown or inactive."""
+    """A speaker for all devices of the tenant, like a gateway; None if the tenant is unknown or
+    inactive."""
     tenant = Tenant.objects.filter(slug=slug, is_active=True).first()
     if tenant is None:
         return None
@@ -130,7 +126,7 @@ def speaker_for_tenant(slug: str) -> Speaker | None:
 
 
 def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
-    """Those of the keys that speaker_for_key would know, with one query."""
+    """What speaker_for_key finds, by key, with one query for all."""
     given = {key: _split(key) for key in keys}
     rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
     return {
@@ -141,7 +137,7 @@ def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
 
 
 def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
-    """Asked for at almost every heartbeat, and the ORM takes 6 times as long to write the query."""
+    """Runs for almost every heartbeat, and the ORM takes 6 times as long to build the query."""
     if not prefixes:
         return {}
     with connection.cursor() as cursor:
@@ -191,12 +187,12 @@ def random_text(length: int) -> str:
 
 
 def secret_hash(secret: str) -> bytes:
-    """The 32 bytes kept of a secret."""
+    """The 32 bytes stored for a secret."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def mqtt_password_hash(password: str, *, iterations: int = 1) -> str:
-    """The hash as mosquitto's password file has it: PBKDF2 with SHA-512 and a salt of its own.
+    """The hash in the format of mosquitto's password file: PBKDF2 with SHA-512 and a fresh salt.
 
     One iteration is enough for a key, for the reason given above.
     """

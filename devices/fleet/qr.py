@@ -1,10 +1,10 @@
-"""QR codes as SVG inside a page."""
+"""QR codes as inline SVG."""
 
 import segno
 from django.utils.safestring import SafeString, mark_safe
 
 
 def qr_svg(text: str, *, title: str) -> SafeString:
-    """A QR code that phones read from a screen, dark on light whatever the page's theme is."""
+    """A QR code that phones can read from a screen: dark on light in either theme."""
     code = segno.make_qr(text, error="m")
     return mark_safe(code.svg_inline(scale=5, border=4, dark="#000", light="#fff", title=title))

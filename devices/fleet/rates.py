@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Rate(NamedTuple):
-    """So many messages a second in the long run, and so many at once."""
+    """How many messages may arrive per second in the long run, and how many at once."""
 
     per_s: float
     burst: int
@@ -16,9 +16,9 @@ class Rate(NamedTuple):
 
 
 def rate_of(per_s: float | None, burst: int | None) -> Rate | None:
-    """The limit that two fields of a tenant or a device say; None if there is none.
+    """The limit from two fields of a tenant or a device; None if there is none.
 
-    Without a burst it is what may come in one second, and at least one message.
+    Without a burst, as many may arrive at once as in one second, and at least one.
     """
     if per_s is None:
         return None

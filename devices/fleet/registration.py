@@ -1,4 +1,4 @@
-"""Devices that register themselves, as far as their tenant lets them."""
+"""Devices that register themselves, if their tenant allows it."""
 
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from devices.models import Device, Registration, Tenant, device_id_validator
 
 
 class KnownDevice(NamedTuple):
-    """A device by our id; messages of a pending one wait until it is approved. `interval_s` is its
-    effective heartbeat interval in seconds, `limit` the limit that holds for it, if one does."""
+    """A device by our id; a pending one's messages are held until it is approved. `interval_s` is
+    its effective heartbeat interval in seconds, `limit` the limit that applies to it, if any."""
 
     id: int
     is_pending: bool
@@ -22,14 +22,14 @@ class KnownDevice(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What is known of a device when it registers itself; people may change it later."""
+    """What is known about a device when it registers itself; people may change it later."""
 
     name: str
     kind: Device.Kind
 
 
 class Registered(NamedTuple):
-    """The devices that exist now, by their own names, and the reason for each name without one."""
+    """The devices that now exist, by device ID, and the reason for each ID that was refused."""
 
     devices: dict[str, KnownDevice]
     refused: dict[str, str]
@@ -37,14 +37,14 @@ class Registered(NamedTuple):
 
 PLAIN = Description("", Device.Kind.SENSOR)
 UNKNOWN = (
-    "unknown device; add it, or set Registration on its tenant's page for devices to add themselves"
+    "unknown device; add it, or let devices add themselves: set Registration on the tenant's page"
 )
 NO_TENANT = "unknown device, and its tenant was deleted"
 NOT_DESCRIBED: Mapping[str, Description] = {}
 
 
 def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, KnownDevice]:
-    """Those of the devices that the tenant has, by their own names."""
+    """The tenant's devices among these, by device ID."""
     rows = Device.objects.filter(tenant_id=tenant_id, device_id__in=device_ids)
     values = rows.order_by().values_list(
         "device_id",
@@ -65,14 +65,14 @@ def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, Kn
 
 
 def pending_among(*, ids: Collection[int]) -> set[int]:
-    """Those of the devices that still wait for approval."""
+    """The devices among these that still wait for approval."""
     return set(Device.objects.filter(id__in=ids, is_pending=True).values_list("id", flat=True))
 
 
 def devices_approve(*, ids: Collection[int]) -> int:
-    """Lets devices that registered themselves take part; returns how many were pending.
+    """Approves devices that registered themselves; returns how many were pending.
 
-    What was held of them is stored some seconds later: see ingest.storage.replay.
+    Their held messages are stored within seconds: see ingest.storage.replay.
     """
     return Device.objects.filter(id__in=ids, is_pending=True).update(is_pending=False)
 
@@ -83,14 +83,14 @@ def devices_register(
     device_ids: Collection[str],
     described: Mapping[str, Description] = NOT_DESCRIBED,
 ) -> Registered:
-    """Adds devices that are not there yet, as the tenant's policy and limit allow.
+    """Adds the devices that do not exist yet, as the tenant's policy and limit allow.
 
-    `described` are some of them by their own names. Two that register the same devices at once
-    get the same devices.
+    `described` has what is known about some of them, by device ID. Callers that register the same
+    devices at once get the same devices.
     """
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
-        if tenant is None:  # a key of it may be remembered for some seconds
+        if tenant is None:  # its keys may be cached for some seconds
             return Registered({}, dict.fromkeys(device_ids, NO_TENANT))
         known = devices_find(tenant_id=tenant_id, device_ids=device_ids)
         refused = _refused(tenant, [name for name in device_ids if name not in known])
@@ -107,7 +107,7 @@ def devices_register(
                     )
                     for name in wanted
                 ),
-                ignore_conflicts=True,  # people, who lock nothing, may add one at the same moment
+                ignore_conflicts=True,  # staff, who lock nothing, may add one just now
             )
             known |= devices_find(tenant_id=tenant_id, device_ids=wanted)
     return Registered(known, refused)
@@ -129,5 +129,5 @@ def _wrong_name(name: str) -> str | None:
     try:
         device_id_validator(name)
     except ValidationError as error:
-        return f"{name!r} is no device ID: {error.messages[0]}"
+        return f"{name!r} is not a device ID: {error.messages[0]}"
     return None

@@ -1,4 +1,4 @@
-"""What the API answers when it does not do what it was asked."""
+"""Errors that the API answers with."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from rest_framework.exceptions import APIException
 
 
 class Conflict(APIException):
-    """What is asked for does not go together with what there is."""
+    """The request conflicts with what already exists."""
 
     status_code = status.HTTP_409_CONFLICT
     default_detail = "Somebody else changed this at the same moment; read it again, then retry."
@@ -19,15 +19,15 @@ class Conflict(APIException):
 
 
 class PreconditionFailed(APIException):
-    """The thing is no longer as the client last saw it."""
+    """The row has changed since the client last read it."""
 
     status_code = status.HTTP_412_PRECONDITION_FAILED
-    default_detail = "This was changed since you read it (If-Match); read it again, then retry."
+    default_detail = "This has changed since you read it (If-Match); read it again, then retry."
 
 
 class NoSuchReference(APIException):
-    """A field names something that does not exist, or that belongs to another tenant, which is
-    the same to whoever asks."""
+    """A field names something that does not exist or that belongs to another tenant; the requester
+    cannot tell which."""
 
     status_code = status.HTTP_404_NOT_FOUND
 

@@ -1,7 +1,7 @@
 """Where a change comes from: the request, the command or the task that the history names.
 
-Triggers write the history, and read this from a setting of the database. For requests a scope sets
-it, since there is no change without one; a command's or a task's holds for its connection.
+Triggers write the history and read the origin from a database setting. A scope sets it for
+requests, which change nothing without one; commands and tasks set it for their connection.
 """
 
 import ipaddress
@@ -19,17 +19,17 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponseBase
 
-# The triggers of pghistory read it.
+# pghistory's triggers read it.
 SETTING = "pghistory.context_metadata"
 MAX_PATH = 500
-# Of URLs; `key` is allauth's for addresses to verify and passwords to set anew.
+# In URLs; `key` is allauth's, in links that verify an address or reset a password.
 SECRET_PARAMETERS = {"token", "key"}
 REQUEST_ID_HEADER = "X-Request-ID"
 _given_id = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 _request: ContextVar[HttpRequest | None] = ContextVar("origin_request", default=None)
 _notes: ContextVar[Mapping[str, str] | None] = ContextVar("origin_notes", default=None)
-# What this process is busy with: a command, or the task that a worker runs at the moment.
+# What this process is running: a command, or a worker's current task.
 _work: dict[str, str] = {}
 
 
@@ -46,13 +46,13 @@ def request_origin(request: HttpRequest) -> Iterator[None]:
 
 
 def origin_note(**facts: str) -> None:
-    """Adds to where the changes of this request come from, such as the token that it showed."""
+    """Adds facts to the origin of this request's changes, such as the token that it showed."""
     if _request.get() is not None:
         _notes.set({**(_notes.get() or {}), **facts})
 
 
 def work_set(**facts: str) -> None:
-    """Changes come from this command or task from now on, on a connection that is open, too."""
+    """From now on changes come from this command or task, on connections already open too."""
     _work.clear()
     _work.update(facts)
     for one in connections.all(initialized_only=True):
@@ -61,14 +61,14 @@ def work_set(**facts: str) -> None:
 
 
 def work_tell(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Tells the connection of this process's work. A receiver of connection_created."""
+    """Tells the connection what this process is running. A receiver of connection_created."""
     if _work:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config(%s, %s, false)", [SETTING, origin_text()])
 
 
 def origin_text() -> str:
-    """What is known of where changes come from, as JSON; empty if nothing is."""
+    """The origin of changes as JSON; empty if nothing is known."""
     request = _request.get()
     facts = {**(_facts(request) if request else _work), **(_notes.get() or {})}
     return json.dumps(facts) if facts else ""
@@ -90,7 +90,7 @@ def _address(text: str) -> str | None:
 
 
 def request_id(request: HttpRequest) -> str:
-    """The id by which the request is known, from the client if it gave a good one."""
+    """The request's id: the client's own if it sent a usable one."""
     known: str | None = getattr(request, "rollcall_id", None)
     if known is None:
         known = id_of_request(request.META.get("HTTP_X_REQUEST_ID", ""))
@@ -99,15 +99,15 @@ def request_id(request: HttpRequest) -> str:
 
 
 def id_of_request(given: str) -> str:
-    """The id that was given, if it can stand in a log as it is, else a new one.
+    """The given id if it is safe to log unchanged, else a new one.
 
-    A new one need not be hard to guess, and uuid4 takes five times as long: each answer has one.
+    Each answer has an id, which need not be hard to guess, and uuid4 takes five times as long.
     """
     return given if _given_id.fullmatch(given) else f"{getrandbits(128):032x}"
 
 
 def current_request() -> HttpRequest | None:
-    """The request that is being answered; None outside of one."""
+    """The request being answered; None outside of one."""
     return _request.get()
 
 
@@ -119,14 +119,14 @@ def _facts(request: HttpRequest) -> dict[str, Any]:
         "request_id": request_id(request),
     }
     user: Any = getattr(request, "user", None)
-    # A device's key makes a Speaker of who asks, who is no user.
+    # With a device's key the "user" is a Speaker, which has no primary key.
     if (pk := getattr(user, "pk", None)) is not None:
         facts |= {"user": pk, "username": user.get_username()}
     return facts
 
 
 def _path(request: HttpRequest) -> str:
-    """Without the secret that is part of a link in an e-mail."""
+    """The path without the secret that links in e-mails contain."""
     path = request.path
     given = request.resolver_match.kwargs if request.resolver_match else {}
     for name in SECRET_PARAMETERS & given.keys():
@@ -135,7 +135,7 @@ def _path(request: HttpRequest) -> str:
 
 
 class OriginMiddleware:
-    """Names the request as the origin of what its view changes, and answers with its id."""
+    """Makes the request the origin of its view's changes, and adds its id to the answer."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

@@ -1,21 +1,21 @@
-"""What kind of answer a path wants; config/paths.py says which path is of which kind."""
+"""The kinds of paths; config/paths.py lists the paths of each kind."""
 
 from django.conf import settings
 
 
 def is_api_path(path: str) -> bool:
-    """True if errors here are problem details and nobody is led to a page."""
+    """True if errors here are problem details, never a redirect to a page."""
     return path.startswith(settings.API_PREFIX) or path in settings.API_PATHS
 
 
 def is_scoped_path(path: str) -> bool:
-    """True for pages that run in the scope of who is signed in. The API opens its own scope, and
-    the pages for signing in come before there is one."""
+    """True for pages that run in the scope of the person signed in. The API opens its own scope,
+    and sign-in pages come before there is one."""
     return not (is_api_path(path) or _is_for_signing_in(path))
 
 
 def is_open_path(path: str) -> bool:
-    """True for what people get who have yet to set up the second factor that they must have."""
+    """True for pages that people may open before they set up a required second factor."""
     return (
         _is_for_signing_in(path)
         or path.startswith(settings.OPEN_PREFIX)

@@ -22,10 +22,10 @@ from devices.http.paths import is_api_path
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
-AWAY = "The database cannot be reached just now; try again."
-TOO_LONG = "This takes the database too long; ask for less at once."
+AWAY = "The database is unavailable; try again."
+TOO_LONG = "The database took too long; ask for less at once."
 NOT_NOW = "The database could not do this just now; try again."
-# PostgreSQL's classes of what has to do with the connection, or with the server's going and coming.
+# SQLSTATE classes of lost connections, and of a server that stops or starts.
 AWAY_CLASSES = ("08", "57")
 
 
@@ -34,7 +34,7 @@ def problem(
 ) -> HttpResponse:
     """A response `{"type", "title", "status", "detail", "errors"?}` as application/problem+json.
 
-    `errors` is a list of `{"field": <JSON path>, "reason": <words>}`.
+    `errors` is a list of `{"field": <JSON path>, "reason": <text>}`.
     """
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -50,7 +50,7 @@ def problem(
 def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
     """DRF's EXCEPTION_HANDLER: known errors become problems, the others go on to handler500.
 
-    A refusal that is a 503 and `is_expected` is a warning in the log: Django calls each an error.
+    An `is_expected` refusal is logged as a warning; Django would log its 503 as an error.
     """
     match exception:
         case Http404():
@@ -58,14 +58,14 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
         case PermissionDenied():
             return problem(403, "You may not do this.")
         case RequestDataTooBig():
-            return problem(413, "The body is larger than this address takes.")
+            return problem(413, "The body is too large.")
         case DatabaseError() | psycopg.Error() if _is_passing(exception):
             log.exception("the database did not answer")
             return _later(problem(503, _database_words(exception)))
         case APIException():
             response = _from_drf(exception)
             if getattr(exception, "is_expected", False):
-                # In Django's place, which logs no response twice.
+                # Logged here first, since Django does not log a response twice.
                 request = context["request"]
                 told = {"response": response, "request": request, "logger": log, "level": "warning"}
                 log_response("%s: %s", request.path, exception.detail, **told)
@@ -87,7 +87,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django calls it, and has logged it, while the error is being handled."""
+    """Django calls this while it handles the error, which it has already logged."""
     exception = sys.exc_info()[1]
     if isinstance(exception, DatabaseError | psycopg.Error) and _is_passing(exception):
         return _later(_not_just_now(request, _database_words(exception)))
@@ -99,13 +99,13 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 def _not_just_now(request: HttpRequest, words: str) -> HttpResponse:
     if is_api_path(request.path):
         return problem(503, words)
-    # Without the request, as context processors may ask the database.
+    # Without the request, as context processors may query the database.
     return HttpResponse(render_to_string("503.html", {"words": words}), status=503)
 
 
 def _is_passing(error: Exception) -> bool:
-    """True if the same may go well when it is tried again. PostgreSQL refuses a plan that it kept
-    once, after a migration has changed the type of a column."""
+    """True if a retry may succeed. That includes a cached plan, which PostgreSQL refuses once
+    after a migration has changed the type of a column."""
     cause = _of_driver(error)
     if isinstance(cause, FeatureNotSupported):
         return cause.diag.source_function == "RevalidateCachedQuery"
@@ -113,7 +113,7 @@ def _is_passing(error: Exception) -> bool:
 
 
 def _of_driver(error: Exception) -> BaseException | None:
-    """The driver's own error: as it is, where Django does not wrap it (on closing a cursor)."""
+    """The driver's own error, whether or not Django wraps it (it does not on closing a cursor)."""
     return error if isinstance(error, psycopg.Error) else error.__cause__
 
 
@@ -127,7 +127,7 @@ def _database_words(error: Exception) -> str:
 
 
 def _encode(body: dict[str, Any]) -> bytes:
-    """As JSON; half a character, which a message's own words may hold, becomes a question mark."""
+    """As JSON; a lone surrogate, which a device's message may contain, becomes a question mark."""
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:
@@ -138,7 +138,7 @@ def _from_drf(exception: APIException) -> HttpResponse:
     errors = getattr(exception, "errors", None)
     if isinstance(exception, ValidationError) and errors is None:
         errors = _flatten(exception.detail)
-        detail = "Some fields are not as they should be."
+        detail = "Some fields are invalid."
     else:
         detail = _sentence(exception.detail)
     response = problem(exception.status_code, detail, errors=errors)
@@ -150,7 +150,7 @@ def _from_drf(exception: APIException) -> HttpResponse:
 
 
 def _sentence(detail: Any) -> str:
-    """The words of an error; simplejwt's stand beside its codes."""
+    """The text of an error; simplejwt's comes in a dict with its code."""
     return str(detail.get("detail", "")) if isinstance(detail, dict) else str(detail)
 
 

@@ -6,21 +6,21 @@ from weakref import WeakSet
 
 
 class Slot:
-    """One unit of work in progress, until it is given back or nobody refers to it any more."""
+    """One unit of work in progress, until it is given back or garbage-collected."""
 
     def __init__(self, taken: WeakSet["Slot"]) -> None:
         self._taken = taken
         taken.add(self)
 
     def give_back(self) -> None:
-        """May be called again."""
+        """May be called more than once."""
         self._taken.discard(self)
 
 
 class Quota:
     """Slots that all people share: `at_once` of them, or any number if it is None.
 
-    A person holds at most `most` of them, said at each call, so that others find one too."""
+    Each call of `take` says how many slots one person may hold at most, so that others get some."""
 
     def __init__(self, at_once: int | None = None) -> None:
         self._at_once = at_once
@@ -28,7 +28,7 @@ class Quota:
         self._lock = threading.Lock()
 
     def take(self, person: int | None, *, most: int) -> Slot | None:
-        """A slot for this person; None if none is free."""
+        """A slot for this person; None if none is free or the person holds `most` already."""
         with self._lock:
             taken = self._taken[person]
             if len(taken) >= most:

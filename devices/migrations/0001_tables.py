@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                     "default_grace_s",
                     models.PositiveIntegerField(
                         default=30,
-                        help_text="Seconds a heartbeat may come too late before its device counts as late.",
+                        help_text="How many seconds late a heartbeat may be before its device counts as late.",
                         validators=[
                             django.core.validators.MinValueValidator(0),
                             django.core.validators.MaxValueValidator(604800),
@@ -70,16 +70,16 @@ class Migration(migrations.Migration):
                     "registration",
                     models.CharField(
                         choices=[
-                            ("off", "off: its messages are refused"),
+                            ("off", "off: refuse its messages"),
                             (
                                 "pending",
-                                "pending: it is added, its messages wait until somebody approves it",
+                                "pending: add it, and hold its messages until somebody approves it",
                             ),
-                            ("on", "on: it is added"),
+                            ("on", "on: add it"),
                         ],
                         db_default="off",
                         default="off",
-                        help_text="What happens when a gateway speaks for a device that nobody has added.",
+                        help_text="What to do when a gateway speaks for a device that nobody has added.",
                         max_length=8,
                     ),
                 ),
@@ -88,14 +88,14 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(
                         db_default=10000,
                         default=10000,
-                        help_text="No device registers itself beyond this number.",
+                        help_text="At this many devices, no more can add themselves.",
                     ),
                 ),
                 (
                     "rate_per_s",
                     models.FloatField(
                         blank=True,
-                        help_text="Of all its devices together, in the long run. Empty: no limit.",
+                        help_text="For all its devices together, in the long run. Empty: no limit.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(0.001),
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
                     "burst",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Messages that may come at once. A larger batch passes if nothing came for a while, and has to be waited for afterwards. Empty: what may come in one second.",
+                        help_text="How many messages may arrive at once before the limit slows the device down. Empty: as many as may arrive in one second.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(1),
@@ -120,26 +120,26 @@ class Migration(migrations.Migration):
                     "device_rate_per_s",
                     models.FloatField(
                         blank=True,
-                        help_text="Of each device that has no limit of its own. Empty: no limit.",
+                        help_text="For each device without a limit of its own. Empty: no limit.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(0.001),
                             django.core.validators.MaxValueValidator(1000000),
                         ],
-                        verbose_name="messages a second of a device",
+                        verbose_name="messages a second per device",
                     ),
                 ),
                 (
                     "device_burst",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Messages that may come at once. A larger batch passes if nothing came for a while, and has to be waited for afterwards. Empty: what may come in one second.",
+                        help_text="How many messages may arrive at once before the limit slows the device down. Empty: as many as may arrive in one second.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(10000000),
                         ],
-                        verbose_name="burst of a device",
+                        verbose_name="burst per device",
                     ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
@@ -266,7 +266,7 @@ class Migration(migrations.Migration):
                         condition=models.Q(("accepted_at", None), ("revoked_at", None)),
                         fields=("tenant", "email"),
                         name="invitation_open_once",
-                        violation_error_message="This address is invited already: send that invitation again, or revoke it first.",
+                        violation_error_message="This address is already invited: send that invitation again, or revoke it first.",
                     )
                 ],
             },
@@ -418,7 +418,7 @@ class Migration(migrations.Migration):
                     "grace_s",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Seconds a heartbeat may come too late. Empty: the tenant's default.",
+                        help_text="How many seconds late a heartbeat may be. Empty: the tenant's default.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(0),
@@ -431,7 +431,7 @@ class Migration(migrations.Migration):
                     "rate_per_s",
                     models.FloatField(
                         blank=True,
-                        help_text="In the long run. Empty: the tenant's limit for each of its devices.",
+                        help_text="In the long run. Empty: the tenant's limit per device.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(0.001),
@@ -444,7 +444,7 @@ class Migration(migrations.Migration):
                     "burst",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Messages that may come at once. A larger batch passes if nothing came for a while, and has to be waited for afterwards. Empty: what may come in one second.",
+                        help_text="How many messages may arrive at once before the limit slows the device down. Empty: as many as may arrive in one second.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(1),
@@ -458,8 +458,8 @@ class Migration(migrations.Migration):
                         db_default=False,
                         default=False,
                         editable=False,
-                        help_text="Registered itself; its messages are kept until somebody approves it.",
-                        verbose_name="pending",
+                        help_text="It added itself; its messages are held until somebody approves it.",
+                        verbose_name="waits for approval",
                     ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
@@ -498,7 +498,7 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         fields=("tenant", "device_id"),
                         name="device_id_once_a_tenant",
-                        violation_error_message="This tenant has a device with this device ID already.",
+                        violation_error_message="This tenant already has a device with this device ID.",
                     )
                 ],
             },
@@ -529,7 +529,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="Of the whole key, as mosquitto has it; empty for older keys.",
+                        help_text="Hash of the whole key in mosquitto's format; empty for older keys.",
                         max_length=128,
                     ),
                 ),
@@ -663,7 +663,7 @@ class Migration(migrations.Migration):
                 ("method", models.CharField(max_length=8)),
                 ("path", models.CharField(max_length=500)),
                 ("address", models.GenericIPAddressField(null=True)),
-                ("at", models.DateTimeField(auto_now_add=True)),
+                ("at", models.DateTimeField(auto_now_add=True, verbose_name="when")),
                 (
                     "user",
                     models.ForeignKey(

@@ -28,24 +28,25 @@ from devices.people.invitations import (
 
 
 class AccountForm(UserCreationForm):  # type: ignore[type-arg]
-    """A user name and a password for somebody whose address is known."""
+    """Asks for a user name and a password; the address is known."""
 
     def __init__(self, *args: Any, email: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # So that the password may not resemble it.
+        # So that a password that resembles it is refused.
         self.instance.email = email
+        self.fields["username"].label = "User name"
         self.fields["username"].widget.attrs["autofocus"] = True
 
     def validate_password_for_user(self, user: User, field: str = "password1") -> None:
-        """What is wrong with a password is told where it was chosen, not where it was repeated."""
+        """Shows what is wrong with a password at the first field, not at its repetition."""
         super().validate_password_for_user(user, field)  # type: ignore[misc]
 
 
 @sensitive_post_parameters("password1", "password2")
 @never_cache
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Lets somebody accept: as who is signed in, or as a new person. An invitation that opens
-    nothing says why, with status 410."""
+    """Lets somebody accept, as the person signed in or as a new one. If the invitation does not
+    work, answers 410 with the reason."""
     try:
         found = invitation_find(token=token, ts=timezone.now())
         if request.user.is_authenticated:
@@ -62,7 +63,7 @@ def _as_member(request: HttpRequest, token: str, found: Invitation) -> HttpRespo
         return render(request, "account/invitation.html", {"invitation": found})
     user = cast(User, request.user)
     membership = invitation_accept(token=token, user=user, ts=timezone.now())
-    messages.success(request, f"You are a member of {found.tenant} now, as {membership.role}.")
+    messages.success(request, f"You are now a member of {found.tenant}, as {membership.role}.")
     return redirect("admin:index")
 
 

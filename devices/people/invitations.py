@@ -1,6 +1,6 @@
-"""Invitations: a link, sent by e-mail, by which somebody becomes a member of a tenant.
+"""Invitations: a link, sent by e-mail, that makes somebody a member of a tenant.
 
-The token in the link has as much entropy as a device's key and is kept as a hash, like one.
+The token in the link has as much entropy as a device's key and is stored as a hash too.
 """
 
 from collections.abc import Sequence
@@ -25,19 +25,19 @@ LIFE = timedelta(days=7)
 
 
 class InvitationRefused(ValueError):
-    """The invitation opens nothing; the text says why."""
+    """The invitation does not work; the text says why."""
 
 
 class AlreadyMember(InvitationRefused):
-    """The person is a member of the tenant, with a role that an invitation does not change."""
+    """The person is already a member of the tenant; an invitation does not change their role."""
 
 
 class AccountExists(ValueError):
-    """Somebody has an account with the invited address: they sign in and accept."""
+    """The invited address has an account: its owner signs in and accepts."""
 
 
 class UsernameTaken(ValueError):
-    """Somebody took the user name at the same moment."""
+    """Somebody else took the user name at the same moment."""
 
 
 class OpenInvitation(NamedTuple):
@@ -46,7 +46,7 @@ class OpenInvitation(NamedTuple):
 
 
 def invitation_issue(*, invitation: Invitation, ts: datetime) -> str:
-    """Saves a new invitation; returns its token in the clear, for the one time."""
+    """Saves a new invitation; returns its token in clear text, which is not stored."""
     token = random_text(SECRET_LENGTH)
     invitation.email = invitation.email.lower()
     invitation.token_sha256 = secret_hash(token)
@@ -56,32 +56,32 @@ def invitation_issue(*, invitation: Invitation, ts: datetime) -> str:
 
 
 def invitation_renew(*, invitation: Invitation, by_id: int | None, ts: datetime) -> str:
-    """Gives the invitation a new token and a new week; the link that was sent is void. From now on
-    it is the word of the person who renews it.
+    """Gives the invitation a new token and a new week; the link sent before stops working. The
+    person who renews it becomes the inviter.
 
-    Returns the token in the clear; the invitation is as it is kept then. Raises InvitationRefused
-    if it was accepted or revoked.
+    Returns the token in clear text and refreshes `invitation`. Raises InvitationRefused if it was
+    accepted or revoked.
     """
     token = random_text(SECRET_LENGTH)
     waiting = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
     fresh = {"token_sha256": secret_hash(token), "expires_at": ts + LIFE, "invited_by": by_id}
     if not waiting.update(**fresh):
-        raise InvitationRefused("This invitation was accepted or revoked; invite anew.")
+        raise InvitationRefused("This invitation was accepted or revoked; add a new one.")
     invitation.refresh_from_db()
     return token
 
 
 def invitations_revoke(*, ids: Sequence[int], ts: datetime) -> int:
-    """Revokes those that still wait for an answer; returns how many they were."""
+    """Revokes those that still wait for an answer; returns how many."""
     waiting = Invitation.objects.filter(id__in=ids, accepted_at=None, revoked_at=None)
     return waiting.update(revoked_at=ts)
 
 
 def invitation_letter(*, invitation: Invitation, url: str) -> EmailMessage:
-    """The e-mail with the link, to the invited address; asks nothing of the database any more, so
-    that it may be sent when the scope in which it was written has ended.
+    """The e-mail with the link, to the invited address. Sending it needs no query, so it can be
+    sent after the scope it was written in has ended.
 
-    Of who invited it tells the name if it is a member's, as the page behind the link does.
+    Names the inviter if they are a member of the tenant, as the linked page does.
     """
     by, members = invitation.invited_by, invitation.tenant.memberships
     by_member = by is not None and members.filter(user=by).exists()
@@ -95,7 +95,7 @@ def invitation_letter(*, invitation: Invitation, url: str) -> EmailMessage:
 
 
 def invitation_find(*, token: str, ts: datetime) -> Invitation:
-    """The invitation with its tenant and who invited. Raises InvitationRefused."""
+    """The invitation with its tenant and inviter. Raises InvitationRefused."""
     with tenant_scope(tenant_ids=_tenants_of(token)):
         return _open(token, ts)
 
@@ -103,7 +103,7 @@ def invitation_find(*, token: str, ts: datetime) -> Invitation:
 def invitation_accept(*, token: str, user: User, ts: datetime) -> Membership:
     """Makes the person a member as the invitation says, once.
 
-    Raises InvitationRefused, AlreadyMember too; then nothing changed.
+    Raises InvitationRefused, or AlreadyMember; then nothing has changed.
     """
     with transaction.atomic():
         _let_in(user)
@@ -113,13 +113,13 @@ def invitation_accept(*, token: str, user: User, ts: datetime) -> Membership:
 
 @transaction.atomic
 def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
-    """Saves the new person, whose address is verified by the link, as a member of the tenant.
+    """Saves the new person as a member of the tenant; the link has verified their address.
 
-    `user` has its user name and password. Raises InvitationRefused, AccountExists and
-    UsernameTaken; then nothing changed.
+    `user` has a user name and a password. Raises InvitationRefused, AccountExists or
+    UsernameTaken; then nothing has changed.
     """
     with tenant_scope(tenant_ids=_tenants_of(token)):
-        # Of two who come at once, the other waits here, and finds that it was accepted.
+        # A second request at the same moment waits here, then finds the invitation accepted.
         invitation = _open(token, ts, is_held=True)
     if account_exists(email=invitation.email):
         raise AccountExists
@@ -130,7 +130,7 @@ def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
             user.save(force_insert=True)
     except IntegrityError:
         raise UsernameTaken("A user with that username already exists.") from None
-    origin_note(username=user.get_username())  # who asks is nobody yet
+    origin_note(username=user.get_username())  # the request has no user yet
     try:
         with transaction.atomic():
             EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
@@ -146,7 +146,7 @@ def account_exists(*, email: str) -> bool:
 
 
 def invitations_open_for(email: str, *, ts: datetime) -> list[OpenInvitation]:
-    """Of all tenants the open invitations of this address, which the asker has to have verified."""
+    """All tenants' open invitations to this address, which must have been verified."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM devices_invitations_for(%s, %s)", [email, ts])
         return [OpenInvitation(*row) for row in cursor.fetchall()]
@@ -154,7 +154,7 @@ def invitations_open_for(email: str, *, ts: datetime) -> list[OpenInvitation]:
 
 @transaction.atomic
 def invitations_accept_by_email(*, email: str, user: User, ts: datetime) -> int:
-    """Accepts all open invitations of a verified address; returns how many they were."""
+    """Accepts all open invitations to a verified address; returns how many."""
     _let_in(user)
     found = invitations_open_for(email, ts=ts)
     for one in found:
@@ -164,13 +164,13 @@ def invitations_accept_by_email(*, email: str, user: User, ts: datetime) -> int:
 
 
 def with_stands(invitations: QuerySet[Invitation]) -> QuerySet[Invitation]:
-    """With `stands`: whether whoever invited could do so still, as an owner or an operator."""
+    """Adds `stands`: True while the inviter may still invite, as an owner or an operator."""
     function = Func(F("pk"), function="devices_invitation_stands", output_field=BooleanField())
     return invitations.annotate(stands=function)
 
 
 def invitation_state(invitation: Invitation, *, ts: datetime) -> str:
-    """Why it opens nothing any more, in words; "" while it does. Of an invitation with `stands`."""
+    """Why it no longer works, such as `expired`; "" while it does. Needs `stands`."""
     if invitation.accepted_at is not None:
         return "accepted"
     if invitation.revoked_at is not None:
@@ -181,16 +181,17 @@ def invitation_state(invitation: Invitation, *, ts: datetime) -> str:
 
 
 REFUSALS = {
-    "accepted": "This invitation was accepted before. Sign in with your account.",
-    "revoked": "This invitation was revoked. Ask who invited you for a new one.",
-    "expired": "This invitation has expired. Ask who invited you to send it again.",
-    "void": "Whoever invited you may not do so any more. Ask an owner of the tenant to invite you.",
+    "accepted": "This invitation has already been accepted. Sign in with your account.",
+    "revoked": "This invitation was revoked. Ask the person who invited you for a new one.",
+    "expired": "This invitation has expired. Ask the person who invited you to send it again.",
+    "void": "The person who invited you can no longer invite people. Ask an owner of the tenant to "
+    "invite you.",
 }
-UNKNOWN = "There is no such invitation. Perhaps it was sent again: use the latest link."
+UNKNOWN = "This invitation does not exist. If it was sent again, use the latest link."
 
 
 def _open(token: str, ts: datetime, *, is_held: bool = False) -> Invitation:
-    """Raises InvitationRefused. One that is held is nobody else's until the transaction ends."""
+    """Raises InvitationRefused. With `is_held` it is locked until the transaction ends."""
     kept = with_stands(Invitation.objects.select_related("tenant", "invited_by"))
     if is_held:
         kept = kept.select_for_update(of=("self",), no_key=True)
@@ -203,7 +204,7 @@ def _open(token: str, ts: datetime, *, is_held: bool = False) -> Invitation:
 
 
 def _accept(invitation: Invitation, user: User, ts: datetime) -> Membership:
-    """In the scope of the tenant. Of two who accept at once, one does."""
+    """Runs in the tenant's scope. If two people accept at once, one of them succeeds."""
     waiting = Invitation.objects.filter(
         pk=invitation.pk, accepted_at=None, revoked_at=None, expires_at__gt=ts
     )
@@ -220,13 +221,14 @@ def _accept(invitation: Invitation, user: User, ts: datetime) -> Membership:
 
 
 def _let_in(user: User) -> None:
-    """Outside of scopes, in which nobody changes people."""
+    """Lets the person open the portal. Runs outside a scope, since inside one nobody may change
+    people."""
     if not user.is_staff:
         User.objects.filter(pk=user.pk).update(is_staff=True)
 
 
 def _tenants_of(token: str) -> list[int]:
-    """The tenant whose invitation this is, which has to be known before there is a scope."""
+    """The invitation's tenant, which is needed before there is a scope; empty if unknown."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT devices_invitation_tenant(%s)", [secret_hash(token)])
         (tenant_id,) = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""What somebody is told who tried too often to sign in."""
+"""The answer to people who tried too often to sign in."""
 
 from datetime import datetime
 from math import ceil
@@ -20,7 +20,7 @@ STATUS = 429
 def locked_out(
     request: HttpRequest, response: HttpResponse | None = None, credentials: Any = None
 ) -> HttpResponse:
-    """For AXES_LOCKOUT_CALLABLE: a page, or a problem of the API, that says when to try again."""
+    """For AXES_LOCKOUT_CALLABLE: a page, or a problem for the API, that says when to try again."""
     left_s = lock_out_left_s(request, credentials, ts=timezone.now())
     minutes = ceil(left_s / 60)
     if is_api_path(request.path):
@@ -34,10 +34,10 @@ def locked_out(
 
 
 def lock_out_left_s(request: HttpRequest, credentials: Any, *, ts: datetime) -> int:
-    """In how many seconds, at least 1, so few wrong passwords count that the next one is looked at.
+    """Seconds, at least 1, until few enough wrong passwords count for another one to be checked.
 
-    They count in rows, one for each browser, and no more once a row's latest is as old as
-    SIGN_IN_COOL_OFF_MIN.
+    Each browser's are counted in a row of their own, which no longer counts once its latest is
+    SIGN_IN_COOL_OFF_MIN old.
     """
     (attempts,) = AxesProxyHandler.get_implementation().get_user_attempts(request, credentials)
     oldest_first = attempts.order_by("attempt_time")

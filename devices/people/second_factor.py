@@ -1,4 +1,4 @@
-"""The second factor: how its secrets are kept, and who is led to set one up."""
+"""The second factor: how its secrets are stored, and who must set one up."""
 
 import base64
 import hashlib
@@ -21,17 +21,17 @@ from django.utils.encoding import force_bytes
 from devices.http.paths import is_api_path, is_open_path
 from devices.http.problems import problem
 
-# Recovery codes alone are no factor: they come with one.
+# Recovery codes alone are not a factor: they come with one.
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-WORDS = "This installation asks for a second factor. Set one up to go on."
+WORDS = "This installation requires a second factor. Set one up to continue."
 PURPOSE = b"rollcall.second_factor:"
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Secrets are encrypted with SECRET_KEY, so that the database alone opens no account.
+    """Encrypts secrets with SECRET_KEY, so that the database alone opens no account.
 
-    After SECRET_KEY has changed, factors work on while the old one is in SECRET_KEY_FALLBACKS;
-    without it they have to be set up again.
+    After SECRET_KEY has changed, factors keep working while the old key is in
+    SECRET_KEY_FALLBACKS; without it they must be set up again.
     """
 
     def encrypt(self, text: str) -> str:
@@ -46,9 +46,9 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
 
 class SecondFactorMiddleware:
-    """With REQUIRE_SECOND_FACTOR, leads staff who have none to the page where they set one up.
+    """With REQUIRE_SECOND_FACTOR, sends staff without one to the page where they set one up.
 
-    It concerns people with a session; tokens of the API are not given to whoever lacks one.
+    This covers sessions; the API issues no tokens to people without a required factor.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -64,7 +64,7 @@ class SecondFactorMiddleware:
 
 
 class SecondFactorGate:
-    """The same for sockets: whoever lacks a second factor is nobody."""
+    """The same for websockets: people without a required second factor count as not signed in."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -76,7 +76,7 @@ class SecondFactorGate:
 
 
 def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
-    """True if the person has to set up a second factor before anything else."""
+    """True if the person must set up a second factor before anything else."""
     if not (settings.REQUIRE_SECOND_FACTOR and user.is_authenticated):
         return False
     if not getattr(user, "is_staff", False):
@@ -85,7 +85,7 @@ def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
 
 
 def too_many_codes(wait_s: int) -> str:
-    """What somebody is told whose codes are not looked at any more, the right one included."""
+    """The error for a person whose codes are no longer checked, not even the right one."""
     minutes = ceil(wait_s / 60)
     return f"Too many wrong codes; try again in {minutes} minute{pluralize(minutes)}."
 

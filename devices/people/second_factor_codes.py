@@ -1,4 +1,4 @@
-"""The code of a second factor, as pages and the API ask for it."""
+"""Second-factor codes, for pages and the API."""
 
 import time
 from math import ceil
@@ -19,15 +19,15 @@ from devices.people.second_factor import too_many_codes
 
 TOO_MANY = "too_many_login_attempts"
 USED = "used_code"
-USED_WORDS = "This code was used already; wait for the next one that your app shows."
+USED_WORDS = "This code has already been used; wait for the next one in your app."
 
 
 class _CodeOnce:
-    """A form of allauth's, for which a code of the app works once for as long as it is valid:
-    allauth forgets it after one period, though the tolerance lets it work for longer.
+    """For allauth's forms: a code from the app works only once while it is valid. Allauth forgets
+    a used code after one period, though its tolerance accepts the code for longer.
 
-    Whoever sends it again is told so. That counts as a wrong code, and forgets no others, as a
-    right one does.
+    A repeated code is refused with that reason. It counts as a wrong one and, unlike a right one,
+    does not reset the count.
     """
 
     user: User
@@ -59,11 +59,11 @@ class AuthenticateForm(_CodeOnce, forms.AuthenticateForm):
 
 
 class ReauthenticateForm(_CodeOnce, forms.ReauthenticateForm):
-    """For MFA_FORMS: somebody who is signed in says once more who they are."""
+    """For MFA_FORMS: a signed-in person confirms who they are."""
 
 
 class ActivateTOTPForm(totp_forms.ActivateTOTPForm):
-    """For MFA_FORMS: a person sets up an app, with a code that was used thereby."""
+    """For MFA_FORMS: a person sets up an app, which uses up the code."""
 
     def clean_code(self) -> str:
         code: str = super().clean_code()
@@ -72,7 +72,7 @@ class ActivateTOTPForm(totp_forms.ActivateTOTPForm):
 
 
 def codes_wait_s(user: User) -> int:
-    """In how many seconds, at least 1, the next code of the person is looked at."""
+    """Seconds, at least 1, until another code of the person is checked."""
     rates = get_rates(app="allauth.account", action="login_failed")
     return max(1, *(ceil(_rate_wait_s(user, rate)) for rate in rates))
 
@@ -93,11 +93,11 @@ def _rate_wait_s(user: User, rate: Any) -> float:
 
 
 def _is_first_use(user: User, code: str) -> bool:
-    """Uses the code; False if it was used before."""
+    """Marks the code as used; False if it already was."""
     valid_s = app_settings.TOTP_PERIOD * (2 * app_settings.TOTP_TOLERANCE + 1)
     return cache.add(_used_key(user, code), 1, timeout=valid_s)
 
 
 def _used_key(user: User, code: str) -> str:
-    digits = "".join(filter(str.isdigit, code))  # allauth takes "123 456" too
+    digits = "".join(filter(str.isdigit, code))  # allauth accepts "123 456" too
     return f"second_factor.used:{user.pk}:{digits}"

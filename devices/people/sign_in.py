@@ -1,4 +1,4 @@
-"""How people sign in: allauth's ways, closed to strangers, with one door for all pages."""
+"""How people sign in: in allauth's ways, on one page for everything, without open sign-up."""
 
 import logging
 from typing import Any
@@ -28,27 +28,30 @@ from devices.people.invitations import invitations_accept_by_email, invitations_
 from devices.people.second_factor import too_many_codes
 
 log = logging.getLogger(__name__)
-# The one provider that the settings may name, by its place in the addresses.
+# The one provider that the settings may configure, as in its URLs.
 PROVIDER = "oidc"
+WRONG_PASSWORD = "User name or password is wrong."
 
 
 class LoginForm(AllauthLoginForm):
-    """Asks for what people here call it."""
+    """Allauth's form with our labels."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         login = self.fields["login"]
-        login.label = "Username or e-mail"
+        login.label = "User name or e-mail"
         login.widget.attrs.update(autocomplete="username", autofocus=True)
         login.widget.attrs.pop("placeholder", None)
         self.fields["remember"].label = "Stay signed in"
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Nobody signs up by themselves: people are invited, or added by an operator."""
+    """There is no sign-up: people are invited, or added by an operator."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
-        "too_many_login_attempts": too_many_codes(settings.SIGN_IN_COOL_OFF_MIN * 60)
+        "username_password_mismatch": WRONG_PASSWORD,
+        "email_password_mismatch": WRONG_PASSWORD,
+        "too_many_login_attempts": too_many_codes(settings.SIGN_IN_COOL_OFF_MIN * 60),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -57,16 +60,16 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_client_ip(self, request: HttpRequest) -> str:
         address = client_address(request)
         if address is None:
-            raise PermissionDenied("It cannot be told where the request comes from.")
+            raise PermissionDenied("The request has no valid client address.")
         return address
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Left to axes, which counts by person and address: a count by person alone would let
-        anybody lock anybody out. Wrong codes of a second factor stay counted by person."""
+        anybody lock out anybody. Wrong second-factor codes are still counted by person."""
 
     def reauthenticate(self, user: User, password: str) -> bool:
-        """The session goes on where the right password was hashed anew, as Django does after the
-        ways to hash it have become stronger; the session knows the hash it was opened with."""
+        """Keeps the session when the right password is hashed again, as Django does once its
+        hashers have become stronger: the session depends on the hash it was opened with."""
         known = user.password
         is_right: bool = super().reauthenticate(user, password)
         user.refresh_from_db(fields=["password"])
@@ -76,14 +79,14 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
-    """Lets in by OpenID Connect whom an open invitation or an account is waiting for.
+    """Lets people in by OpenID Connect if they have an account or an open invitation.
 
-    Only addresses count which the provider has verified, and of accounts those which they have
+    An address counts only if the provider has verified it; an account's only if it was also
     verified here.
     """
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: Any) -> User:
-        """Some providers say in words whether they verified an address, and "false" is true."""
+        """Some providers send "true" or "false" as text, and the text "false" is truthy."""
         for address in sociallogin.email_addresses:
             address.verified = str(address.verified).lower() == "true"
         user: User = super().populate_user(request, sociallogin, data)
@@ -97,7 +100,7 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
         exception: Exception | None = None,
         extra_context: dict[str, Any] | None = None,
     ) -> None:
-        """The page says no more than that it failed; why is for whoever runs the installation."""
+        """Logs the reason for operators; the page only says that signing in failed."""
         reason = exception or request.GET.get("error_description") or request.GET.get("error")
         log.warning("single sign-on failed: %.500r", reason or error)
 
@@ -122,8 +125,8 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
 
 
 def attempted_username(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
-    """For AXES_USERNAME_CALLABLE: the user name meant, be it by its e-mail, in lower case, so that
-    each account has one count; None if nobody was named."""
+    """For AXES_USERNAME_CALLABLE: the account's user name in lower case, also if its e-mail was
+    given, so that each account has one count; None if neither was given."""
     given = credentials or {}
     login = given.get("username") or given.get("email") or request.POST.get("login")
     if not login:
@@ -134,20 +137,20 @@ def attempted_username(request: HttpRequest, credentials: dict[str, Any] | None)
 
 @never_cache
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    """In place of the admin's own form: leads to the page where everybody signs in.
+    """Replaces the admin's own form: leads to the page where everybody signs in.
 
-    Raises PermissionDenied for somebody who is signed in and may not open the admin.
+    Raises PermissionDenied for a signed-in person who may not open the admin.
     """
     if not request.user.is_authenticated:
         following = request.GET.get("next") or resolve_url(settings.LOGIN_REDIRECT_URL)
         return redirect_to_login(following)
     if not admin.site.has_permission(request):
-        raise PermissionDenied("Your account does not open this portal; ask an operator.")
+        raise PermissionDenied("Your account has no access to this portal; ask an operator.")
     return redirect(settings.LOGIN_REDIRECT_URL)
 
 
 def single_sign_on(request: HttpRequest) -> HttpResponse:
-    """Allauth's view that leads to the provider, with words if the provider does not answer."""
+    """Allauth's redirect to the provider, or an error page if the provider does not answer."""
     try:
         answer: HttpResponse = openid_connect_login(request, PROVIDER)
     except RequestException as error:

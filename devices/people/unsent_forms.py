@@ -1,4 +1,4 @@
-"""What somebody sends who is signed out by now is handed back, to be sent again."""
+"""Returns a form that was sent after its session had ended, so that it can be sent again."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,14 @@ from django.utils.cache import add_never_cache_headers
 
 from devices.http.paths import is_scoped_path
 
-# No page holds what was typed there.
+# Never repeated on a page.
 SECRET = ("password", "password1", "password2", "old_password")
 OF_THE_FORM_ITSELF = "csrfmiddlewaretoken"
 
 
 class UnsentFormsMiddleware:
-    """Answers a form of the admin with a page that keeps its fields, instead of with a redirect to
-    sign-in, which would lose them. To be after CSRF's, so that they are a form's of ours."""
+    """Answers a signed-out person's admin form with a page that keeps its fields; a redirect to
+    sign-in would lose them. Must come after CSRF's middleware, so that only our own forms count."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -40,7 +40,7 @@ class UnsentFormsMiddleware:
 
 
 def fields_kept(request: HttpRequest) -> list[tuple[str, str]]:
-    """Each field and value that was sent, without files, passwords and the form's token."""
+    """Each field and value that was sent, without files, passwords and the CSRF token."""
     return [
         (name, value)
         for name, values in request.POST.lists()

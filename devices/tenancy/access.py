@@ -1,4 +1,4 @@
-"""Which tenants a person may see, and what the person may do there."""
+"""Which tenants a person may see, and what they may do there."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Role = Membership.Role
 
 RANKS = (Role.VIEWER, Role.MANAGER, Role.OWNER)
 
-# A function of the database's, for this has to be known before there is a scope to read it in.
+# A database function, because roles are needed before there is a scope to read them in.
 ROLES_OF = "SELECT tenant_id, role FROM devices_roles_of(%s)"
 FIELDS = User._meta.concrete_fields
 PERSON = f"""
@@ -29,9 +29,9 @@ FROM auth_user person WHERE person.id = %s
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a person may do: the role in each tenant by its id; an operator may do everything.
+    """What a person may do: their role by tenant id. An operator may do everything.
 
-    `user_id` is the person's; None if nobody is signed in.
+    `user_id` is None if nobody is signed in.
     """
 
     is_operator: bool
@@ -39,18 +39,17 @@ class Access:
     user_id: int | None = None
 
     def allows(self, role: Role, tenant_id: int | None = None) -> bool:
-        """True if the person has this role or a higher one there; without a tenant: anywhere."""
+        """True if the person has this role or a higher one in the tenant, or in any if None."""
         if self.is_operator:
             return True
         tenant_ids = self._tenant_ids(role)
         return bool(tenant_ids) if tenant_id is None else tenant_id in tenant_ids
 
     def narrow(self, queryset: QuerySet[Row], role: Role) -> QuerySet[Row]:
-        """Those rows that belong to tenants in which the person has this role or a higher one.
+        """The rows of tenants in which the person has this role or a higher one.
 
-        For what a role is needed to do; what may be seen at all, the database knows.
-
-        The rows are tenants, or have a field `tenant`.
+        For actions that need a role; the database itself decides which rows may be seen. The rows
+        are tenants, or have a field `tenant`.
         """
         if self.is_operator:
             return queryset
@@ -63,7 +62,7 @@ class Access:
 
 
 def person_read(user_id: int) -> User | None:
-    """The person, with what access_of needs to know: read in one query."""
+    """The person with their roles, which access_of needs, in one query; None if unknown."""
     with connection.cursor() as cursor:
         cursor.execute(PERSON, [user_id])
         row = cursor.fetchone()
@@ -76,8 +75,7 @@ def person_read(user_id: int) -> User | None:
 
 
 def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
-    """What the person may do at this moment, or when person_read read them; nothing if nobody is
-    signed in."""
+    """What the person may do now, or when person_read read them; nothing if nobody is signed in."""
     if not user.is_active or user.pk is None:
         return Access(False, {})
     if is_operator(user):
@@ -94,12 +92,12 @@ def _roles_of(user_id: int) -> Iterable[tuple[int, str]]:
 
 
 def is_operator(user: AbstractBaseUser | AnonymousUser) -> bool:
-    """Operators run the installation and see every tenant."""
+    """True for operators, who run the installation and see every tenant."""
     return bool(user.is_active and getattr(user, "is_superuser", False))
 
 
 def access_in(request: HttpRequest) -> Access:
-    """The access of the person who asks, read once a request."""
+    """The requester's access, read once per request."""
     if not hasattr(request, "rollcall_access"):
         request.rollcall_access = access_of(request.user)  # type: ignore[attr-defined]
     return request.rollcall_access  # type: ignore[attr-defined]

@@ -7,17 +7,17 @@ from devices.tenancy.access import Role
 
 
 class LastOwner(ValueError):
-    """Nobody would own the tenant any more."""
+    """The tenant would be left without an owner."""
 
     def __init__(self) -> None:
-        super().__init__("A tenant keeps at least one owner: make somebody else an owner first.")
+        super().__init__("A tenant needs at least one owner: make somebody else an owner first.")
 
 
 def owner_ensure_other(*, tenant_id: int, leaving: Collection[int]) -> None:
-    """Raises LastOwner if no owner would be left without these memberships, by their ids.
+    """Raises LastOwner if no owner would be left without these memberships (ids).
 
-    To be called in the transaction that changes them: until it ends, nobody else changes the
-    owners of this tenant by way of here. A tenant that has no owner need not get one.
+    Call it in the transaction that changes them: it locks the tenant, so that other callers wait
+    until that ends. A tenant that has no owner may stay without one.
     """
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
     owners = set(

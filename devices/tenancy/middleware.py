@@ -1,4 +1,4 @@
-"""The scope of requests that people make."""
+"""Opens the scope for people's requests."""
 
 from collections.abc import Callable
 from inspect import iscoroutinefunction
@@ -20,12 +20,11 @@ View = Callable[..., HttpResponseBase]
 
 
 class ScopeMiddleware:
-    """Runs views for signed-in people in the transaction and the scope of what they may see.
+    """Runs views for signed-in people in a transaction with the scope of what they may see.
 
-    Left out are paths that have no scope or open their own (is_scoped_path), and async views, which
-    open their own. What a view returns to be rendered is
-    rendered inside; what it streams is not. To be the last middleware, so that the others have had
-    their say, CSRF's among them.
+    Skips paths without a scope or with their own (is_scoped_path), and async views, which open
+    their own. A template response is rendered inside the scope; a streamed body is not. This must
+    be the last middleware, so that the others, such as CSRF's, have done their checks.
     """
 
     def __init__(self, get_response: View) -> None:
@@ -52,7 +51,7 @@ class ScopeMiddleware:
         except IntegrityError:
             if response is None:
                 raise
-            # What the database only finds at the commit: something was deleted meanwhile.
+            # The database checks references at the commit: something was deleted meanwhile.
             messages.error(request, Conflict.default_detail)
             return redirect(request.get_full_path())
         return response

@@ -1,10 +1,10 @@
 """Whose rows the database shows: the scope of a transaction.
 
 Processes that serve people log in as a role that sees no tenant's rows. A scope opens a
-transaction in which the role is `rollcall_tenant`, which sees the rows of the tenants in
-`app.tenant_ids` and no others: by policies on ordinary tables, by views of the same names in the
-schema `scoped` on hypertables. Operators have a scope of their own, `rollcall_operator`. All of it
-ends with the transaction, so that nothing is left behind on a pooled connection.
+transaction with the role `rollcall_tenant`, which sees only the rows of the tenants in
+`app.tenant_ids`: through policies on ordinary tables, and through views of the same names in the
+schema `scoped` on hypertables. Operators have a scope of their own, `rollcall_operator`. All of
+this ends with the transaction, so nothing stays behind on a pooled connection.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -17,17 +17,17 @@ from django.db.backends.utils import CursorWrapper
 from devices.http import origin
 from devices.tenancy.access import Access
 
-# A person whose query takes longer than this keeps the connection from others.
+# A query that takes longer than this would keep the connection from others.
 STATEMENT_TIMEOUT = "60s"
 TENANT, OPERATOR = "rollcall_tenant", "rollcall_operator"
 SCOPED_PATH, PUBLIC_PATH = "scoped,public", "public"
 
-# The tenants of the scope that is open; None if none is, or an operator's.
+# The tenants of the open scope; None if there is none or if it is an operator's.
 _open: ContextVar[frozenset[int] | None] = ContextVar("open_scope", default=None)
 
 
 class ScopeError(RuntimeError):
-    """A scope was asked for that is wider than the one that is open."""
+    """The requested scope is wider than the one that is open."""
 
 
 @contextmanager
@@ -38,11 +38,11 @@ def tenant_scope(
     settings: Mapping[str, str] | None = None,
     reads: bool = False,
 ) -> Iterator[None]:
-    """A transaction that sees and changes rows of these tenants only; of none if there are none.
+    """A transaction that sees and changes only rows of these tenants; no rows if there are none.
 
-    `user_id` is the person for whom it is opened, `settings` are more settings of PostgreSQL that
-    hold inside. With `reads` it refuses to change anything. Inside another scope only a narrower
-    one can be opened: else ScopeError. What is done inside is rolled back if it raises.
+    `user_id` is the person it is opened for; `settings` are further PostgreSQL settings that hold
+    inside. With `reads` it is read-only. An exception rolls it back. Raises ScopeError inside a
+    scope that does not cover these tenants.
     """
     wanted = frozenset(tenant_ids)
     around = _open.get()
@@ -62,7 +62,10 @@ def tenant_scope(
 def operator_scope(
     *, user_id: int, settings: Mapping[str, str] | None = None, reads: bool = False
 ) -> Iterator[None]:
-    """A transaction that sees and changes the rows of all tenants, for an operator."""
+    """A transaction that sees and changes the rows of all tenants, for an operator.
+
+    Raises ScopeError inside a tenant scope.
+    """
     if _open.get() is not None:
         raise ScopeError("a scope cannot be widened from inside")
     own = _settings(role=OPERATOR, search_path=PUBLIC_PATH, tenant_ids="", user_id=user_id)
@@ -71,7 +74,7 @@ def operator_scope(
 
 
 def open_tenant_ids() -> frozenset[int] | None:
-    """The tenants of the scope that is open; None if none is, or an operator's."""
+    """The tenants of the open scope; None if there is none or if it is an operator's."""
     return _open.get()
 
 
@@ -79,7 +82,7 @@ def open_tenant_ids() -> frozenset[int] | None:
 def access_scope(
     access: Access, *, settings: Mapping[str, str] | None = None, reads: bool = False
 ) -> Iterator[None]:
-    """The scope that belongs to what a person may see."""
+    """The scope for what a person may see."""
     if access.is_operator and access.user_id is not None:
         with operator_scope(user_id=access.user_id, settings=settings, reads=reads):
             yield
@@ -104,10 +107,10 @@ def _settings(
 
 @contextmanager
 def _entered(settings: dict[str, str], *, reads: bool) -> Iterator[None]:
-    """A transaction with these settings, or a savepoint of the one that is open already.
+    """A transaction with these settings, or a savepoint in the transaction that is open.
 
-    A commit and every rollback take the settings away. A savepoint that is released leaves them,
-    all but that it refuses to write; so what was set before is set again.
+    A commit or rollback ends the settings. The release of a savepoint ends only read-only mode and
+    keeps the rest, so the values from before it are set again.
     """
     before: dict[str, str] = {}
     is_inner = connection.in_atomic_block

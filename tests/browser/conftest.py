@@ -20,7 +20,7 @@ COMPLAINTS = ("content security policy", "permissions-policy", "refused to")
 
 
 def fill_in_login(page: Page, user: str, password: str = PASSWORD) -> None:
-    page.get_by_label("Username or e-mail").fill(user)
+    page.get_by_label("User name or e-mail").fill(user)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in", exact=True).click()
 

@@ -18,6 +18,11 @@ HIDE_TABLES = """() => {
     document.adoptedStyleSheets = [sheet];
 }"""
 
+# The label of each cell, and how its style changes the case of letters.
+LABELS = """cells => cells.map(
+    cell => [cell.dataset.label, getComputedStyle(cell, "::before").textTransform]
+)"""
+
 
 def box_of(element: Locator) -> tuple[float, float, float, float]:
     box = element.bounding_box()
@@ -114,3 +119,16 @@ def test_the_pages_of_a_long_list_stay_on_a_narrow_screen(stack: Stack, sign_in:
 
     expect(page.get_by_role("link", name="101", exact=True)).to_be_visible()
     assert goes_on_sideways(page) == 0
+
+
+def test_labels_of_a_narrow_list_are_in_sentence_case(stack: Stack, sign_in: SignIn) -> None:
+    add_tenant(stack)
+    page = sign_in(add_staff(stack, None))
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/admin/devices/tenant/")
+
+    row = page.locator("#result_list tr:has([data-label])").first
+    labels = row.locator("[data-label]").evaluate_all(LABELS)
+    assert labels[0] == ["Select record", "none"]
+    assert {how for _, how in labels} == {"none"}
+    assert all(label == label[:1].upper() + label[1:].lower() for label, _ in labels)

@@ -55,12 +55,12 @@ def set_password_anew(page: Page, address: str) -> None:
     page.get_by_role("link", name="Forgot").click()
     page.get_by_label("Email").fill(address)
     page.get_by_role("button", name="Send the link").click()
-    expect(page.get_by_role("heading", name="Look into your e-mail")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your e-mail")).to_be_visible()
     page.goto(latest_link(address))
     page.get_by_label("New Password", exact=True).fill(NEW_PASSWORD)
     page.get_by_label("New Password (again)").fill(NEW_PASSWORD)
     page.get_by_role("button", name="Set password").click()
-    expect(page.get_by_role("heading", name="Your password is changed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your password has been changed")).to_be_visible()
 
 
 def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_second_factor(
@@ -77,7 +77,7 @@ def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_secon
 
     newcomer, link = open_browser(), latest_link(address)
     newcomer.goto(link)
-    newcomer.get_by_label("Username").fill(name)
+    newcomer.get_by_label("User name").fill(name)
     newcomer.get_by_label("Password", exact=True).fill(PASSWORD)
     newcomer.get_by_label("Password confirmation").fill(PASSWORD)
     newcomer.get_by_role("button", name="Join").click()
@@ -86,7 +86,7 @@ def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_secon
     expect(newcomer.get_by_text("strangers-phone")).to_have_count(0)
     second = open_browser()
     second.goto(link)
-    expect(second.get_by_text("This invitation was accepted before")).to_be_visible()
+    expect(second.get_by_text("This invitation has already been accepted")).to_be_visible()
     secret, used = activate_totp(newcomer, password=PASSWORD)
 
     forgetful = open_browser()

@@ -40,4 +40,4 @@ def test_at_what_is_wrong_with_rows_below_it(stack: Stack, sign_in: SignIn) -> N
     page.goto(f"/admin/devices/tenant/{tenant_id}/change/")
     page.locator("[name=memberships-0-role]").select_option("viewer")
     save(page)
-    expect(page.get_by_text("A tenant keeps at least one owner")).to_be_in_viewport()
+    expect(page.get_by_text("A tenant needs at least one owner")).to_be_in_viewport()

@@ -45,7 +45,7 @@ def test_what_was_typed_is_sent_again_after_signing_in(typed: Typed) -> None:
     page.get_by_role("button", name="Send again").click()
     expect(page.get_by_role("heading", name="You are signed out.")).to_be_visible()
     with page.expect_popup() as opened:
-        page.get_by_role("link", name="Sign in, in a new tab").click()
+        page.get_by_role("link", name="Sign in (new tab)").click()
     fill_in_login(opened.value, user)
     opened.value.wait_for_url("**/admin/")
     page.get_by_role("button", name="Send again").click()

@@ -73,7 +73,7 @@ def test_a_person_with_the_address_signs_in_and_needs_the_second_factor(
     sign_on(page, user)
 
     # There is none yet, so that it is set up before anything else.
-    expect(page.get_by_text("This installation asks for a second factor")).to_be_visible()
+    expect(page.get_by_text("This installation requires a second factor")).to_be_visible()
     page.goto(DEVICES)
     expect(page).to_have_url(re.compile("/accounts/2fa/$"))
     secret, used = activate_totp(page)

@@ -23,7 +23,7 @@ def test_the_second_is_led_to_what_the_first_changed_and_decides(
     second.get_by_label("Grace").fill("31")
     save(second)
 
-    expect(second.get_by_text("changed this to “Kim's phone” meanwhile.")).to_be_in_viewport()
+    expect(second.get_by_text("has since changed this to “Kim's phone”.")).to_be_in_viewport()
     expect(second.get_by_label("Name", exact=True)).to_be_focused()
     expect(second.get_by_label("Grace")).to_have_value("31")
     save(second)

@@ -20,7 +20,7 @@ from tests.waits import LIMIT_S
 
 OPS_PROCESSES = 2
 # Any task of ops will do, if a lock on a table makes it last as long as the test likes.
-LONG_TASK, ITS_TABLE = "devices.operator_access_forget", "devices_operatoraccess"
+LONG_TASK, ITS_TABLE = "devices.operator_access_prune", "devices_operatoraccess"
 WAITING = f"""
 SELECT count(*)::int FROM pg_locks
 WHERE NOT granted AND relation = '{ITS_TABLE}'::regclass

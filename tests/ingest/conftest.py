@@ -7,12 +7,19 @@ from devices.fleet.keys import gateway_credential_issue
 from ingest.door import directory as directories
 from ingest.mqtt import batch as batches
 from tests.conftest import Fleet
+from tests.ingest.storage.draining import moment
 
 
 @pytest.fixture(autouse=True)
 def one_shard(settings: LazySettings) -> None:
     """Where what a test accepts is found."""
     settings.INGEST_SHARDS = 1
+
+
+@pytest.fixture(autouse=True)
+def new_moment() -> None:
+    """Each test sends its messages now: streams forget after minutes what they have accepted."""
+    moment.cache_clear()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ VALUES ('devices', '0001_initial', now()), ('telemetry', '0001_initial', now());
 
 @pytest.fixture
 def older_database() -> Iterator[str]:
-    """The address of a database of an older development state."""
+    """The address of a database from an older development state."""
     with psycopg.connect(endpoints.database_url, autocommit=True) as server:
         server.execute("CREATE DATABASE older_state")
         try:
@@ -52,7 +52,7 @@ def test_it_says_in_words_that_the_database_is_of_an_older_state(older_database:
     )
     with pytest.raises(run.RunError) as error:
         run._await(migrate, "migrate")
-    assert str(error.value).startswith("This database is of an older development state: make clean")
+    assert str(error.value).startswith("This database is from an older development state: run make")
     with psycopg.connect(older_database) as database:
         tables = database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         assert tables.fetchall() == [("django_migrations",)]
@@ -149,7 +149,7 @@ def test_stop_says_what_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_two_do_not_run_on_one_folder(tmp_path: Path) -> None:
     taken = run._lock(tmp_path)
     try:
-        with pytest.raises(run.RunError, match="runs already"):
+        with pytest.raises(run.RunError, match="already running"):
             run.run(tmp_path)
     finally:
         assert taken is not None

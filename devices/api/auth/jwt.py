@@ -24,24 +24,24 @@ CHALLENGE = 'Bearer realm="rollcall"'
 CODE_REFUSALS = {
     Verdict.MISSING: "Send the code of your second factor as `code`.",
     Verdict.WRONG: (
-        "This code of your second factor does not work; "
-        "send what your app shows now, or an unused recovery code."
+        "This second-factor code does not work; "
+        "send the one that your app shows now, or an unused recovery code."
     ),
     Verdict.USED: USED_WORDS,
 }
-# A password takes a while to check, with a connection to the database in hand: so many at once in
-# a process, and the others wait without one.
+# Checking a password is slow and holds a database connection: at most this many at once in a
+# process, and the others wait without a connection.
 _turns = BoundedSemaphore(4)
 
 
 class LockedOut(APIException):
-    """Too many wrong passwords. Axes' middleware answers in its place, and says for how long."""
+    """Too many wrong passwords. Axes' middleware answers instead and says for how long."""
 
     status_code = 429
 
 
 class TooManyCodes(APIException):
-    """Codes of the person's second factor are not looked at for a while."""
+    """The person's second-factor codes are not checked for a while."""
 
     status_code = 429
 
@@ -58,13 +58,15 @@ class SignIn(StrictBody, serializers.Serializer[User]):
     code = serializers.CharField(
         max_length=32,
         required=False,
-        help_text="Of the authenticator app, or a recovery code; for people with a second factor.",
+        help_text="From the authenticator app, or a recovery code. Needed with a second factor.",
     )
 
 
 class Tokens(serializers.Serializer[User]):
-    access = serializers.CharField(help_text="To be sent as `Authorization: Bearer <access>`.")
-    refresh = serializers.CharField(help_text="Gets a new access token when that one expired.")
+    access = serializers.CharField(help_text="Send it as `Authorization: Bearer <access>`.")
+    refresh = serializers.CharField(
+        help_text="Gets a new access token when the old one has expired."
+    )
 
 
 class Refresh(StrictBody, serializers.Serializer[User]):
@@ -76,7 +78,7 @@ class NewAccess(serializers.Serializer[User]):
 
 
 class SignInView(APIView):
-    """What they have in common: they are for people who are not signed in."""
+    """For people who are not signed in."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -92,7 +94,7 @@ class TokenView(SignInView):
         operation_id="auth_token_create", tags=["auth"], request=SignIn, responses=Tokens
     )
     def post(self, request: Request) -> Response:
-        """Tokens for who knows the password, and the code of a second factor if there is one."""
+        """Issues tokens for a password and, if the person has a second factor, its code."""
         serializer = SignIn(data=request.data)
         serializer.is_valid(raise_exception=True)
         with _turns:
@@ -106,7 +108,7 @@ class TokenRefreshView(SignInView):
         operation_id="auth_token_refresh", tags=["auth"], request=Refresh, responses=NewAccess
     )
     def post(self, request: Request) -> Response:
-        """One more access token, while the person is active and has the same password."""
+        """Issues another access token while the person is active and has the same password."""
         serializer = Refresh(data=request.data)
         serializer.is_valid(raise_exception=True)
         refresh = token_read(RefreshToken, serializer.validated_data["refresh"])
@@ -115,17 +117,17 @@ class TokenRefreshView(SignInView):
 
 
 def _person(request: Request, *, username: str, password: str, code: str = "") -> User:
-    """Who signs in. Raises AuthenticationFailed, PermissionDenied for somebody who has to set up a
-    second factor first, LockedOut and TooManyCodes for too many attempts."""
+    """The person who signs in. Raises AuthenticationFailed, PermissionDenied if they must set up a
+    second factor first, LockedOut or TooManyCodes after too many attempts."""
     user = authenticate(request._request, username=username, password=password)
     if getattr(request._request, "axes_locked_out", False):
         raise LockedOut
     if not isinstance(user, User) or not user.is_active:
-        raise AuthenticationFailed("Nobody has this user name and this password.")
+        raise AuthenticationFailed("User name or password is wrong.")
     if has_second_factor(user):
         _second_factor_check(user, code)
     _second_factor_require(user)
-    # The lock-out forgets the person's wrong passwords.
+    # Resets the person's count of wrong passwords.
     user_logged_in.send(sender=User, request=request._request, user=user)
     return user
 
@@ -139,6 +141,6 @@ def _second_factor_check(user: User, code: str) -> None:
 
 
 def _second_factor_require(user: User) -> None:
-    """Raises PermissionDenied for whoever has to set up a second factor first."""
+    """Raises PermissionDenied if the person must set up a second factor first."""
     if lacks_second_factor(user):
         raise PermissionDenied(WORDS)

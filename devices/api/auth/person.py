@@ -1,4 +1,4 @@
-"""Who asks the API with a token (JWT): a person, read together with what they may do."""
+"""The person behind an access token (JWT), read together with what they may do."""
 
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ class PersonAuthentication(JWTAuthentication):
     """`Authorization: Bearer <access token>`."""
 
     def get_validated_token(self, raw_token: bytes) -> AccessToken:
-        """Raises InvalidToken unless it is an access token that was given here and is good now."""
+        """Raises InvalidToken unless it is an access token that was issued here and is valid."""
         token = _signed(raw_token)
         try:
             token.check_exp(current_time=aware_utcnow())
@@ -34,44 +34,44 @@ class PersonAuthentication(JWTAuthentication):
         return token
 
     def get_user(self, validated_token: Token) -> Any:
-        """Raises AuthenticationFailed unless its person may still sign in as when it came."""
+        """Raises AuthenticationFailed if the person is inactive or has changed their password."""
         return person_of(validated_token)
 
 
 def token_read(kind: type[SomeToken], raw: Any) -> SomeToken:
-    """A token that was given here and is good now. Raises InvalidToken for any other, also for one
-    whose claims are of odd types or sizes."""
+    """A token that was issued here and is valid. Raises InvalidToken for any other, also for one
+    whose claims have odd types or sizes."""
     try:
         return kind(raw)
     except ExpiredTokenError:
         raise InvalidToken(EXPIRED) from None
     except TokenError as error:
         raise InvalidToken(error.args[0]) from None
-    except (OverflowError, TypeError, ValueError):  # no times can be made of its claims
+    except (OverflowError, TypeError, ValueError):  # its claims are not times
         raise InvalidToken("Token is invalid") from None
 
 
 @lru_cache(maxsize=1024)
 def _signed(raw: bytes) -> AccessToken:
-    """An access token that was given here. Looked at once, for what it says does not change; that
-    it is good now has to be looked at each time."""
+    """An access token that was issued here. Checked once, because its content does not change;
+    whether it has expired must be checked each time."""
     return token_read(AccessToken, raw)
 
 
 def person_of(token: Token) -> User:
-    """Whose token it is. Raises AuthenticationFailed for somebody who is not active any more, or
-    has another password than the one that got the token."""
+    """The token's person. Raises AuthenticationFailed if they are inactive or have changed their
+    password since the token was issued."""
     user_id = _id(token.get("user_id"))
     user = None if user_id is None else person_read(user_id)
     claimed = token.get("hash_password")
     if user is None or not user.is_active or claimed != get_md5_hash_password(user.password):
-        raise AuthenticationFailed("This token is of somebody who has to sign in again.")
+        raise AuthenticationFailed("This token is no longer valid; sign in again.")
     return user
 
 
 def _id(claim: Any) -> int | None:
-    """The person's id that is claimed; None if it can be nobody's."""
+    """The claimed id of the person; None if it cannot be an id."""
     text = str(claim)
-    # Longer ones are out of range, and slow to read.
+    # Longer ones are out of range, and slow to parse.
     is_number = text.isascii() and text.isdecimal() and len(text) <= 10
     return int(text) if is_number and int(text) <= MAX_ID else None

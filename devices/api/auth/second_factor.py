@@ -1,4 +1,4 @@
-"""The code of a second factor, where there is no page to ask for it."""
+"""Second-factor codes where no page asks for them."""
 
 from enum import Enum, auto
 
@@ -17,14 +17,14 @@ class Verdict(Enum):
 
 
 def has_second_factor(user: User) -> bool:
-    """True if the person's password alone does not sign them in."""
+    """True if the password alone does not sign the person in."""
     return is_mfa_enabled(user)
 
 
 def code_judge(user: User, code: str) -> Verdict:
-    """RIGHT for a code of the authenticator app, or a recovery code, that was not used before.
+    """RIGHT for an unused code from the authenticator app or an unused recovery code.
 
-    Wrong ones are counted by allauth; after too many none is looked at for a while: TOO_MANY.
+    Allauth counts wrong codes; after too many, none is checked for a while: TOO_MANY.
     """
     if not code:
         return Verdict.MISSING

@@ -1,4 +1,4 @@
-"""What people send: JSON of a bounded size, without fields that nobody knows."""
+"""Request bodies: JSON of a bounded size, without unknown fields."""
 
 import math
 from collections.abc import Mapping
@@ -23,13 +23,14 @@ from rest_framework.serializers import (
 from devices.api.base.fields import NamesChoices
 
 MAX_BYTES = 1024 * 1024
-WHY_UNKNOWN = "This is not a field that can be set here; these can: {}."
+NOT_AN_OBJECT = "Send one object."
+WHY_UNKNOWN = "Unknown field; you can set: {}."
 
 
 class JSONBody(JSONParser):
     """JSON of at most 1 MiB.
 
-    Raises RequestDataTooBig, and ParseError for what is no JSON or is nested beyond all sense.
+    Raises RequestDataTooBig, or ParseError for text that is not JSON or is nested too deeply.
     """
 
     def parse(
@@ -47,11 +48,12 @@ class JSONBody(JSONParser):
             raise ParseError("This is nested too deeply.") from None
 
 
-# For serializers of what people send: a field that is not known is an error, since somebody who
-# misspelt one would otherwise believe that it was set, and so is a value of another JSON type or
-# a longer text than the description says. (A docstring would become the description of every body
-# there.)
+# For serializers of request bodies. An unknown field is an error, because a person who misspelt one
+# would otherwise believe that it was set. So is a value of another JSON type, or a longer text,
+# than the API's schema says. (A docstring would become the description of every body there.)
 class StrictBody(NamesChoices):
+    default_error_messages = {"invalid": NOT_AN_OBJECT}
+
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             fields: Mapping[str, Any] = self.fields  # type: ignore[attr-defined]
@@ -68,8 +70,7 @@ class StrictBody(NamesChoices):
 
 
 def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
-    """What the value should be, if its JSON type or its length is not the field's; None for no
-    value."""
+    """What the value should be, if its JSON type or length is wrong; else None, also for null."""
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -77,8 +78,8 @@ def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
         case BooleanField() if not isinstance(value, bool):
             return "This should be true or false."
         case CharField() | ChoiceField() if not isinstance(value, str):
-            return "This should be a text."
-        # Before the spaces around it are taken away.
+            return "This should be text."
+        # Before the spaces around it are trimmed.
         case CharField(max_length=int(most)) if len(value) > most:
             return f"This should be no longer than {most} characters."
         case IntegerField() | FloatField() if not is_number:
@@ -87,7 +88,7 @@ def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
 
 
 class FiniteFloat(FloatField):
-    """Without NaN, which is within all limits."""
+    """Refuses NaN, which would pass any limit."""
 
     def to_internal_value(self, data: Any) -> float:
         value = super().to_internal_value(data)
@@ -96,7 +97,7 @@ class FiniteFloat(FloatField):
         return value
 
 
-# The same for what is sent of a model's fields.
+# The same for bodies with fields of a model.
 class ModelBody(StrictBody, ModelSerializer[Any]):
     serializer_field_mapping = {
         **ModelSerializer.serializer_field_mapping,

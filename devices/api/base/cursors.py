@@ -1,7 +1,7 @@
-"""Cursors: where the next page begins, sealed so that a client cannot make one up.
+"""Cursors: where the next page begins, signed so that a client cannot make one up.
 
-An unsealed cursor would go into a query as it came: text where a number belongs, or NUL, is an
-error of the database.
+An unsigned cursor would reach a query unchecked: text in place of a number, or NUL, is a database
+error.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from django.core import signing
 from devices.http.errors import NoSuchReference
 
 SALT = "rollcall.cursor"
-WORDS = "This is no cursor of this list; begin again without one."
+WORDS = "This cursor is not from this list; start again without one."
 
 
 def cursor_seal(values: Sequence[Any], *, about: str) -> str:
@@ -21,7 +21,7 @@ def cursor_seal(values: Sequence[Any], *, about: str) -> str:
 
 
 def cursor_open(cursor: str, *, about: str) -> list[Any]:
-    """What was sealed. Raises NoSuchReference if it was not sealed here, or for another list."""
+    """The sealed values. Raises NoSuchReference if it was not sealed here or for another list."""
     try:
         values: list[Any] = signing.loads(cursor, salt=f"{SALT}:{about}")
     except (signing.BadSignature, ValueError):

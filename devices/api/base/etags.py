@@ -1,4 +1,4 @@
-"""Entity tags: an answer that is the same is not sent again, and nobody overwrites unseen."""
+"""Entity tags: an unchanged answer is not sent again, and nobody overwrites changes unseen."""
 
 import hashlib
 from typing import Any
@@ -16,13 +16,13 @@ def etag_of(data: Any) -> str:
 
 
 def is_known(request: Request, etag: str) -> bool:
-    """True if the client says (If-None-Match) that it has this representation already."""
+    """True if the client already has this representation (If-None-Match)."""
     tags = parse_etags(request.META.get("HTTP_IF_NONE_MATCH", ""))
     return "*" in tags or etag in {tag.removeprefix("W/") for tag in tags}
 
 
 def precondition_check(request: Request, etag: str) -> None:
-    """Raises PreconditionFailed if the client wants (If-Match) another representation than this."""
+    """Raises PreconditionFailed if the client expects another representation (If-Match)."""
     header = request.META.get("HTTP_IF_MATCH")
     if header is None:
         return

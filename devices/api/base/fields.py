@@ -10,14 +10,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 MAX_ID = 999_999_999
-# What is written as a number in an address.
+# A number in a URL.
 INTEGER = re.compile(r"-?[0-9]{1,20}")
-# As a pattern: texts without U+0000, which the database cannot store.
+# A pattern for text without U+0000, which the database cannot store.
 STORABLE = r"^[^\u0000]*$"
 
 
 def one_of(choices: Iterable[str]) -> str:
-    """What should have been sent."""
+    """The error that lists the possible values."""
     return f"This should be one of {', '.join(choices)}."
 
 
@@ -32,23 +32,25 @@ class NamesChoices(serializers.BaseSerializer[Any]):
 
 
 class TenantSlug(serializers.CharField):
-    """`tenant` of what is added: a slug; may be left out by people who have one tenant."""
+    """`tenant` of a new row: a slug; optional for people with one tenant."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 63)
-        kwargs.setdefault("help_text", "Slug of the tenant. Needed by people who have several.")
+        kwargs.setdefault(
+            "help_text", "Slug of the tenant. Required for people with several tenants."
+        )
         super().__init__(required=False, **kwargs)
 
 
 class RowId(serializers.IntegerField):
-    """The id of something of the same tenant, or null."""
+    """The id of a row of the same tenant, or null."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=1, max_value=MAX_ID, required=False, allow_null=True, **kwargs)
 
 
 class _NotEmpty(forms.Field):
-    """Django takes an empty value for none, and would not filter."""
+    """Django treats an empty value as missing and would not filter."""
 
     def to_python(self, value: Any) -> Any:
         if value == "":
@@ -58,7 +60,7 @@ class _NotEmpty(forms.Field):
 
 class _IdField(_NotEmpty, forms.IntegerField):
     def to_python(self, value: Any) -> Any:
-        """Python takes more for a number than the description says: `1_0`, and other digits."""
+        """Python accepts more numbers than the API's schema: `1_0`, and other digits."""
         if isinstance(value, str) and value and not INTEGER.fullmatch(value):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
@@ -70,7 +72,7 @@ class _YesNoField(_NotEmpty, forms.TypedChoiceField):
 
 @extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
 class IdFilter(Filter):
-    """By an id; one of another tenant finds nothing, like one that does not exist."""
+    """By id; an id of another tenant finds nothing, like one that does not exist."""
 
     field_class = _IdField
 
@@ -80,7 +82,7 @@ class IdFilter(Filter):
 
 @extend_schema_field({"type": "string", "enum": ["true", "false"]})
 class YesNoFilter(TypedChoiceFilter):
-    """`true` or `false`; anything else is an error, where django-filter would not filter."""
+    """`true` or `false`; anything else is an error, which django-filter would ignore."""
 
     field_class = _YesNoField
 
@@ -95,7 +97,7 @@ class YesNoFilter(TypedChoiceFilter):
 
 
 class ChoicesFilter(MultipleChoiceFilter):
-    """Any of these; given several times, any of those."""
+    """One of these values; given several times, any of those given."""
 
     def __init__(self, *args: Any, choices: Sequence[tuple[str, str]], **kwargs: Any) -> None:
         words = one_of(value for value, _ in choices)
@@ -104,10 +106,10 @@ class ChoicesFilter(MultipleChoiceFilter):
 
 @extend_schema_field({"type": "string", "maxLength": 63, "pattern": STORABLE})
 class SlugFilter(CharFilter):
-    """By a slug; one that nothing has finds nothing."""
+    """By slug; an unknown slug finds nothing."""
 
 
 class TenantFilter(FilterSet):
-    """`?tenant=<slug>`: of one of the tenants that the person has."""
+    """`?tenant=<slug>`: one of the requester's tenants."""
 
     tenant = SlugFilter("tenant__slug", max_length=63)

@@ -1,4 +1,4 @@
-"""Pages of lists: by the keys of the last row, so that a late page costs what the first does."""
+"""Pages of lists, by the keys of the last row, so that a late page costs as much as the first."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ from rest_framework.utils.urls import replace_query_param
 from devices.api.base.cursors import cursor_open, cursor_seal
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
-# The orders of a list without any of its own.
+# For lists without orders of their own.
 BY_ID: Mapping[str, tuple[str, ...]] = {"id": ("id",)}
 
 
 class Order(NamedTuple):
-    """By these columns, none of which is ever null; together they are unique."""
+    """Sorts by these columns, none of which is ever null; together they are unique."""
 
     name: str
     keys: tuple[str, ...]
@@ -33,9 +33,9 @@ class Order(NamedTuple):
 class KeysetPages(BasePagination):
     """`?limit=`, `?ordering=` and `?cursor=`; answers `{"results": […], "next": <URL or null>}`.
 
-    DRF's own CursorPagination compares one column and skips rows that have the same value, which
-    goes wrong from 1,000 such rows on, and lets clients write cursors. The view says in `orders`
-    which columns each order has; the first is the default.
+    DRF's CursorPagination compares one column and skips rows with equal values, which fails from
+    1,000 such rows on, and lets clients make up cursors. The view's `orders` lists the columns of
+    each order; the first is the default.
     """
 
     parameters = ("limit", "ordering", "cursor")
@@ -67,7 +67,7 @@ class KeysetPages(BasePagination):
                 "next": {
                     "type": ["string", "null"],
                     "format": "uri",
-                    "description": "The address of the next page; null on the last.",
+                    "description": "URL of the next page; null on the last page.",
                 },
             },
         }
@@ -81,9 +81,13 @@ class KeysetPages(BasePagination):
             "default": DEFAULT_LIMIT,
         }
         return [
-            _parameter("limit", limit, "How many results a page has at most."),
-            _parameter("ordering", {"type": "string", "enum": orders}, "`-` for descending."),
-            _parameter("cursor", {"type": "string"}, "As found in `next`."),
+            _parameter("limit", limit, "Most results on a page."),
+            _parameter(
+                "ordering",
+                {"type": "string", "enum": orders},
+                "Put `-` before it for descending order.",
+            ),
+            _parameter("cursor", {"type": "string"}, "From `next` of the page before."),
         ]
 
 
@@ -106,12 +110,12 @@ def _order(request: Request, orders: Mapping[str, tuple[str, ...]]) -> Order:
     wanted = request.query_params.get("ordering", next(iter(orders)))
     name = wanted.removeprefix("-")
     if name not in orders:
-        words = f"This should be one of {', '.join(orders)}, with - before it for descending."
+        words = f"This should be one of {', '.join(orders)}, with - before it for descending order."
         raise ValidationError({"ordering": words})
     return Order(name, orders[name], wanted.startswith("-"))
 
 
 def _after(queryset: QuerySet[Any], order: Order, values: list[Any]) -> QuerySet[Any]:
-    """As a comparison of rows, which an index on the columns answers at once."""
+    """Compares whole rows, which an index on the columns answers directly."""
     beyond = TupleLessThan if order.descending else TupleGreaterThan
     return queryset.filter(beyond(Tuple(*map(F, order.keys)), tuple(values)))

@@ -1,4 +1,4 @@
-"""What an address asks for behind its `?`."""
+"""Query parameters."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -9,15 +9,15 @@ from rest_framework.request import Request
 from devices.api.base.fields import INTEGER, NamesChoices
 from devices.api.base.shared import shared
 
-WHY_UNKNOWN = "This is not a parameter here; these are: {}."
-WHY_NONE = "There are no parameters here."
-# By which a path is told of which tenant its device is.
+WHY_UNKNOWN = "Unknown parameter; you can use: {}."
+WHY_NONE = "Unknown parameter; there are none here."
+# A URL with a device may name its tenant too.
 DEVICE_PATH, OF_TENANT = "device_id", "tenant"
 
 
 def parameters_check(request: Request, known: Collection[str]) -> None:
-    """Raises ValidationError for a parameter that is not known: somebody who misspelt a filter
-    would otherwise believe that it was applied."""
+    """Raises ValidationError for an unknown parameter: a person who misspelt a filter would
+    otherwise believe that it was applied."""
     parameters = list(known)
     if DEVICE_PATH in request.parser_context["kwargs"]:
         parameters.append(OF_TENANT)
@@ -26,13 +26,13 @@ def parameters_check(request: Request, known: Collection[str]) -> None:
         raise serializers.ValidationError(unknown)
 
 
-# An empty value is a value, and so a wrong one for most, where REST framework takes it for none, as
-# of an empty field of a form. (A docstring would become a description.)
+# An empty value counts as a value, and is wrong for most parameters; REST framework would treat it
+# as missing, like an empty field of a form. (A docstring would become a description.)
 class Query(NamesChoices, serializers.Serializer[Any]):
     @classmethod
     def asked(cls, request: Request) -> dict[str, Any]:
-        """The parameters of the address, checked. Raises ValidationError, which names the
-        parameter and its limit."""
+        """The request's parameters, checked. Raises ValidationError, which names the parameter and
+        its limit."""
         query = shared(cls)
         parameters_check(request, query.fields)
         return dict(query.run_validation(request.query_params))
@@ -46,7 +46,7 @@ class Query(NamesChoices, serializers.Serializer[Any]):
         return super().to_internal_value(values)
 
     def _not_numbers(self, values: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-        """Python takes more for a number than the description says: `1_0`, and other digits."""
+        """Python accepts more numbers than the API's schema: `1_0`, and other digits."""
         for name, field in self.fields.items():
             is_number = isinstance(field, serializers.IntegerField) and name in values
             if is_number and not INTEGER.fullmatch(values[name]):

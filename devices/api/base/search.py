@@ -1,4 +1,4 @@
-"""`?q=`: words that a row has somewhere in its names."""
+"""`?q=`: words to find in a row's names."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ MAX_LENGTH = 100
 
 
 class Search(SearchFilter):
-    """Rows in which each of the words is found, in whatever case, in one of `search_fields`."""
+    """Finds rows that have each of the words, in any case, in one of `search_fields`."""
 
-    search_description = "Words, each of which is in one of its names."
+    search_description = "Words that must all occur in its names."
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         if not self.get_search_fields(view, view.request):

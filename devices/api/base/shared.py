@@ -1,4 +1,4 @@
-"""Serializers made once for all requests: to make their fields takes longer than to use them."""
+"""Serializers made once for all requests: making their fields takes longer than using them."""
 
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ def _made(kind: Any) -> Any:
 
 
 def shared(kind: "type[Serializer[Any]]") -> "Serializer[Any]":
-    """The one serializer of this kind, to show rows and to check what addresses ask for; none that
-    looks at the request it is used for."""
+    """The one serializer of this kind, to show rows and to check query parameters. Not for
+    serializers that depend on the request."""
     made: Serializer[Any] = _made(kind)
     return made

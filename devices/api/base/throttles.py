@@ -1,4 +1,4 @@
-"""How often people, and whoever tries to sign in, may ask."""
+"""How many requests people may send, and how often anybody may try to sign in."""
 
 import logging
 from typing import Any
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 WINDOW_S = 60
 
-# The first request sets when the minute is over. Answers with how many there were, this one
-# among them, and the milliseconds that are left. Counts are not written to disk, which would take
-# as long again as to answer: with Valkey they are gone.
+# The first request starts the minute. Returns the number of requests, including this one, and the
+# milliseconds that are left. Counts are not written to disk, which would take as long as the answer
+# itself; they are lost when Valkey restarts.
 COUNT = """
 redis.set_repl(redis.REPL_NONE)
 local count = redis.call('INCR', KEYS[1])
@@ -27,11 +27,11 @@ return {count, redis.call('PTTL', KEYS[1])}
 
 
 class _PerMinute(BaseThrottle):
-    """Counts the requests of a minute, which begins with the first one, for all processes
-    together: one counter and one round trip, where DRF's own throttle keeps every request's time.
+    """Counts the requests of a minute, which begins with the first one, across all processes: one
+    counter and one round trip, while DRF's own throttle stores the time of every request.
 
-    With Valkey away nobody is refused: reading matters more then, and wrong passwords are counted
-    in the database.
+    While Valkey is unavailable nobody is refused: reading matters more then, and wrong passwords
+    are counted in the database.
     """
 
     scope = ""
@@ -49,28 +49,28 @@ class _PerMinute(BaseThrottle):
         try:
             count, self._left_s = _count(f"throttle:{self.scope}:{subject}")
         except RedisError as error:
-            log.warning("requests are not counted, Valkey is away: %s", error)
+            log.warning("requests are not counted, Valkey is unavailable: %s", error)
             return True
         return count <= getattr(settings, self.setting)
 
     def wait(self) -> float | None:
-        """In how many seconds the next minute begins."""
+        """Seconds until the next minute begins."""
         return self._left_s
 
 
 class PersonThrottle(_PerMinute):
-    """So many requests a minute of one person."""
+    """Limits one person's requests per minute."""
 
     scope = "person"
     setting = "API_REQUESTS_PER_MIN"
 
     def subject(self, request: Request) -> object | None:
-        """None for whoever is not signed in and so gets nothing."""
+        """None for people who are not signed in: they get nothing anyway."""
         return getattr(request.user, "pk", None)
 
 
 class SignInThrottle(_PerMinute):
-    """So many attempts a minute to sign in from one address."""
+    """Limits one address's attempts per minute to sign in."""
 
     scope = "sign-in"
     setting = "API_SIGN_INS_PER_MIN"
@@ -80,7 +80,7 @@ class SignInThrottle(_PerMinute):
 
 
 def _count(key: str) -> tuple[int, float]:
-    """How many requests there were in this minute, with this one, and how long it lasts, in s."""
+    """The number of requests in this minute, including this one, and the seconds that are left."""
     script = valkey.connection().register_script(COUNT)
     count, left_ms = script(keys=[key], args=[WINDOW_S])
     return count, left_ms / 1000

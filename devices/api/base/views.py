@@ -1,4 +1,4 @@
-"""API views that run in the scope of who asks."""
+"""API views that run in the requester's scope."""
 
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
@@ -17,19 +17,20 @@ from devices.tenancy.scope import access_scope
 
 
 class ScopedView(APIView):
-    """Opens the scope once it is known who asks, and closes it with the answer: committed if
-    there is one, rolled back if there is an error.
+    """Opens the scope once the requester is known, and closes it with the answer: committed, or
+    rolled back after an error.
 
-    What is streamed is produced later, and has to open a scope of its own.
+    A streamed body is produced later and must open a scope of its own.
     """
 
     _scope: ExitStack
     _is_open = False
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """With the scope closed at the end, whatever happened in it.
+        """Closes the scope at the end, whatever happened in it.
 
-        What the database only finds at the commit is that something was deleted meanwhile.
+        The database checks references at the commit: an error then means that something was
+        deleted meanwhile.
         """
         response: HttpResponseBase | None = None
         try:
@@ -48,7 +49,7 @@ class ScopedView(APIView):
         self._is_open = True
 
     def scope(self, request: Request) -> AbstractContextManager[None]:
-        """The scope of what who asks may see, still to be entered."""
+        """The requester's scope, not yet entered."""
         request._request.user = request.user
         access = access_in(request._request)
         if access.is_operator:
@@ -57,12 +58,12 @@ class ScopedView(APIView):
         return access_scope(access, settings=self.scope_settings(), reads=reads)
 
     def scope_settings(self) -> dict[str, str]:
-        """More settings of PostgreSQL that hold in the scope."""
+        """Further PostgreSQL settings that hold in the scope."""
         return {}
 
     @property
     def access(self) -> Access:
-        """What the person who asks may do."""
+        """What the requester may do."""
         return access_in(self.request._request)
 
     def handle_exception(self, exc: Exception) -> Response:

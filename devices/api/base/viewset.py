@@ -1,4 +1,4 @@
-"""What the endpoints for things of tenants have in common."""
+"""What the endpoints for rows of tenants share."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -26,17 +26,17 @@ from devices.http.errors import Conflict, NoSuchReference
 from devices.models import DeviceGroup, Site, Tenant
 from devices.tenancy.access import Role, tenant_id_of
 
-# What things of a tenant name by its id.
+# The fields that name a site or a group by its id.
 PLACES: Mapping[str, type[Site] | type[DeviceGroup]] = {"site": Site, "group": DeviceGroup}
 
 
 class TenantViewSet(ScopedView, GenericViewSet[Any]):
-    """Lists, shows and changes rows of the tenants of whoever asks.
+    """Lists, shows and changes rows of the requester's tenants.
 
-    The database shows no others, so that they are not found. Everybody of a tenant may read; to
-    write takes `least_role` there. `inputs` says by action what is sent, `outputs` what is
-    answered where it is not `serializer_class`, and `problems` which further answers there are;
-    the API's description is made of them.
+    The database shows no others, so they are not found. All members of a tenant may read; writing
+    needs `least_role` there. `inputs` has the request body of each action, `outputs` the answer if
+    it is not `serializer_class`, and `problems` the further status codes; the API's schema is made
+    from them.
     """
 
     least_role: ClassVar[Role] = Role.MANAGER
@@ -51,10 +51,10 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             self.role_check()
 
     def role_check(self, tenant_id: int | None = None) -> None:
-        """Raises PermissionDenied unless the person has `least_role` there; without a tenant:
-        anywhere."""
+        """Raises PermissionDenied unless the person has `least_role` in the tenant, or in any if
+        None."""
         if not self.access.allows(self.least_role, tenant_id):
-            raise PermissionDenied(f"This takes the role {self.least_role.value}.")
+            raise PermissionDenied(f"This needs the role {self.least_role.value}.")
 
     def list(self, request: Request, **names: Any) -> Response:
         filters = getattr(self, "filterset_class", FilterSet).base_filters
@@ -68,8 +68,8 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return self.answered(self.found())
 
     def found(self) -> Any:
-        """The row that the address names; to be changed if the method is not a safe one: then it
-        is locked, the person has the role, and it is as the client last saw it (If-Match)."""
+        """The row that the URL names. If the method is not a safe one, the row is locked, and the
+        person's role and the client's If-Match have been checked."""
         if self.request.method in SAFE_METHODS:
             return self.named(self.get_queryset())
         row = self.named(self.get_queryset().select_for_update(of=("self",), no_key=True))
@@ -78,22 +78,22 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return row
 
     def named(self, queryset: QuerySet[Any]) -> Any:
-        """The row that the address names. Raises Http404."""
+        """The row that the URL names. Raises Http404."""
         row = queryset.filter(**self.kwargs).first()
         if row is None:
             raise Http404
         return row
 
     def body(self) -> dict[str, Any]:
-        """What was sent, checked. Raises ValidationError."""
+        """The request body, checked. Raises ValidationError."""
         serializer = self.inputs[self.action](data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
     def tenant_for(self, slug: str | None) -> Tenant:
-        """The tenant in which something is to be added: the one named, or the person's only one.
+        """The tenant for a new row: the one named, or the person's only one.
 
-        Raises NoSuchReference, Conflict and PermissionDenied.
+        Raises NoSuchReference, Conflict or PermissionDenied.
         """
         own = Tenant.objects.all()
         if slug is not None:
@@ -106,13 +106,13 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         if not possible:
             raise NoSuchReference("tenant", "There is no tenant yet.")
         if len(possible) > 1:
-            words = "Say in which of your tenants, by its slug."
+            words = "Name one of your tenants by its slug."
             raise Conflict("You have several tenants.", {"tenant": [words]})
         return possible[0]
 
     def refer(self, given: dict[str, Any], tenant: Tenant) -> None:
-        """Puts, for the ids of a site and a group that were sent, the rows of this tenant, locked
-        so that they stay until the end. Raises NoSuchReference."""
+        """Replaces the ids of a site and a group in `given` with the tenant's rows, locked until
+        the transaction ends. Raises NoSuchReference."""
         for field, model in PLACES.items():
             pk = given.get(field)
             if pk is None:
@@ -120,22 +120,22 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             rows = model._default_manager.filter(tenant=tenant, pk=pk)
             row = rows.select_for_update(no_key=True).first()
             if row is None:
-                raise NoSuchReference(field, f"The tenant {tenant.slug} has none with this id.")
+                raise NoSuchReference(field, f"The tenant {tenant.slug} has no {field} of this id.")
             given[field] = row
 
     def changed(self, row: Any, given: Mapping[str, Any]) -> Any:
-        """The row with the values that were sent, not saved yet."""
+        """The row with the given values, not saved yet."""
         for name, value in given.items():
             setattr(row, name, value)
         return row
 
     def saved(self, row: Any) -> Any:
-        """Saves the row. Raises Conflict if there is one like it, or if its fields do not go
-        together."""
+        """Saves the row. Raises Conflict if there is one like it, or if its fields contradict each
+        other."""
         try:
             row.clean()
         except ModelError as error:
-            words = "These fields do not go together with what there is."
+            words = "These fields contradict each other or the row's other fields."
             raise Conflict(words, error.message_dict) from None
         try:
             row.validate_constraints()
@@ -149,13 +149,13 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return row
 
     def shown(self, row: Any) -> dict[str, Any]:
-        """The row as it is answered."""
+        """The row as the API represents it."""
         kind: Any = self.serializer_class
         shown: dict[str, Any] = shared(kind).to_representation(row)
         return shown
 
     def answered(self, row: Any, code: int = status.HTTP_200_OK) -> Response:
-        """The row as it is now, with its tag; 304 if the client has it already."""
+        """The row as it is now, with its ETag; 304 if the client already has it."""
         data = self.shown(row)
         etag = etag_of(data)
         known = self.request.method in SAFE_METHODS and is_known(self.request, etag)
@@ -165,14 +165,14 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return response
 
     def added(self, row: Model, name: object) -> Response:
-        """The row that was added, with the address at which it is found by its name."""
+        """The row that was added, with its URL in Location."""
         response = self.answered(row, status.HTTP_201_CREATED)
         response["Location"] = f"{self.request.path}/{name}"
         return response
 
     def reread(self, row: Model) -> Any:
-        """The row with all that is shown of it, as it is now. Raises Conflict if what it belongs
-        to was deleted meanwhile."""
+        """The row as it is now, with all that is shown of it. Raises Conflict if its parent was
+        deleted meanwhile."""
         found = self.get_queryset().filter(pk=row.pk).first()
         if found is None:
             raise Conflict
@@ -180,6 +180,6 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
 
 
 def secret_once(response: Response) -> Response:
-    """The answer, which tells a secret and is to be kept nowhere on its way."""
+    """The answer, which contains a secret and must not be cached."""
     response["Cache-Control"] = "no-store"
     return response

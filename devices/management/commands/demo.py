@@ -1,4 +1,4 @@
-"""`manage.py demo`: the demo tenant, ready to be looked at."""
+"""`manage.py demo`: creates the demo tenant."""
 
 import argparse
 from pathlib import Path
@@ -14,12 +14,14 @@ MAX_DEVICES = 100_000
 
 class Command(BaseCommand):
     help = (
-        "Makes the tenant Demo with people, sites and phones, if it is not there yet, and writes "
-        "how to use it. Sets a new password for `admin` unless the one in the file works."
+        "Creates the tenant Demo with people, sites and phones unless it exists, and writes a file "
+        "that says how to use it. Sets a new password for `admin` unless the one in the file works."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--devices", type=_count, default=50, help="phones (default: 50)")
+        parser.add_argument(
+            "--devices", type=_count, default=50, help="number of phones (default: 50)"
+        )
         parser.add_argument(
             "--write",
             type=Path,
@@ -45,7 +47,7 @@ class Command(BaseCommand):
         if options["verbosity"]:
             self.stdout.write(f"{len(demo.devices)} phones of {demo.tenant}; see {path}")
             if left_out := options["devices"] - len(demo.devices):
-                self.stdout.write(f"Left out, as their keys were revoked: {left_out}")
+                self.stdout.write(f"{left_out} left out: their keys were revoked")
 
 
 def _count(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`manage.py migrate`, which refuses a database with migrations of ours that no longer exist."""
+"""`manage.py migrate`, which refuses a database with migrations of ours that have no file."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         if unknown := _unknown_migrations(options["database"]):
             raise CommandError(
-                "This database is of an older development state: make clean.\n"
+                "This database is from an older development state: run make clean.\n"
                 f"This Rollcall does not know {len(unknown)} of its migrations, such as "
                 f"{unknown[0]}.\n"
                 "If a newer Rollcall made it, run that one instead."
@@ -24,7 +24,7 @@ class Command(migrate.Command):
 
 
 def _unknown_migrations(database: str) -> list[str]:
-    """What was applied to the database for apps of ours, and has no file."""
+    """The applied migrations of our apps that have no file, as `app.name`."""
     own = [app for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR]
     labels = {app.label for app in own}
     loader = MigrationLoader(connections[database])

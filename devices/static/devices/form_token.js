@@ -1,4 +1,4 @@
-/* A form is sent with the token of now: signing in, in another tab, has made a new one. */
+/* Sends a form with the current CSRF token: signing in, in another tab, replaces it. */
 document.addEventListener("submit", ({ target }) => {
     const token = document.cookie.match(/(?:^|; )csrftoken=(\w+)/)?.[1];
     const field = target.elements.namedItem("csrfmiddlewaretoken");

@@ -1,8 +1,8 @@
-/* Says on the page why a security key was not taken; allauth's script says it to the console alone. */
+/* Shows on the page why a security key did not work; allauth's script only logs it to the console. */
 const SECURITY_KEY_WORDS = {
     NotAllowedError: "No security key of this account was used in time. Try again, or choose another way.",
-    InvalidStateError: "This security key was added before.",
-    SecurityError: "Browsers offer security keys over HTTPS and at localhost, not at this address. ",
+    InvalidStateError: "This security key is already added.",
+    SecurityError: "Browsers allow security keys only over HTTPS or on localhost. ",
 };
 
 document.addEventListener("allauth.error", event => {
@@ -13,11 +13,11 @@ document.addEventListener("allauth.error", event => {
     message.id = "security-key-message";
     message.className = "ac-message ac-message--error";
     message.setAttribute("role", "alert");
-    message.textContent = SECURITY_KEY_WORDS[name] ?? `The security key was not taken: ${error.message}`;
+    message.textContent = SECURITY_KEY_WORDS[name] ?? `The security key did not work: ${error.message}`;
     if (name === "SecurityError" && location.hostname === "127.0.0.1") {
         const link = document.createElement("a");
         link.href = location.href.replace("//127.0.0.1", "//localhost");
-        link.textContent = "Open it at localhost.";
+        link.textContent = "Open this page on localhost.";
         message.append(link);
     }
     document.querySelector("main").prepend(message);

@@ -52,4 +52,4 @@ def test_what_is_described_is_known(asked: Asked, acme: Fleet, operator: User) -
     answer = caller(operator).get(path, {asked.name: "acme"})
 
     assert answer.status_code in (200, 400, 404)
-    assert b"This is not a parameter here" not in answer.content
+    assert b"Unknown parameter" not in answer.content

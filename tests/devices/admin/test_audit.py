@@ -39,6 +39,16 @@ class TestPages:
         assert len(shown(at_to_0="2200-01-01", at_to_1="00:00")) == 6
         assert shown(at_to_0="2020-01-01", at_to_1="00:00") == []
 
+    def test_filters_are_headed_by_what_they_filter(self, acme: Fleet, consultant: User) -> None:
+        history = client_of(consultant).get(CHANGES).content.decode()
+        for heading in (">Person</label>", ">Tenant</label>", ">When</h3>"):
+            assert heading in history
+        keys = client_of(acme.manager).get(page("devices_credential_changelist")).content.decode()
+        assert ">Belongs to</label>" in keys and ">Revoked at</h3>" in keys
+        devices = client_of(acme.manager).get(page("devices_device_changelist")).content.decode()
+        assert ">Waits for approval</label>" in devices
+        assert "> By " not in history + keys + devices
+
     def test_what_is_no_moment_is_said_beside_the_filter(self, acme: Fleet) -> None:
         answer = client_of(acme.manager).get(CHANGES, {"at_from_0": "soon", "at_from_1": "00:00"})
         assert "Enter a valid date." in answer.content.decode()

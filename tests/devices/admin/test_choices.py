@@ -161,7 +161,7 @@ def test_nothing_is_asked_if_the_action_applies_to_none(acme: Fleet) -> None:
     done = ask(client_of(acme.manager), "resume_selected", [acme.device])
 
     assert done.status_code == 302
-    assert told(done) == ["None of the rows you chose can be used for this; nothing was done."]
+    assert told(done) == ["None of the selected rows allow this; nothing was done."]
 
 
 @pytest.mark.parametrize("forged", [{"chosen_count": "x"}, {"chosen_up_to": ""}])

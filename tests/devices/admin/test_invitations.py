@@ -59,7 +59,7 @@ def test_an_address_is_invited_once_at_a_time_and_no_member_is(acme: Fleet, owne
     member = client.post(url, {**form, "email": "here@example.org"})
 
     assert b"invited already" in again.content
-    assert b"a member already" in member.content
+    assert b"already a member" in member.content
     assert Invitation.objects.count() == 1
     invitations_revoke(ids=[pk], ts=NOW)
     assert client.post(url, {**form, "email": ADDRESS}).status_code == 302

@@ -13,7 +13,7 @@ from tests.conftest import Fleet
 from tests.devices.admin.test_stale_forms import form_of
 from tests.two_at_once import after_waiting_for
 
-KEEPS_ONE = "The installation keeps at least one operator: make somebody else one first."
+KEEPS_ONE = "The installation needs at least one operator: make somebody else one first."
 OPERATOR = ("is_active", "is_staff", "is_superuser")
 
 
@@ -175,5 +175,5 @@ def test_an_account_that_was_closed_meanwhile_is_not_opened_again(operator: User
 
     answer = client.post(url, stale | {"email": "kim@example.org"})
 
-    assert "This changed meanwhile." in answer.context["adminform"].form.errors["is_active"][0]
+    assert "This has since changed." in answer.context["adminform"].form.errors["is_active"][0]
     assert not User.objects.get(pk=kim.pk).is_active

@@ -50,8 +50,8 @@ def test_a_form_that_is_out_of_date_says_who_changed_what_and_saves_nothing(
 
     errors = answer.context["adminform"].form.errors
     assert set(errors) == {"name", "site"}
-    assert "colleague changed this to “Kim's <phone>” meanwhile." in errors["name"][0]
-    assert "colleague changed this to “acme site” meanwhile." in errors["site"][0]
+    assert "colleague has since changed this to “Kim's <phone>”." in errors["name"][0]
+    assert "colleague has since changed this to “acme site”." in errors["site"][0]
     words = answer.content.decode()
     assert "Kim&#x27;s &lt;phone&gt;" in words
     assert "Nothing is saved yet" in words
@@ -151,7 +151,7 @@ def test_a_role_that_was_changed_meanwhile_is_not_put_back(acme: Fleet, operator
     answer = client.post(url, stale | {"name": "Renamed"})
 
     (errors,) = answer.context["inline_admin_formsets"][0].formset.errors
-    assert "operator changed this to “viewer” meanwhile." in errors["role"][0]
+    assert "operator has since changed this to “viewer”." in errors["role"][0]
     assert Membership.objects.get(pk=manager.pk).role == Role.VIEWER
     assert Tenant.objects.get(pk=acme.tenant.pk).name == "Acme"
 

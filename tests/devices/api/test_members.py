@@ -54,7 +54,7 @@ class TestMembers:
         answer = send(member(acme, Role.OWNER), "patch", path, {"role": "viewer", "user": "x"})
         (error,) = assert_problem(answer, 400)["errors"]
         assert error["field"] == "user"
-        assert error["reason"].endswith("; these can: role.")
+        assert error["reason"].endswith("; you can set: role.")
 
     def test_people_of_other_tenants_have_no_names(self, acme: Fleet, rival: Fleet) -> None:
         client = member(acme, Role.OWNER)

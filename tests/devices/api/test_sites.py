@@ -39,6 +39,11 @@ class TestPlaces:
         assert send(client, "delete", path).status_code == 204
         assert send(client, "get", "devices/acme-phone").json()[field] is None
 
+    def test_a_list_of_them_is_refused(self, acme: Fleet, kind: str, own: int) -> None:
+        client = member(acme, Role.MANAGER)
+        problem = assert_problem(send(client, "post", kind, [{"name": "Roof"}]), 400)
+        assert [error["reason"] for error in problem["errors"]] == ["Send one object."]
+
     def test_others_do_not(self, acme: Fleet, rival: Fleet, kind: str, own: int) -> None:
         path = f"{kind}/{own}"
         for client, status in ((member(acme, Role.VIEWER), 403), (member(rival, Role.OWNER), 404)):

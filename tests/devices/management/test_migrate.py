@@ -13,7 +13,7 @@ def test_it_refuses_a_database_of_an_older_development_state() -> None:
     recorder.record_applied("telemetry", "0003_readings")
     with pytest.raises(CommandError) as error:
         call_command("migrate", verbosity=0)
-    assert "of an older development state: make clean" in str(error.value)
+    assert "from an older development state: run make clean" in str(error.value)
     assert "2 of its migrations, such as devices.0037_failed_sign_ins." in str(error.value)
 
 

@@ -9,7 +9,7 @@ from ingest.stream import shards
 LOGIN = "/accounts/login/"
 PASSWORD = "correct horse"
 WRONG = "wrong-secret-horse"
-USED_CODE = "This code was used already; wait for the next one that your app shows."
+USED_CODE = "This code has already been used; wait for the next one in your app."
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 

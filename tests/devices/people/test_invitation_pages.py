@@ -82,7 +82,7 @@ def test_of_two_newcomers_with_one_link_the_second_is_told_so(acme: Fleet) -> No
     def join(name: str) -> User:
         return invited_account_create(token=token, user=User(username=name), ts=timezone.now())
 
-    with pytest.raises(InvitationRefused, match="accepted before"):
+    with pytest.raises(InvitationRefused, match="already been accepted"):
         after_waiting_for(lambda: join("nadia"), lambda: join("impostor"))
 
     assert not User.objects.filter(username="impostor").exists()

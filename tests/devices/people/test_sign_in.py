@@ -26,6 +26,14 @@ def test_people_sign_in_by_user_name_and_by_e_mail(acme: Fleet) -> None:
         assert client.get(page("devices_device_changelist")).status_code == 200
 
 
+@pytest.mark.parametrize("login", ["acme-manager", "nobody", "nobody@example.org"])
+def test_a_wrong_password_is_refused_in_the_same_words_for_everybody(
+    acme: Fleet, login: str
+) -> None:
+    answer = sign_in(Client(), login, WRONG)
+    assert "User name or password is wrong." in answer.content.decode()
+
+
 @pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example", "javascript:1"])
 def test_nobody_is_sent_elsewhere_after_signing_in(acme: Fleet, next_url: str) -> None:
     assert sign_in(Client(), "acme-manager", next=next_url)["Location"] == "/admin/"
@@ -91,12 +99,12 @@ def test_an_address_that_an_operator_typed_is_confirmed_by_a_link(acme: Fleet) -
     (letter,) = mail.outbox
     found = re.search(r"http://testserver(/accounts/confirm-email/\S+)", str(letter.body))
     assert found
-    assert "acme-manager on Rollcall wants to use this e-mail address" in str(letter.body)
+    assert "acme-manager wants to use this e-mail address on Rollcall" in str(letter.body)
     assert b"boss@example.org becomes the address of acme-manager" in Client().get(found[1]).content
     client.post(found[1])
 
     assert EmailAddress.objects.get(user=acme.manager).verified
-    assert b"You sign in with it" in client.get(address_page).content
+    assert b"You can sign in with it" in client.get(address_page).content
     assert b"This link does not work" in Client().get("/accounts/confirm-email/x:y:z/").content
 
 

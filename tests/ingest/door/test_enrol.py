@@ -111,7 +111,7 @@ def test_a_token_never_takes_over_a_device(client: Client, acme: Fleet) -> None:
 
     body = assert_problem(enrol(client, text, "acme-phone"), 409)
 
-    assert "acme-phone exists already" in body["detail"]
+    assert "acme-phone already exists" in body["detail"]
     assert acme.device.credentials.count() == 1
     assert uses_left(token) == 2
 

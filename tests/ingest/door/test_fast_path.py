@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.contrib import admin
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
@@ -42,7 +43,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 
 device_urlpatterns = [path("api/broken", broken), path("api/away", away)]
-urlpatterns = device_urlpatterns
+urlpatterns = [*device_urlpatterns, path("admin/", admin.site.urls)]
 handler500 = "devices.http.problems.server_error"
 
 

@@ -20,6 +20,7 @@ from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
 from tests.ingest.door.test_views_readings import post, reading
 from tests.ingest.mqtt.test_batch import accept, codes, heartbeat, telemetry
 from tests.ingest.probes.test_push import push
+from tests.waits import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory", "keys_not_remembered")
 
@@ -68,25 +69,25 @@ def test_what_is_beyond_the_tenants_burst_is_refused_in_words(client: Client, ac
 
 
 def test_after_what_retry_after_says_it_is_accepted(client: Client, acme: Fleet) -> None:
-    limit_tenant(acme, 2, 1)
+    limit_tenant(acme, 1, 1)
     assert post(client, acme.key, reading()).status_code == 202
     answer = post(client, acme.key, reading())
     assert (answer.status_code, answer["Retry-After"]) == (429, "1")
     (key,) = bucket_keys()
 
-    # A bucket that is full again vanishes, after half a second by Valkey's time.
-    await_condition(lambda: not shards.connection().exists(key), 1, "the bucket to be full")
+    # A bucket that is full again vanishes, after a second by Valkey's time.
+    await_condition(lambda: not shards.connection().exists(key), LIMIT_S, "the bucket to be full")
 
     assert post(client, acme.key, reading()).status_code == 202
 
 
 def test_a_bucket_refills_with_time_and_not_at_once(client: Client, acme: Fleet) -> None:
-    limit_tenant(acme, 20, 20)
+    limit_tenant(acme, 2, 20)
     assert post(client, acme.key, many(20)).status_code == 202
     assert post(client, acme.key, many(20)).status_code == 429
 
     await_condition(
-        lambda: post(client, acme.key, reading()).status_code == 202, 2, "one token to be there"
+        lambda: post(client, acme.key, reading()).status_code == 202, LIMIT_S, "one token"
     )
 
     assert post(client, acme.key, many(20)).status_code == 429
@@ -270,7 +271,7 @@ def test_all_keys_of_a_tenant_are_in_one_slot(client: Client, acme: Fleet) -> No
 def test_the_largest_batch_of_limited_devices_passes(
     client: Client, acme: Fleet, gateway: str
 ) -> None:
-    limit_each_device(acme, 0.01, 1)  # the second batch may come late
+    limit_each_device(acme, 0.001, 1)
     names = [f"d{n}" for n in range(5000)]
     Device.objects.bulk_create(Device(tenant=acme.tenant, device_id=name) for name in names)
     batch = [reading(name) for name in names]

@@ -10,6 +10,7 @@ from devices.fleet.keys import credential_issue, credentials_revoke
 from devices.models import Device
 from ingest.stream import shards
 from ingest.stream.entries import decode
+from telemetry.vitals import NAMES
 from tests.conftest import Fleet
 
 pytestmark = pytest.mark.usefixtures("valkey")
@@ -45,7 +46,8 @@ def test_heartbeat_is_in_the_stream_when_it_is_accepted(client: Client, acme: Fl
     assert abs(datetime.now(UTC) - datetime.fromisoformat(body["server_time"])).total_seconds() < 5
     (entry,) = waiting()
     assert (entry.device_id, entry.tenant_id) == (acme.device.pk, acme.tenant.pk)
-    assert (entry.battery_pct, entry.vitals) == (12, {"cpu_pct": 3})
+    named = dict(zip(NAMES, entry.named, strict=True))
+    assert (named["battery_pct"], entry.vitals) == (12, {"cpu_pct": 3})
     assert entry.address == "10.0.0.7"
 
 

@@ -15,6 +15,7 @@ from ingest.mqtt.batch import MAX_BYTES, BatchOutcome, Published, batch_accept
 from ingest.mqtt.bridge import BATCH_MESSAGES
 from ingest.stream import shards
 from ingest.stream.entries import HeartbeatEntry, ReadingsEntry, decode
+from telemetry.vitals import NAMES
 from tests.conftest import Fleet
 from tests.ingest.unavailable import database_unavailable
 
@@ -91,7 +92,7 @@ def test_heartbeats_and_readings_mix(acme: Fleet) -> None:
     assert outcome == BatchOutcome(3, [])
     kinds = [type(entry) for entry in waiting()]
     assert kinds == [HeartbeatEntry, HeartbeatEntry, ReadingsEntry]
-    assert waiting()[0].battery_pct == 71.5
+    assert dict(zip(NAMES, waiting()[0].named, strict=True))["battery_pct"] == 71.5
     assert waiting()[0].device_id == acme.device.pk
 
 

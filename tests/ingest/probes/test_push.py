@@ -198,7 +198,7 @@ def test_a_node_id_that_is_no_device_id_is_refused(
 ) -> None:
     problem = assert_problem(push(client, gateway, node_id=node_id), 400)
 
-    assert "is no device ID" in problem["errors"][0]["reason"]
+    assert "is not a device ID" in problem["errors"][0]["reason"]
 
 
 def test_strangers_other_methods_types_and_large_bodies_are_refused(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db import connection
@@ -14,7 +15,11 @@ from ingest.stream import shards
 from ingest.stream.entries import EntryReading, ReadingsEntry, encode
 from tests.conftest import Fleet
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+
+@cache
+def moment() -> datetime:
+    """When the messages of a test are sent, the same for all of them."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def drain(turn: str | None = None) -> str | None:
@@ -23,11 +28,13 @@ def drain(turn: str | None = None) -> str | None:
 
 def reading(device: Device, seconds: float = 0, **metrics: Any) -> EntryReading:
     body = b'{"temp_c": 21.5}' if not metrics else str(metrics).replace("'", '"').encode()
-    return EntryReading(device.pk, NOW + timedelta(seconds=seconds), None, "telemetry", None, body)
+    return EntryReading(
+        device.pk, moment() + timedelta(seconds=seconds), None, "telemetry", None, body
+    )
 
 
 def append(fleet: Fleet, *readings: EntryReading, **fields: Any) -> None:
-    shards.append(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings), **fields))
+    shards.append(ReadingsEntry(fleet.tenant.pk, moment(), None, list(readings), **fields))
 
 
 def ledger(fleet: Fleet) -> dict[str, int]:
@@ -53,4 +60,4 @@ def status_refused(device: Device, what: str) -> Iterator[None]:
 
 
 def _encoded(fleet: Fleet, *readings: EntryReading) -> bytes:
-    return encode(ReadingsEntry(fleet.tenant.pk, NOW, None, list(readings)))
+    return encode(ReadingsEntry(fleet.tenant.pk, moment(), None, list(readings)))

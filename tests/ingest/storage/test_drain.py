@@ -11,10 +11,10 @@ from ingest.stream.entries import EntryReading, HeartbeatEntry
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
 from tests.ingest.storage.draining import (
-    NOW,
     append,
     drain,
     ledger,
+    moment,
     reading,
     status_refused,
 )
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("valkey")
 def test_accepted_messages_are_stored_and_leave_the_stream(acme: Fleet, rival: Fleet) -> None:
     append(acme, *(reading(acme.device, n) for n in range(5)))
     append(rival, reading(rival.device))
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, moment(), "10.0.0.7", acme.device.pk))
 
     assert drain() is not None
 
@@ -73,7 +73,7 @@ def test_an_entry_that_was_stored_counts_once_when_its_drain_died_before_finishi
 
 
 def test_only_the_message_that_the_database_refuses_is_rejected(acme: Fleet) -> None:
-    bad = EntryReading(acme.device.pk, NOW, 1, "telemetry", None, b'{"text": "a\\u0000b"}')
+    bad = EntryReading(acme.device.pk, moment(), 1, "telemetry", None, b'{"text": "a\\u0000b"}')
     append(acme, *(reading(acme.device, n + 1) for n in range(10)), bad, reading(acme.device, 99))
 
     drain()
@@ -96,7 +96,7 @@ def test_only_the_message_that_its_status_refuses_is_rejected(
     bad = reading(acme.device, temp_c=-300)
     for batch in [[*good, bad]] if in_one_entry else [good, [bad]]:
         append(acme, *batch)
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, moment(), "10.0.0.7", acme.device.pk))
 
     with status_refused(acme.device, "NEW.metrics @> '{\"temp_c\": -300}'"):
         drain()
@@ -118,7 +118,7 @@ def test_a_device_whose_status_refuses_all_is_the_only_one_that_is_not_stored(
 ) -> None:
     append(acme, *(reading(acme.device, n) for n in range(3)))
     append(rival, reading(rival.device))
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, moment(), "10.0.0.7", acme.device.pk))
 
     with status_refused(acme.device, "true"):
         drain()

@@ -17,7 +17,7 @@ from ingest.stream.entries import HeartbeatEntry
 from telemetry.locks import NAMESPACE, AdvisoryLock
 from telemetry.models import DeviceStatus, Heartbeat, Reading
 from tests.conftest import Fleet
-from tests.ingest.storage.draining import NOW, append, drain, ledger, reading
+from tests.ingest.storage.draining import append, drain, ledger, moment, reading
 from tests.services import endpoints
 from tests.telemetry.storing import device_lock
 from tests.two_at_once import after_waiting_for, against, at_once
@@ -31,7 +31,7 @@ def test_a_batch_that_was_rolled_back_for_another_transaction_is_stored_once_mor
 ) -> None:
     other = Device.objects.create(tenant=acme.tenant, device_id="other")
     append(acme, reading(acme.device), reading(other))
-    shards.append(HeartbeatEntry(acme.tenant.pk, NOW, "10.0.0.7", acme.device.pk))
+    shards.append(HeartbeatEntry(acme.tenant.pk, moment(), "10.0.0.7", acme.device.pk))
 
     against(
         drain,

@@ -59,7 +59,7 @@ def execute(statement: str) -> None:
 
 @asynccontextmanager
 async def nobody_can_tell_roles(
-    caplog: pytest.LogCaptureFixture, told: str = "asked again soon"
+    caplog: pytest.LogCaptureFixture, told: str = "trying again"
 ) -> AsyncIterator[None]:
     """Inside, the database fails who asks which tenants a person has; at its end somebody did, and
     the log has told so."""

@@ -136,12 +136,13 @@ def test_the_page_of_a_device_that_sends_readings_asks_for_no_key(acme: Fleet) -
     url = page("devices_device_presence", acme.device.pk)
     DeviceStatus.objects.filter(device=acme.device).update(last_reading_at=timezone.now())
     assert (
-        b"None yet: its readings show that it is alive." in client_of(acme.manager).get(url).content
+        b"None yet. The device's readings show that it is alive."
+        in client_of(acme.manager).get(url).content
     )
     Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
     DeviceStatus.objects.filter(device=acme.device).update(last_reading_at=None)
     assert (
-        b"None yet: they are stored once it is approved."
+        b"None yet. They are stored once the device is approved."
         in client_of(acme.manager).get(url).content
     )
 

@@ -128,5 +128,5 @@ def test_a_parameter_that_is_misspelt_is_refused_with_those_there_are(
     problem = assert_problem(send(client, "get", f"{path}?stat=offline"), 400)
 
     assert problem["errors"] == [
-        {"field": "stat", "reason": f"This is not a parameter here; these are: {known}."}
+        {"field": "stat", "reason": f"Unknown parameter; you can use: {known}."}
     ]
