@@ -24,7 +24,7 @@ STATE = Path(os.environ.get("ROLLCALL_TEST_STATE", ROOT / "var" / "test")) / WOR
 STATE.mkdir(parents=True, exist_ok=True)
 EXTERNAL = os.environ.get("ROLLCALL_TEST_DATABASE_URL", "")
 services = Services(STATE)
-# Of what a process does not use.
+# For what a process does not use.
 NOWHERE = "postgres://127.0.0.1:1/none"
 NO_VALKEY = "redis://127.0.0.1:1/0"
 endpoints = Endpoints(NOWHERE, NOWHERE, NOWHERE, NO_VALKEY)

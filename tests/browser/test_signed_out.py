@@ -1,4 +1,4 @@
-"""Forms that are sent by who is signed out meanwhile."""
+"""Forms sent by people who have been signed out in the meantime."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Typed(NamedTuple):
 
 @pytest.fixture
 def typed(stack: Stack, sign_in: SignIn) -> Typed:
-    """A device's form in which somebody typed who is signed out by now."""
+    """A device's form, filled in by somebody who has since been signed out."""
     tenant_id = add_tenant(stack)
     (device,) = add_devices(stack, tenant_id, ["phone"])
     user = add_staff(stack, tenant_id)

@@ -1,4 +1,4 @@
-"""Rejected messages are replayed in the admin, and what became of each is said."""
+"""Rejected messages are replayed in the admin, which shows the result for each."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The run of all tests, on small suites of their own: real runs of pytest."""
+"""`scripts.run_tests` on small suites, with real runs of pytest."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Errors that people meet are pages of ours, which say what to do."""
+"""Error pages are our own and say what to do."""
 
 import pytest
 from django.contrib.auth.models import User

@@ -1,4 +1,4 @@
-"""A form of somebody who was signed out meanwhile is handed back."""
+"""A form sent after signing out is returned to the person."""
 
 from typing import Any
 

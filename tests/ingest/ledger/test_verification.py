@@ -39,7 +39,7 @@ def account(fleet: Fleet) -> Account:
 
 
 def everything(fleet: Fleet) -> None:
-    """One stored twice over, one rejected, a heartbeat, and one in flight; all of one minute."""
+    """A duplicate, a rejected message, a heartbeat and one in flight, all of one minute."""
     at = now()
     append(fleet, reading(fleet.device, at), reading(fleet.device, at), received_at=at)
     append(fleet, reading(fleet.device, at - timedelta(seconds=1), REFUSED), received_at=at)
@@ -162,7 +162,7 @@ def test_only_the_latest_minutes_are_recounted_when_asked(acme: Fleet) -> None:
 
 @pytest.fixture
 def load(acme: Fleet) -> Iterator[threading.Event]:
-    """Messages are accepted and drained all the time, until the event is set."""
+    """Accepts and drains messages until the event is set."""
     stop = threading.Event()
 
     def accept() -> None:

@@ -267,7 +267,7 @@ def test_a_heartbeat_is_replayed_with_its_vitals(acme: Fleet) -> None:
 
 
 def test_an_old_message_is_stored_and_touches_no_status(acme: Fleet) -> None:
-    """Although it was not old when it came."""
+    """Its age counts at the replay, although it was not old when it arrived."""
     message = mended(acme, age_s=3600)
 
     assert replay(message).stored == 1

@@ -68,7 +68,7 @@ def test_device_pages_keep_to_their_budget_of_queries(
     silent: Device, acme: Fleet, django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     client = client_of(acme.manager)
-    ContentType.objects.get_for_model(Device)  # kept by the process after its first page
+    ContentType.objects.get_for_model(Device)  # cached by the process after its first page
     # Those of its past, which are read in binary, are not counted: see test_history.
     for name, args, budget in (
         ("devices_device_change", (silent.pk,), 10),

@@ -1,4 +1,4 @@
-"""What was said, as a file: CSV or NDJSON."""
+"""Messages exported as CSV or NDJSON."""
 
 import json
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from tests.services import own_environment
 
 
 def define_metric(chunk: str, within: Apps) -> type[models.Model]:
-    """A hypertable of another app than telemetry."""
+    """A hypertable of an app other than telemetry."""
 
     class Metric(models.Model):
         pk = models.CompositePrimaryKey("name", "time")
