@@ -61,8 +61,8 @@ def note_alive(task: Any, **kwargs: Any) -> None:
 def wait_for_turn(sender: Any, **kwargs: Any) -> None:
     """Lets one beat run at a time: a second one waits here until the first has ended.
 
-    The lock is not vital. If its connection is lost, two beats run for a while and tasks run
-    twice, which every task allows.
+    The lock is not vital: if its connection is lost, two beats run for a while and tasks run twice,
+    which every task allows.
     """
     from django.conf import settings
 

@@ -28,7 +28,7 @@ class Environment:
         self._problems: list[str] = []
 
     def text(self, name: str, default: str | None = None) -> str:
-        return self._read(name, default, str, "a text that is not empty", bool)
+        return self._read(name, default, str, "text that is not empty", bool)
 
     def flag(self, name: str, default: bool) -> bool:
         return self._read(

@@ -1,5 +1,4 @@
-"""What kind of path each path is, in one place. config.settings passes it on; the URLs themselves
-are in config.urls."""
+"""The kind of each path. config.settings passes it on; the URLs are in config.urls."""
 
 # Everything below is the API: errors are problem details, never a redirect to a page.
 API_PREFIX = "/api/"

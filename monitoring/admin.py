@@ -226,7 +226,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
         return TemplateResponse(request, "admin/devices/device/presence.html", _past(device))
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        """Leaves out actions that the person may not take or that would change nothing."""
+        """Leaves out actions that are not allowed or would change nothing."""
         device = self.get_object(request, object_id)
         if device is None or not self.has_change_permission(request, device):
             return []

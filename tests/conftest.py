@@ -20,7 +20,7 @@ from ingest.stream import shards
 from scripts.stack import Stack
 from tests.admin import person
 from tests.e2e.cluster import Cluster
-from tests.services import EXTERNAL, STATE
+from tests.services import EXTERNAL, STATE, WORKER
 
 # The folder for the stack's e-mails.
 MAILBOX = STATE / "mail"
@@ -183,9 +183,9 @@ def valkey() -> Iterator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds the log lines of the stack's processes to the report of a failed test."""
+    """Adds the stack's log lines to the report of a failed test, and to one that is run again."""
     report = yield
-    if report.failed:
+    if report.failed or (report.when == "call" and not WORKER):
         report.sections += [(f"Said by {name}", text) for name, text in item.stash[SAID].news()]
     return report
 

@@ -31,6 +31,13 @@ endpoints = Endpoints(NOWHERE, NOWHERE, NOWHERE, NO_VALKEY)
 held: IO[str] | None = None
 
 
+def own_environment() -> dict[str, str]:
+    """The environment of a command that uses the services of this process. Our own may have lost
+    their addresses: the stack takes them away, so that it starts services itself."""
+    own = {"DATABASE_URL": endpoints.database_url, "VALKEY_URL": endpoints.valkey_url}
+    return {**os.environ, **own}
+
+
 def _lock() -> IO[str]:
     """Held until this process ends: one run at a time uses the folder."""
     file = (STATE / "pytest.lock").open("w")

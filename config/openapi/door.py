@@ -69,7 +69,7 @@ REFUSAL = {
 
 
 def _storable(shape: Any) -> Any:
-    """The schema, with a pattern that excludes text with U+0000, which cannot be stored."""
+    """The schema, with a pattern that excludes U+0000, which cannot be stored."""
     if isinstance(shape, list):
         return [_storable(one) for one in shape]
     if not isinstance(shape, dict):
@@ -82,7 +82,7 @@ def _storable(shape: Any) -> Any:
 
 
 def _choices(kind: type) -> dict[str, Any]:
-    """The schema of Django's choices, which msgspec does not know."""
+    """The schema for Django choices, which msgspec does not know."""
     if not issubclass(kind, models.TextChoices):
         raise NotImplementedError
     return {"type": "string", "enum": kind.values}

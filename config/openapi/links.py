@@ -26,7 +26,7 @@ def with_links(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 
 
 def _links(path: str, paths: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The links of the operation that creates something at the path, by their target."""
+    """The links from the operation that creates something at this path, by their target."""
     for one in paths:
         if _adds(path, one):
             *outer, name = variables(one)
@@ -46,7 +46,7 @@ def _adds(path: str, one: str) -> bool:
 
 
 def _asked_of(one: str, paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The operations on the path of something, and on the paths directly below it."""
+    """The operations on a path, and on the paths directly below it."""
     for path, operations in paths.items():
         if path.startswith(one) and variables(path) == variables(one):
             yield from operations.values()

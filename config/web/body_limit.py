@@ -53,7 +53,7 @@ class BodyLimit:
 
 
 class NoFiles(FileUploadHandler):
-    """Refuses a form with a file before the file is written anywhere: Rollcall accepts none."""
+    """Refuses a form with a file before the file is written: Rollcall accepts no uploads."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise RequestDataTooBig("Files are not accepted here.")

@@ -1,4 +1,4 @@
-"""Refuses addresses that the database cannot compare with anything."""
+"""Refuses addresses that contain U+0000."""
 
 from collections.abc import Callable
 

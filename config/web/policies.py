@@ -69,7 +69,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
 
 
 class PermissionsPolicyMiddleware:
-    """Denies pages, and anything embedded in them, the camera, the location and the like."""
+    """Denies pages, and anything embedded in them, the camera, the location and so on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

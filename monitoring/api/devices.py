@@ -71,7 +71,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
 
 
 class DeviceChange(ModelBody):
-    """What may be changed: neither the tenant nor the `device_id`."""
+    """The fields that may be changed: all but the tenant and the `device_id`."""
 
     site = RowId(help_text="Id of a site of the same tenant, or null.")
     group = RowId(help_text="Id of a group of the same tenant, or null.")
@@ -91,7 +91,7 @@ class DeviceCreate(DeviceChange):
 
 
 def _devices() -> QuerySet[Device]:
-    """With the fields shown from the tenant and the status."""
+    """Devices with the fields of their tenant and status that the API shows."""
     return Device.objects.annotate(
         tenant_slug=F("tenant__slug"),
         state=F("status__state"),

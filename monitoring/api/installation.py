@@ -89,7 +89,7 @@ class HealthAnswer(serializers.Serializer[Any]):
 
 class SystemHealthAnswer(HealthAnswer):
     details = serializers.DictField(
-        help_text="The answers of health/database and health/timescaledb."
+        help_text="The responses from health/database and health/timescaledb."
     )
 
 
@@ -185,7 +185,7 @@ class SystemHealthView(OperatorView):
         responses=SystemHealthAnswer,
     )
     def get(self, request: Request) -> Response:
-        """Health with the figures of the database and TimescaleDB."""
+        """Health, with figures for the database and TimescaleDB."""
         details = {"database": _database_health(), "timescaledb": _timescale_health()}
         return Response({**_health(_extension()), "details": details})
 

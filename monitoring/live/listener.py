@@ -151,5 +151,5 @@ class Listener:
             try:
                 await self.join()
             except (RedisError, OSError, DatabaseError) as error:
-                log.warning("what a listener may hear is not known, trying again: %s", error)
+                log.warning("could not find out what a listener may hear, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)

@@ -92,12 +92,12 @@ async def _send_at_last(batches: Batches) -> None:
         try:
             return await _send(batches)
         except (RedisError, OSError) as error:
-            log.warning("live changes not sent, attempt %d: %s", attempt, error)
+            log.warning("could not send live changes, attempt %d: %s", attempt, error)
             await asyncio.sleep(RETRY_AFTER_S)
 
 
 async def _send(batches: Batches) -> None:
-    """Sends to the groups watched now; asks each time, so that nobody misses what follows."""
+    """Sends to the groups that are watched now; asks each time, so that nobody misses a change."""
     watched = await groups_watched()
     messages = _messages(batches, watched) if watched else {}
     if not messages:

@@ -58,7 +58,7 @@ class Visitor:
 
     @database_sync_to_async
     def latest(self, ids: frozenset[int]) -> list[dict[str, Any]]:
-        """The latest status of those of the devices that the person may see."""
+        """The latest status of these devices, without those that the person may not see."""
         with access_scope(self._access(), reads=True):
             statuses = DeviceStatus.objects.filter(device_id__in=ids)
             return [change_as_json(status_as_change(status)) for status in statuses]

@@ -1,4 +1,4 @@
-"""Which groups are watched, so that no messages are made that nobody hears.
+"""Which groups are watched, so that no message is made for nobody.
 
 For each watched group Valkey keeps a mark with the time it expires, and since when the group has
 been watched without a gap. Listeners renew their marks. A mark outlives its last listener for a
@@ -82,7 +82,7 @@ class Watching:
             try:
                 await _mark(set(self._listeners))
             except (RedisError, OSError) as error:
-                log.warning("watched groups not renewed, trying again: %s", error)
+                log.warning("could not renew the watched groups, trying again: %s", error)
 
 
 def watching() -> Watching:

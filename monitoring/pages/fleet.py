@@ -28,7 +28,7 @@ class StateCount(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The devices that somebody saw when they opened a list: their number and highest id."""
+    """The devices that a user saw when they opened a list, as a count and the highest id."""
 
     devices: int
     newest_id: int
@@ -71,7 +71,7 @@ def changes_since(seen: Seen, counts: Sequence[StateCount]) -> Changes:
 
 
 def silent_now(*, limit: int) -> Sequence[DeviceStatus]:
-    """Late and offline devices, those seen last first, so that news is on top."""
+    """Late and offline devices, the most recently seen first, so that news is on top."""
     latest = DeviceStatus.objects.filter(state__in=SILENT).order_by("-last_seen", "pk")
     # The subquery sorts keys only; all silent devices are sorted for it.
     shown = latest.filter(pk__in=latest.values("pk")[:limit])

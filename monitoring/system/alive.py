@@ -49,7 +49,7 @@ def alive_note(part: str) -> None:
     try:
         valkey.connection().eval(NOTE, 1, KEY, part)
     except RedisError as error:
-        log.debug("not recorded that %s is alive: %s", part, error)
+        log.debug("could not record that %s is alive: %s", part, error)
 
 
 def alive_keep_noted(part: str) -> None:

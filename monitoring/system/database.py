@@ -28,7 +28,7 @@ class Server(NamedTuple):
 
 
 class Use(NamedTuple):
-    """Connections in use, and the most there may be."""
+    """Connections in use, and the maximum."""
 
     in_use: int
     most: int

@@ -254,7 +254,7 @@ def test_who_is_removed_from_the_tenant_meanwhile_is_told_so_and_of_nothing_dele
     )
 
     word = page.locator("[data-live-text]")
-    expect(page.locator(".rc-changes")).to_contain_text("You now see other devices than before")
+    expect(page.locator(".rc-changes")).to_contain_text("The devices you can see have changed")
     expect(word).to_have_text("you belong to no tenant")
     expect_not_reloaded(page)
 

@@ -15,7 +15,8 @@ from scripts import run
 from scripts.processes import ROOT
 from scripts.services.marks import STATE, marked_find, marked_kill, marked_stop, marks
 from scripts.waiting import await_condition
-from tests.services import endpoints
+from tests.services import endpoints, own_environment
+from tests.waits import LIMIT_S
 
 # As Django creates it; enough to look like a database from before the migrations were rewritten.
 OLDER_STATE = """
@@ -45,7 +46,7 @@ def test_it_says_in_words_that_the_database_is_of_an_older_state(older_database:
     migrate = subprocess.Popen(
         [sys.executable, "manage.py", "migrate", "--noinput", "--verbosity=0"],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": older_database},
+        env={**own_environment(), "DATABASE_URL": older_database},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -89,7 +90,9 @@ def test_a_child_is_found_after_its_parent_was_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT], env={**os.environ, **marks(tmp_path, "ingest")}
     )
-    await_condition(lambda: programs(tmp_path) == ["ingest", "ingest"], 60, "the child to start")
+    await_condition(
+        lambda: programs(tmp_path) == ["ingest", "ingest"], LIMIT_S, "the child to start"
+    )
     parent.kill()
     parent.wait()
     assert programs(tmp_path) == ["ingest"]
