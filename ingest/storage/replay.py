@@ -152,7 +152,7 @@ def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
         return stored_once_more(partial(_replay, ids, by, ts))
     except Exception as error:
         if len(ids) == 1 or isinstance(error, OperationalError):
-            log.exception("a replay of %d messages failed; they are tried again", len(ids))
+            log.exception("a replay failed and will be tried again; messages: %d", len(ids))
             _failure_note(ids, error, ts)
             return ReplayOutcome()
     middle = len(ids) // 2

@@ -376,11 +376,6 @@ def _first_id(shard: int) -> bytes | None:
     return entries[0][0] if entries else None
 
 
-def _arguments(entries: Sequence[Entry]) -> Iterator[bytes | int]:
-    for entry in entries:
-        yield from (encode(entry), entry.count, entry.tenant_id, minute_of(entry.received_at))
-
-
 def _counts(answer: Any) -> dict[str, int]:
     fields: Mapping[bytes, bytes] = answer
     return {name.decode(): int(count) for name, count in fields.items()}
