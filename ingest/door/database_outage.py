@@ -16,7 +16,7 @@ class DatabaseOutage:
         self._lock = threading.Lock()
 
     def may_ask(self, now: float) -> bool:
-        """Whether to ask the database. If False, use the cache, or tell the device to try later."""
+        """Whether to ask the database. If False, use the cache or tell the device to try later."""
         if self._ask_at is None:
             return True
         with self._lock:

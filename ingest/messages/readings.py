@@ -94,7 +94,7 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
     """The body, unpacked if it is gzip; at most MAX_BYTES.
 
     Raises BodyTooLong, UnknownEncoding, and InvalidMessage if the gzip is invalid, incomplete, or
-    followed by something: then part of the body would not have been read.
+    followed by more data: then part of the body would not have been read.
     """
     if encoding in ("", "identity"):
         if body.startswith(GZIP):
@@ -114,7 +114,7 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
     if not unpacker.eof:
         raise InvalidMessage("$", "the gzip ends too soon; part of the body is missing")
     if unpacker.unused_data:
-        raise InvalidMessage("$", "something follows the gzip; pack the whole body into one")
+        raise InvalidMessage("$", "more data follows the gzip; compress the whole body into one")
     return unpacked
 
 

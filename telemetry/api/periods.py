@@ -110,7 +110,7 @@ class ReadingsQuery(PageQuery):
     format = serializers.ChoiceField(
         choices=FORMATS,
         required=False,
-        help_text="`csv` and `ndjson` return the whole period as a file. So does the `Accept` header.",
+        help_text="`csv` and `ndjson` return the whole period as a file; `Accept` works, too.",
     )
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
