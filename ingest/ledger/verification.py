@@ -54,8 +54,8 @@ def ledger_verify(*, since: datetime | None = None) -> dict[int, Account]:
 
     With `since`, the start of a minute, recounts only messages received since then. Drains wait
     briefly while the streams are read, then continue while the tables are counted in a snapshot of
-    that moment. Do not call it in a transaction. Raises OperationalError if a drain does not release
-    its lock within WAIT_FOR_DRAIN_S.
+    that moment. Do not call it in a transaction. Raises OperationalError if a drain does not
+    release its lock within WAIT_FOR_DRAIN_S.
     """
     with ExitStack() as drains_wait:
         for shard in range(settings.INGEST_MOST_SHARDS):

@@ -71,7 +71,7 @@ class Summary(serializers.Serializer[Any]):
     computed_at = serializers.DateTimeField(help_text=f"The period's end, up to {KEPT_S} s ago.")
     devices = DeviceCounts()
     messages = serializers.IntegerField(
-        help_text="Messages stored in the period, with heartbeats. Its first minute counts in full."
+        help_text="Messages and heartbeats stored in the period. Its first minute counts in full."
     )
     metrics_of = serializers.ChoiceField(
         choices=("readings", "latest"),
