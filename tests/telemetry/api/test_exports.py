@@ -128,7 +128,7 @@ class TestFiles:
         store(acme.device, moment(), {"temp_c": 1})
         client = member(acme, Role.VIEWER)
         for target, name, put, code, words in (
-            (reading_history, "whole", broken, 503, "database cannot be reached"),
+            (reading_history, "whole", broken, 503, "database is unavailable"),
             (exports, "TemporaryFile", full, 503, "not enough disk space for this file"),
             (exports, "MAX_BYTES", 10, 400, "Some fields"),
             (exports, "MAX_S", -1, 400, "Some fields"),
