@@ -120,7 +120,7 @@ class Outcome(NamedTuple):
 
 
 def is_limited(speaker: Speaker, devices: Collection[KnownDevice]) -> bool:
-    """Whether any limit applies to these devices' messages. If not, Valkey need not be asked."""
+    """True if any limit applies to these devices' messages; if not, there is no need for Valkey."""
     if speaker.tenant_limit is not None:
         return bool(devices)
     return any(one.limit is not None for one in devices)

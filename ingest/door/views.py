@@ -237,7 +237,7 @@ def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> b
 
 
 def _is_chunked(request: HttpRequest) -> bool:
-    """Whether the body has no Content-Length: Django would then read no body over WSGI."""
+    """True if the body has no Content-Length: Django would then not read it over WSGI."""
     return "wsgi.input" in request.META and "HTTP_TRANSFER_ENCODING" in request.META
 
 

@@ -104,7 +104,7 @@ def _accounts(counts: Sequence[ShardCounts], since: datetime | None) -> dict[int
 
 
 def _found(since: datetime | None) -> Counter[int]:
-    """Rows in the hypertables by tenant, including deleted devices, whose rows stay."""
+    """Rows in the hypertables by tenant, including those of deleted devices, which stay."""
     found: Counter[int] = Counter()
     if since is not None:
         with connection.cursor() as cursor:

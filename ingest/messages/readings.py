@@ -29,7 +29,7 @@ Value = bool | Integer | float | Annotated[str, Meta(max_length=1024)]
 
 
 class ReadingBody(Struct, gc=False, forbid_unknown_fields=True):
-    """A message as it is sent; `site_id` is another name for `site`."""
+    """A message as it is sent; `site_id` is an alias of `site`."""
 
     metrics: Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
     device_id: Name | None = None

@@ -229,7 +229,7 @@ class Bridge:
         self._aside.clear()
         self._waiting_bytes = 0
         if reason == "Session taken over":
-            log.error("another bridge is named %s; each needs a name of its own", self._name)
+            log.error("another bridge is named %s; each needs its own name", self._name)
         elif not self._stop.is_set():
             log.warning("bridge %s lost the broker: %s", self._name, reason)
 

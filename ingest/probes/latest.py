@@ -26,7 +26,7 @@ MAX_ID = 2**31 - 1
 
 
 class Page(NamedTuple):
-    """The requested page: at most `limit` nodes, whose own ids are above `after`."""
+    """The requested page: at most `limit` nodes, with our ids above `after`."""
 
     after: int
     limit: int

@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 
     @property
     def means_later(self) -> bool:
-        """Whether the same message may be accepted if it is sent again."""
+        """True if the same message may be accepted when sent again."""
         return (
             self.status == UNREACHABLE
             or self.status == HTTPStatus.TOO_MANY_REQUESTS

@@ -70,7 +70,7 @@ class ReplayOutcome(NamedTuple):
 
 
 class ReplayRequest(NamedTuple):
-    """The result of a request. `asked` are the ids of messages that will be replayed because of it.
+    """The result of a request. `asked` are the ids of the messages that it causes to be replayed.
     The others are counted by who requested them earlier: `under_way` are still waiting for their
     replay, `replayed` are stored."""
 

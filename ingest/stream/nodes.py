@@ -169,7 +169,7 @@ def _run_on(node: Node, script: str, keys: Sequence[Sequence[str]]) -> list[Any]
 
 
 def is_away(shard_key: str) -> bool:
-    """Whether the shard's node was unreachable within AWAY_S, or whether no node has the shard."""
+    """True if the shard's node was unreachable within AWAY_S, or if no node has the shard."""
     if not _away_until:
         return False
     try:

@@ -29,7 +29,7 @@ EXISTING = "SELECT id FROM devices_device WHERE id = ANY(%(ids)s::integer[])"
 TYPES = {float: "float8", str: "text"}
 NAMED = ", ".join(f"{vital.name} {TYPES[vital.type]}" for vital in NAMED_VITALS)
 
-# The newest message of each device in a batch. Heartbeats have no `metrics`; readings have only
+# The newest message from each device in a batch. Heartbeats have no `metrics`; readings have only
 # `metrics` and the times.
 CREATE_SIGNS = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (

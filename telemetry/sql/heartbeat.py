@@ -92,7 +92,7 @@ def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> li
 def recent(
     cursor: CursorWrapper, *, device_id: int, until: datetime, interval_s: int, limit: int
 ) -> Sequence[StoredHeartbeat]:
-    """The newest heartbeats of a device, newest first. `until` is when it was last heard
+    """The newest heartbeats from a device, newest first. `until` is when it was last heard
     from, and `interval_s` how often it should send one."""
 
     def read(since: datetime) -> list[StoredHeartbeat]:
@@ -106,7 +106,7 @@ def recent(
 def page(
     cursor: CursorWrapper, *, device_id: int, start: datetime, end: datetime, limit: int
 ) -> list[StoredHeartbeat]:
-    """The newest heartbeats of a device, newest first, in buckets from `start` to before `end`."""
+    """The newest heartbeats from a device, newest first, with buckets in [`start`, `end`)."""
     rows: list[StoredHeartbeat] = []
     for begin, until in backwards(start, end):
         left = limit - len(rows)

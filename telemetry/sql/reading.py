@@ -91,7 +91,7 @@ ORDER BY p.id
 def latest_of_probes(
     cursor: CursorWrapper, *, since: datetime, own: int | None, after: int, limit: int
 ) -> list[NodeLatest]:
-    """The latest reading since `since` of each probe in the scope, sorted by our id and starting
+    """The latest reading since `since` from each probe in the scope, sorted by our id and starting
     after the id `after`; only that of the device with the id `own`, if given."""
     given = {"since": since, "own": own, "after": after, "limit": limit}
     cursor.execute(LATEST_OF_PROBES, given)

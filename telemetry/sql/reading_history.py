@@ -79,7 +79,7 @@ ORDER BY n.name, g.bucket LIMIT %(limit)s
 
 
 class Window(NamedTuple):
-    """The readings of a device from `start` until just before `end`. With `names`, only readings
+    """A device's readings from `start` until just before `end`. With `names`, only readings
     that have at least one of these metrics, and only these metrics."""
 
     device_id: int
