@@ -296,7 +296,7 @@ def test_a_replay_that_was_rolled_back_for_another_transaction_is_done_once_more
         second=partial(device_lock, rival.device.pk),
     )
 
-    assert "once more" in caplog.text
+    assert "retrying to store a batch" in caplog.text
     assert outcome == ReplayOutcome(stored=2)
     assert balance_read().residual == 0
 
