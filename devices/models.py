@@ -318,8 +318,9 @@ class Device(models.Model):
 
 @tracked(exclude=("secret_sha256", "mqtt_password_hash"), also_by="device")
 class Credential(models.Model):
-    """The key of a device or, if `device` is empty, of a gateway, which may send for every device
-    of its tenant. Only a hash of the key is stored; devices.fleet.keys issues and checks keys.
+    """The key of a device or, if `device` is empty, of a gateway, which may send messages for
+    every device of its tenant. Only a hash of the key is stored; devices.fleet.keys issues and
+    checks keys.
 
     `revoked_at` may be in the future if the key was rotated: the key works until then.
     """

@@ -143,7 +143,7 @@ class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
     show_full_result_count = False
     fields = ("when", "username", "method", "path", "address")
     readonly_fields = fields
-    empty_help = "No requests by operators yet."
+    empty_help = "No requests from operators yet."
 
     @display(description="when", ordering="at")
     def when(self, access: OperatorAccess) -> str:

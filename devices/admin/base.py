@@ -91,7 +91,7 @@ class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
 
 
 def changes_log(request: HttpRequest, rows: Sequence[Model], words: str) -> None:
-    """Records what this person did in the history of each row."""
+    """Adds what this person did to the history of each row."""
     if rows and request.user.pk:
         LogEntry.objects.log_actions(
             user_id=request.user.pk,
@@ -163,7 +163,7 @@ class EmptyLast(ChangeList):
         yield part
 
     def _may_be_empty(self, path: str) -> bool:
-        """False if it is not a field but a key, or a count added by a queryset."""
+        """False for names that are not fields: a key, or a count added by a queryset."""
         try:
             return any(field.null for field in get_fields_from_path(self.model, path))
         except FieldDoesNotExist:

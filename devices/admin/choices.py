@@ -1,9 +1,9 @@
 """Actions on many rows in a list: the selection, and the page that asks for confirmation.
 
-The page contains a description of the selection rather than the rows themselves, of which there may
-be more than a form can have fields: ticked rows are given by their ids, "all matching rows" by the
-filters in the list's URL. The page also contains the number of rows and the highest id, so that
-rows added in the meantime are left out, and people are asked again if the number has changed.
+The page describes the selection instead of containing a field for each row, since a form cannot
+have that many fields: ticked rows are given by their ids, "all matching rows" by the filters in the
+list's URL. The page also contains the number of rows and the highest id, so that rows added in the
+meantime are left out, and people are asked again if the number has changed.
 """
 
 import re

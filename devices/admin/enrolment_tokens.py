@@ -138,7 +138,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
     def response_add(
         self, request: HttpRequest, obj: EnrolmentToken, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The page that shows the token for the only time."""
+        """The page that shows the token, which is never shown again."""
         token: str = request.issued_token  # type: ignore[attr-defined]
         enrol_url = device_url(request, "enrol")
         code_text = json.dumps({"url": enrol_url, "token": token})

@@ -45,7 +45,7 @@ UNKNOWN_DEVICES = {
     Registration.PENDING: "New devices wait for approval in the list of devices.",
     Registration.ON: "New devices are added automatically.",
 }
-# For pages that show a secret once: a button that copies it.
+# Adds a copy button to pages that show a secret once.
 COPIES = Script("monitoring/live.js", type="module")
 
 

@@ -214,7 +214,7 @@ class FailedSignInAdmin(OperatorOnly, ModelAdmin):
     list_fullwidth = True
     search_fields = ("username", "ip_address")
     search_help_text = "User name or address"
-    empty_help = "No failed sign-ins: a row disappears once its person signs in."
+    empty_help = "No failed sign-ins. A row disappears when its person signs in."
     ordering = ("-attempt_time",)
     actions = ("let_in",)
 

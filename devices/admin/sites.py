@@ -62,7 +62,7 @@ class ChoosesPlace:
 
 
 class GathersDevices(ScopedAdmin):
-    """For sites and groups, which can be deleted while they have devices."""
+    """For sites and groups, which can be deleted even if they have devices."""
 
     def about_deletion(self, rows: QuerySet[Any]) -> str:
         counts = [(str(one), one.device_count) for one in rows]
@@ -88,7 +88,7 @@ class SiteAdmin(GathersDevices):
     search_fields = ("name",)
     search_help_text = "Name"
     fields = ("tenant", "name", ("latitude_deg", "longitude_deg"))
-    empty_help = "No sites yet. A site is where devices stand."
+    empty_help = "No sites yet. A site is a place where devices are installed."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         return with_device_count(super().get_queryset(request), "site")

@@ -191,8 +191,8 @@ class TenantAdmin(ScopedAdmin):
         if not form.is_valid():
             question = Question(
                 title=f"Issue a gateway key for {tenant}",
-                lead="A gateway speaks for all devices of the tenant. The tenant's other keys "
-                "stay in force.",
+                lead="A gateway can send messages for all devices of the tenant. The tenant's "
+                "other keys stay in force.",
                 submit="Issue key",
                 back=back,
                 about=tenant,

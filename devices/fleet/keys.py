@@ -126,7 +126,7 @@ def speaker_for_tenant(slug: str) -> Speaker | None:
 
 
 def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
-    """The results of speaker_for_key for several keys, found with a single query."""
+    """What speaker_for_key returns for each of these keys, found with a single query."""
     given = {key: _split(key) for key in keys}
     rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
     return {

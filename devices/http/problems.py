@@ -60,7 +60,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
         case RequestDataTooBig():
             return problem(413, "The body is too large.")
         case DatabaseError() | psycopg.Error() if _is_passing(exception):
-            log.exception("the database did not answer")
+            log.exception("the database did not respond")
             return _later(problem(503, _database_words(exception)))
         case APIException():
             response = _from_drf(exception)
@@ -119,7 +119,7 @@ def _of_driver(error: Exception) -> BaseException | None:
 
 
 def _database_words(error: Exception) -> str:
-    """Why the database did not answer."""
+    """Why the database did not respond."""
     cause = _of_driver(error)
     if isinstance(cause, QueryCanceled):
         return TOO_LONG
