@@ -1,4 +1,4 @@
-"""Who may speak: the tables, in the order of the models.
+"""The tables for tenants, people, sites, devices and keys, in the order of the models.
 
 Events and the view over them are in 0005_history and 0006_history_of_tenants.
 """
