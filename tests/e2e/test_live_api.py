@@ -296,9 +296,9 @@ class TestEvents:
         assert content_type == "application/problem+json"
         words = {
             "nobody": "credentials were not provided",
-            "bad token": "none of ours, or has expired: get another at",
+            "bad token": "is not valid or has expired. Get another at",
             "no tenant": "You belong to no tenant",
-            "ingest server": "ask the portal's own address",
+            "ingest server": "Use the portal's address (PORT)",
         }
         assert words[why] in problem["detail"]
 
