@@ -29,14 +29,14 @@ MEASURES: dict[str, Measure] = {
     "soak": soak.measure,
 }
 NAMES = ("memory", *MEASURES, "kills")
-# soak and kills take too long to run by default.
+# soak and kills take too long to be run by default.
 DEFAULT_NAMES = tuple(name for name in NAMES if name not in ("soak", "kills"))
 
 
 def main() -> int:
-    """Returns the exit code: 1 if a figure misses its bar."""
+    """Returns the exit code: 1 if a figure misses its target."""
     options = _parser().parse_args()
-    # Always use an own database, whatever else this machine runs.
+    # Always use a separate database, whatever else this machine runs.
     for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
         os.environ.pop(variable, None)
     figures = []
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _of_stack(options: argparse.Namespace) -> list[Figure]:
-    # It sends more requests than a person may.
+    # The benchmark sends more requests than one user is allowed to.
     stack = Stack(options.state, {"API_REQUESTS_PER_MIN": "1000000"})
     _say("starting the stack …")
     try:

@@ -1,10 +1,10 @@
 """How many heartbeats one ingest process on one core accepts.
 
-The ingest process has a core for itself; the generator, Valkey, PostgreSQL and the worker share
-the others, so on two cores they share one. 2,000 devices take turns over kept-alive connections;
-a connection posts when its last heartbeat was answered. Only answers 202 count. An empty view,
-served the same way, shows how much of the time is Rollcall's own work; that share depends less on
-the machine than the rates do.
+The ingest process has a core to itself; the generator, Valkey, PostgreSQL and the worker share the
+others, so on a machine with two cores they share one. 2,000 devices take turns over kept-alive
+connections; a connection posts as soon as its last heartbeat has been answered. Only 202 responses
+count. An empty view, served the same way, shows how much of the time is Rollcall's own work; that
+share depends less on the machine than the rates do.
 """
 
 import os
@@ -81,7 +81,7 @@ async def accepted_figure(subject: Subject, message: Message, name: str) -> Figu
 
 
 async def _round(subject: Subject, message: Message, *, drain: bool = True) -> Figure:
-    """One round, as a figure whose `how` says how busy each process was."""
+    """Runs one round; the `how` of the figure says how busy each process was."""
     parts = stack_processes(subject.stack)
     before = {name: cpu_s(pids) for name, pids in parts.items()}
     result = await load_run(
@@ -116,7 +116,7 @@ def accepted_per_s(result: Result) -> float:
 
 @contextmanager
 def pinned_apart(subject: Subject) -> Iterator[None]:
-    """Pins the ingest process to its cores and everything else to the others, for the block."""
+    """Pins the ingest process to its cores, all else to the others, while the `with` block runs."""
     for name, pids in stack_processes(subject.stack).items():
         pin(pids, subject.ingest_cores if name == "ingest" else subject.other_cores)
     try:
@@ -128,7 +128,7 @@ def pinned_apart(subject: Subject) -> Iterator[None]:
 
 @contextmanager
 def _drain_stopped(subject: Subject) -> Iterator[None]:
-    """Suspends the drain's processes (SIGSTOP) for the block."""
+    """Suspends the drain's processes (SIGSTOP) while the `with` block runs."""
     pids = stack_processes(subject.stack)["drain"]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -140,7 +140,7 @@ def _drain_stopped(subject: Subject) -> Iterator[None]:
 
 
 async def _empty_view(subject: Subject) -> float:
-    """How many requests per second an ingest server answers whose view does nothing."""
+    """How many requests per second an ingest server can answer when its view does nothing."""
     addresses = Addresses("127.0.0.1", 0, port_choose())
     process = subprocess.Popen(
         commands(addresses)["ingest"],

@@ -1,4 +1,4 @@
-"""Rollcall's settings with only an empty view, to measure the server, Django and DRF alone."""
+"""Rollcall's settings with only an empty view, to measure just the server, Django and DRF."""
 
 from config.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""An empty view at the address of the view that it is compared with."""
+"""An empty view, at the URL of the view that it is compared with."""
 
 from django.http import HttpResponse
 from django.urls import path

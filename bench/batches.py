@@ -1,6 +1,6 @@
 """Posts readings in batches, as gateways do; a separate process, like bench.generator.
 
-It builds the messages while it runs, so that cost is part of the machine's load.
+It builds the messages while it runs, so building them is part of the machine's load.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ RETRY_AFTER_S = 0.2
 
 
 class Job(Struct):
-    """Batches of `size` readings, for `devices` devices of each tenant in turn, with one gateway
+    """Batches of `size` readings, for `devices` devices in each tenant in turn, with one gateway
     key per tenant, over `connections` for `duration_s` seconds. Sent as fast as the server accepts
     them, or at most `rate_per_s` readings per second."""
 
@@ -37,8 +37,8 @@ class Job(Struct):
 
 
 class Result(Struct):
-    """`accepted` counts the readings that the server accepted, by its own answers; `turns` are the
-    `seq` of the accepted batches; `cpu_share` is the share of one core."""
+    """`accepted` counts the readings that the server reported as accepted; `turns` lists the
+    `seq` of each accepted batch; `cpu_share` is the share of one core."""
 
     began_at: float
     elapsed_s: float

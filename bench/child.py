@@ -21,7 +21,7 @@ Job = TypeVar("Job", bound=PinnedJob)
 
 
 async def child_run(module: str, job: object, result: type[Result]) -> Result:
-    """Does the job in a process that runs the module; returns its result."""
+    """Does the job in a process that runs the module; returns the result."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module),
         stdin=asyncio.subprocess.PIPE,

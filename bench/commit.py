@@ -1,10 +1,10 @@
 """The delay from the POST to the committed row.
 
-Every heartbeat has as its `time` the moment when it was due to be posted. During the load, another
+The `time` of every heartbeat is the moment when it was due to be posted. During the load, another
 connection asks the database every few milliseconds for the oldest running transaction
 (pg_snapshot_xmin(pg_current_snapshot())). A row is visible as soon as its transaction (`xmin`) is
-older than that. So measuring adds no work to what is measured. A delay is never measured too short,
-but may be too long by the interval between two looks, or by an older transaction that ends later.
+older than that. So measuring adds no work to what is measured. A measured delay is never too short,
+but it may be too long by the interval between two looks, or if an older transaction ends later.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ FROM telemetry_heartbeat WHERE received_at >= to_timestamp(%s)
 
 
 class Look(NamedTuple):
-    """The oldest transaction that was still running at a Unix time."""
+    """A Unix time, and the oldest transaction that was still running then."""
 
     at: float
     oldest_running: int
@@ -57,7 +57,7 @@ async def measure(subject: Subject) -> list[Figure]:
     rows = _rows(subject.stack.database_url, result.began_at)
     if len(rows) != DEVICES:
         raise RuntimeError(f"{DEVICES} heartbeats were accepted, {len(rows)} are stored")
-    # Until every transaction has ended that began before the last row was committed.
+    # Until every transaction that began before the last row was committed has ended.
     newest = max(xid for _, xid in rows)
     async with asyncio.timeout(SEEN_WITHIN_S):
         while looks[-1].oldest_running <= newest:
@@ -100,6 +100,6 @@ def _rows(url: str, since: float) -> list[tuple[float, int]]:
 
 
 def _delays_s(rows: Sequence[tuple[float, int]], looks: Sequence[Look]) -> list[float]:
-    """For each row (due at, transaction), how long after it was due it became visible."""
+    """For each row (due at, transaction), the time from when it was due until it was visible."""
     oldest = [look.oldest_running for look in looks]
     return [looks[bisect_right(oldest, xid)].at - due_at for due_at, xid in rows]

@@ -2,8 +2,8 @@
 
 It is a separate process (`python -m bench.generator`, with a Job on stdin and a Result on stdout)
 so that it can have its own core. It uses bare asyncio protocols instead of an HTTP library, because
-a slow generator would measure itself. The result says how much of its core it used, to prove that
-it did not.
+a slow generator would measure itself. The result says how much of its core it used, as evidence
+that it did not.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ ANSWERS_WITHIN_S = 30
 
 
 class Message(Struct):
-    """A message's path, and its JSON with a placeholder for its `time` in seconds."""
+    """The path and the JSON of a message, with a placeholder for the `time` in seconds."""
 
     path: str
     body: str
@@ -44,7 +44,7 @@ class Job(Struct):
 
     With `rate_per_s`, messages are due at a steady rate: `time` and latency count from when a
     message was due, even if it was sent later. Without it, a connection posts as soon as its last
-    request was answered.
+    request has been answered.
     """
 
     host: str
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Hands requests to connections and counts answers; subclasses decide when to post."""
+    """Hands requests to connections and counts responses; subclasses decide when to post."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -128,7 +128,7 @@ class Load:
         raise NotImplementedError
 
     def ready(self, connection: Connection) -> None:
-        """Called when a connection may post; finishes the load if nothing is left to do."""
+        """Called when a connection may post; finishes the load if nothing is left to send."""
         raise NotImplementedError
 
     def post(self, connection: Connection, due_at: float) -> None:
@@ -150,7 +150,7 @@ class Load:
 
 
 class Flood(Load):
-    """As fast as the server answers."""
+    """Posts as fast as the server answers."""
 
     def begin(self, began_at: float) -> None:
         self._ends_at = began_at + self.job.duration_s
@@ -164,7 +164,7 @@ class Flood(Load):
 
 
 class Pace(Load):
-    """At a steady rate, whether the server keeps up or not."""
+    """Posts at a steady rate, whether or not the server keeps up."""
 
     def begin(self, began_at: float) -> None:
         self._began_at = began_at
@@ -215,7 +215,7 @@ def _heads(job: Job) -> list[bytes]:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether this is a complete response. ValueError if it has no Content-Length."""
+    """Whether this is a complete response. Raises ValueError if it has no Content-Length."""
     head_ends = data.find(b"\r\n\r\n")
     if head_ends < 0:
         return False

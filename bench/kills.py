@@ -38,16 +38,16 @@ from scripts.services.ports import port_choose
 from scripts.services.process import signal_send
 from scripts.waiting import await_condition
 
-# `make run` sets these itself unless they are given.
+# `make run` sets these unless they are already set.
 OWN = ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL", "SECRET_KEY", "STATIC_ROOT")
 CLIENTS = 8
 MESSAGE_TYPE = "kills"
 BETWEEN_S = (0.5, 5.0)
 RETRY_AFTER_S = 0.2
 START_TIMEOUT_S = 300
-# After the last kill.
+# Counted from the last kill.
 HEALTHY_WITHIN_S = 60
-# How long to wait at all, because machines stall.
+# The longest time to wait; it is long because machines stall.
 GIVE_UP_AFTER_S = 300
 # If /health stays "ok" for this long, nothing else is about to fail.
 STEADY_S = 3
@@ -64,7 +64,8 @@ class Run:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Runs it for the block. RuntimeError with its output if it does not come up or stop."""
+        """Runs it while the `with` block runs. Raises RuntimeError with its output if it fails to
+        start or to stop."""
         self.state.mkdir(parents=True, exist_ok=True)
         said = self.state / "run.log"
         ports = {"PORT": str(port_choose()), "INGEST_PORT": str(port_choose())}
@@ -123,7 +124,7 @@ class Run:
             return connection.execute(statement.encode(), values).fetchall()
 
     def manage(self, *arguments: str) -> str:
-        """Runs a command of manage.py; returns its output."""
+        """Runs a manage.py command; returns its output."""
         done = subprocess.run(
             [str(BIN / "python"), "manage.py", *arguments],
             cwd=ROOT,
@@ -137,7 +138,7 @@ class Run:
 
     @staticmethod
     def _environment() -> dict[str, str]:
-        """This process's variables, without those that name other services."""
+        """This process's variables, without those that point to other services."""
         return {name: value for name, value in os.environ.items() if name not in OWN}
 
     def _command(self, *options: str) -> list[str]:
@@ -165,7 +166,7 @@ class Outcome:
 def kills_run(run: Run, *, kills_s: float, seed: int) -> Outcome:
     """Starts the run, kills processes for `kills_s` seconds, then checks and stops it.
 
-    RuntimeError if a reading was lost or stored twice, or if the ledger does not add up.
+    Raises RuntimeError if a reading was lost or stored twice, or if the ledger does not add up.
     """
     with run.running():
         sent, killed, last_kill_at = asyncio.run(_send_while_killing(run, kills_s, seed))
@@ -236,7 +237,7 @@ class _Sent:
 async def _send_while_killing(
     run: Run, kills_s: float, seed: int
 ) -> tuple[_Sent, Counter[str], float]:
-    """Returns what was sent, what was killed, and when the last kill was."""
+    """Returns what was sent, what was killed, and the time of the last kill."""
     names = [one["device_id"] for one in run.demo["devices"]]
     sent, over = _Sent(len(names)), asyncio.Event()
     turns = itertools.count()
@@ -246,7 +247,7 @@ async def _send_while_killing(
         while not over.is_set():
             seq = next(turns)
             body = _batch(names, seq, start + timedelta(milliseconds=100 * seq))
-            # Sends it again until it is acknowledged, as devices should.
+            # Sends the batch again until it is acknowledged, as devices should.
             while (status := await _post(session, run.demo, body)) != 202:
                 sent.statuses[status] += 1
                 if status not in (0, 503):
@@ -267,8 +268,8 @@ async def _send_while_killing(
 def _kill(run: Run, kills_s: float, seed: int) -> Counter[str]:
     """Kills one process after another; returns how often each program was hit.
 
-    It draws the program first, so that a program with many processes is not hit more often. It
-    draws the process from a separate generator, so that the same seed gives the same programs.
+    It picks the program first, so that a program with many processes is not hit more often. It
+    picks the process with a separate generator, so that the same seed gives the same programs.
     """
     draw, draw_process = random.Random(seed), random.Random(seed)
     killed: Counter[str] = Counter()
@@ -293,8 +294,8 @@ def _is_steady(run: Run) -> bool:
 
 
 def _missing(run: Run, sent: _Sent) -> set[int]:
-    """The acknowledged batches that are not stored completely. RuntimeError if one is stored
-    twice."""
+    """The acknowledged batches that are not completely stored. Raises RuntimeError if one is
+    stored twice."""
     rows = run.query(
         "SELECT seq, count(*) FROM telemetry_reading WHERE msg_type = %s GROUP BY seq", MESSAGE_TYPE
     )
@@ -311,7 +312,7 @@ def _batch(names: list[str], seq: int, at: datetime) -> str:
 
 
 async def _post(session: aiohttp.ClientSession, demo: dict[str, Any], body: str) -> int:
-    """The status code of the answer; 0 if there was none."""
+    """The status code of the response; 0 if there was none."""
     headers = {
         "Authorization": f"Bearer {demo['gateway_key']}",
         "Content-Type": "application/json",
@@ -326,7 +327,7 @@ async def _post(session: aiohttp.ClientSession, demo: dict[str, Any], body: str)
 
 
 def _health(url: str) -> str:
-    """The server's own status; "none" if it does not answer."""
+    """The status that the server reports for itself; "none" if it does not answer."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
             return str(json.load(answer)["status"])

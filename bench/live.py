@@ -1,8 +1,8 @@
 """The delay from the POST to the message on a websocket.
 
-A signed-in person's socket watches the devices, as the admin's device list does. A heartbeat has
-arrived with the first message in which its device was last seen at or after the moment when the
-heartbeat was due to be posted. Both clocks are this machine's.
+A signed-in user's socket watches the devices, as the admin's device list does. A heartbeat has
+arrived with the first message whose `last_seen` for its device is no earlier than the time at which
+the heartbeat was due to be posted. Both times come from this machine's clock.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ MUST_S = 1.5
 
 
 class Shown(NamedTuple):
-    """When a message arrived, and when its device was last seen according to it; Unix times."""
+    """When a message arrived, and the device's last-seen time according to it, as Unix times."""
 
     at: float
     last_seen: float
@@ -72,8 +72,8 @@ async def measure(subject: Subject) -> list[Figure]:
 def _delays_s(
     began_at: float, ids: Sequence[int], shown: Mapping[int, Sequence[Shown]]
 ) -> Iterator[float]:
-    """The delay of each heartbeat that was shown. Heartbeat n was due n / RATE_PER_S after the
-    beginning, from device n % DEVICES."""
+    """The delay of each heartbeat that was shown. Heartbeat n was due n / RATE_PER_S
+    seconds after the start, from device n % DEVICES."""
     for turn in range(RATE_PER_S * DURATION_S):
         due_at = began_at + turn / RATE_PER_S
         for one in shown.get(ids[turn % DEVICES], ()):
@@ -113,7 +113,7 @@ async def _socket(subject: Subject) -> AsyncIterator[ClientWebSocketResponse]:
 
 
 def _ids(subject: Subject) -> list[int]:
-    """The portal's own ids of the first phones, in order."""
+    """The portal's own ids for the first phones, in order."""
     with psycopg.connect(subject.stack.database_url) as connection:
         rows = connection.execute("SELECT device_id, id FROM devices_device").fetchall()
     ids: dict[str, int] = dict(rows)

@@ -1,8 +1,8 @@
-"""Memory of the whole idle stack.
+"""Measures the memory of the whole stack while it is idle.
 
-Resident memory of every process with its children, including PostgreSQL and Valkey, from
-/proc/<pid>/smaps_rollup. PSS divides shared pages between the processes, so its sum is what the
-machine really uses; RSS counts them in every process.
+Adds up the resident memory of every process and its children, including PostgreSQL and Valkey,
+from /proc/<pid>/smaps_rollup. PSS divides shared pages between the processes, so the sum is what
+the machine really uses; RSS counts them in every process.
 """
 
 import asyncio

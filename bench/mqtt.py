@@ -20,8 +20,8 @@ from scripts.waiting import await_condition
 DEVICES = 2000
 CONNECTIONS = 4
 WINDOW = 100
-# More than must be stored, and about what is stored while no bridge is killed. A larger backlog
-# would slow the broker down, which writes all of it to disk every 5 s.
+# Above the required rate, and about what is stored while no bridge is killed. A larger backlog
+# would slow down the broker, which writes all of it to disk every 5 s.
 RATE_PER_S = 10_000
 DURATION_S = 30
 KILLS = 3
@@ -89,7 +89,7 @@ def _job(subject: Subject, bridges: Bridges) -> Job:
 
 
 def _stored(subject: Subject) -> int:
-    """The number of stored messages of the demo tenant, by the ledger."""
+    """The number of messages stored for the demo tenant, according to the ledger."""
     statement = (
         "SELECT coalesce(sum(stored), 0)::bigint FROM ingest_ledgerminute WHERE tenant_id = "
         "(SELECT id FROM devices_tenant WHERE slug = %s)"
@@ -98,7 +98,7 @@ def _stored(subject: Subject) -> int:
 
 
 def _verify(subject: Subject, result: Result) -> None:
-    """RuntimeError unless the table has each acknowledged message once, and nothing else."""
+    """Raises RuntimeError unless the table has each acknowledged message once, and no others."""
     statement = "SELECT count(*), count(DISTINCT seq) FROM telemetry_reading WHERE site = %s"
     found = _row(subject, statement, SITE)
     if found != (result.acknowledged, result.acknowledged):

@@ -20,7 +20,7 @@ def stack_processes(stack: Stack) -> dict[str, list[int]]:
 
 
 def tree(pid: int) -> list[int]:
-    """The process and everything below it."""
+    """The process and all its descendants."""
     children = _children()
     found = [pid]
     for one in found:
@@ -29,7 +29,7 @@ def tree(pid: int) -> list[int]:
 
 
 def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
-    """Lets all threads of the processes, and their later threads, run only on these cores."""
+    """Restricts all threads of the processes, now and later, to these cores."""
     for pid in pids:
         for thread in _names(PROC / str(pid) / "task"):
             try:
@@ -39,7 +39,7 @@ def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """The processor time of the processes so far, in seconds."""
+    """The processor time that the processes have used so far, in seconds."""
     return sum(sum(map(int, _stat(pid)[11:13])) for pid in pids) / TICKS_PER_S
 
 

@@ -1,7 +1,7 @@
 """Publishes readings over MQTT 5 with QoS 1, at a steady rate.
 
 It is a separate process and uses bare asyncio protocols, for the reasons given in bench.generator.
-It implements only the MQTT that it needs: CONNECT, PUBLISH and the broker's answers to them.
+It implements only as much of MQTT as it needs: CONNECT, PUBLISH and the broker's replies.
 """
 
 import asyncio
@@ -28,8 +28,8 @@ PAYLOAD = (
 
 class Job(Struct):
     """Readings on these topics in turn, `rate_per_s` in total, over `connections` with at most
-    `window` unacknowledged messages each, for `duration_s` seconds. All have `site`, and their
-    `seq` counts from 0."""
+    `window` unacknowledged messages each, for `duration_s` seconds. All are from `site`, and their
+    `seq` starts at 0."""
 
     host: str
     port: int
@@ -45,7 +45,7 @@ class Job(Struct):
 
 
 class Result(Struct):
-    """`acknowledged` counts the messages that the broker accepted, which are all that were
+    """`acknowledged` counts the messages that the broker accepted, which is every message
     published; `cpu_share` is the share of one core."""
 
     began_at: float

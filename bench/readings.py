@@ -1,6 +1,6 @@
 """How many readings are stored per second, end to end, compared with bare COPY.
 
-Gateways of four tenants post batches of 500. The clock stops when the backlog is empty and the
+Gateways in four tenants post batches of 500. The clock stops when the backlog is empty and the
 ledger counts every accepted reading as stored. Generator, ingest, worker, Valkey and PostgreSQL
 share the machine's cores. Right afterwards, bare COPY and the earlier system's executemany writer
 fill the same hypertable, so that ratios can be compared.
@@ -89,7 +89,7 @@ async def _run(subject: Subject, *, devices: int) -> Run:
 
 
 class Gateways(NamedTuple):
-    """Tenants with `devices` devices in total, and one gateway key each."""
+    """Tenants with `devices` devices in total, and one gateway key per tenant."""
 
     stack: Stack
     tenant_ids: list[int]
@@ -112,8 +112,8 @@ class Gateways(NamedTuple):
     def await_stored(self, result: Result) -> float:
         """Waits until everything acknowledged is stored; returns the seconds since the load began.
 
-        RuntimeError unless the table has each acknowledged reading once and nothing else, and the
-        ledger agrees.
+        Raises RuntimeError unless the table has each acknowledged reading once, with no others,
+        and the ledger agrees.
         """
         if set(result.statuses) - {202, 503}:
             raise RuntimeError(f"not everything was accepted: {result.statuses}")
@@ -140,7 +140,7 @@ class Gateways(NamedTuple):
 
 
 def gateways_add(stack: Stack, devices: int) -> Gateways:
-    """New tenants with their devices and gateways."""
+    """Creates tenants with devices and gateways."""
     tenant_ids, keys = [], []
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         for _ in range(TENANTS):

@@ -17,7 +17,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A measured value in `unit`. Without `must` and `aim` it is for information only."""
+    """A measured value in `unit`. Without `must` and `aim` it is only informative."""
 
     name: str
     value: float
@@ -76,8 +76,8 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of the values does not exceed (nearest rank). ValueError if
-    there are none."""
+    """The value that this share of the values does not exceed (nearest rank). Raises
+    ValueError if there are none."""
     if not values:
         raise ValueError("nothing was measured")
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]

@@ -1,4 +1,4 @@
-"""Measures the cost of a scope: a device page's queries with and without one. Prints JSON."""
+"""Measures the cost of a scope: a device page's queries, with and without it. Prints JSON."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""How many single readings, one per POST, one ingest process on one core accepts.
+"""How many readings, posted one at a time, one ingest process on one core accepts.
 
-Measured as bench.accept measures heartbeats.
+They are measured in the same way as heartbeats in bench.accept.
 """
 
 from bench.accept import accepted_figure, pinned_apart

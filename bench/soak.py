@@ -1,6 +1,6 @@
 """Sends 20,000 readings per second for a long time, to see whether memory grows.
 
-This is the load of 100,000 devices with a message every 5 s, sent through four gateways. The
+This is the load from 100,000 devices that each send a message every 5 s through four gateways. The
 resident memory of the ingest server and of the drain is read after a minute, when their caches are
 full, and at the end of the load.
 """
@@ -25,7 +25,7 @@ LOOK_EVERY_S = 1.0
 
 
 class Watched(NamedTuple):
-    """Resident memory of the parts in MB, early and at the end, and the longest wait seen."""
+    """Each part's resident memory in MB, early and at the end, and the longest wait seen."""
 
     early: Mapping[str, float]
     late: Mapping[str, float]

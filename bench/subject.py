@@ -40,7 +40,7 @@ class Demo(Struct):
 class Subject:
     """The stack and its demo tenant.
 
-    `soak_s` is the duration of bench.soak. The ingest process has `ingest_cores` for itself; the
+    `soak_s` is the duration of bench.soak. The ingest process has `ingest_cores` to itself; the
     generator and everything else share `other_cores`. On a machine with one core, all share it.
     """
 
@@ -62,7 +62,7 @@ class Subject:
         url: str = "",
         message: Message = HEARTBEAT,
     ) -> Job:
-        """Messages from these phones to the ingest server, or to `url`."""
+        """A job that posts messages from these phones to the ingest server, or to `url`."""
         address = urlsplit(url or self.stack.ingest_url)
         return Job(
             host=address.hostname or "",
@@ -82,7 +82,7 @@ class Subject:
         )
 
     def valkey(self) -> redis.Redis:
-        """A client of the stack's Valkey."""
+        """A client for the stack's Valkey."""
         return redis.Redis.from_url(self.stack.env["VALKEY_URL"])
 
 

@@ -46,7 +46,7 @@ class Bridges:
 
     @contextmanager
     def granting(self) -> Iterator[None]:
-        """Keeps the broker's access files up to date for the block, as `make run` does."""
+        """Keeps the broker's access files up to date while the `with` block runs."""
         told = (f"--write={self.broker.access}", f"--reload={self.broker.pid_file}", "--every=1")
         process = subprocess.Popen(
             [str(BIN / "python"), "manage.py", "mqtt_acl", *told],
@@ -91,7 +91,7 @@ class Bridges:
         return self._logs[name].read_text()
 
     def stop(self, name: str) -> None:
-        """Sends SIGTERM; returns when the bridge has ended. RuntimeError if it ends uncleanly."""
+        """Stops the bridge with SIGTERM and waits. Raises RuntimeError if it ends uncleanly."""
         self._end(name, signal.SIGTERM)
 
     def kill(self, name: str) -> None:
@@ -99,7 +99,7 @@ class Bridges:
         self._end(name, signal.SIGKILL)
 
     def retire(self, name: str) -> None:
-        """Ends a stopped bridge's session."""
+        """Ends the broker session of a stopped bridge."""
         self._manage("mqtt_bridge", f"--name={name}", "--retire")
 
     def _end(self, name: str, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""Chromium for the browser tests: the system's, or Debian's, unpacked into the cache."""
+"""Chromium for the browser tests: the system's, or Debian's package unpacked into the cache."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ CHROMIUM = Bundle(
     programs=("usr/lib/chromium",),
     libraries=("pulseaudio",),
 )
-# As root, Chromium does not start with its sandbox. And it must not request anything by itself.
+# Chromium's sandbox does not work as root. And Chromium must not send requests on its own.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -27,7 +27,7 @@ ARGUMENTS = (
 
 
 def chromium() -> str:
-    """The path of Chromium: `CHROMIUM`, else the system's, else one in the cache, downloaded once.
+    """The path to Chromium: `CHROMIUM`, else the system's, else a copy downloaded into the cache.
 
     Raises ServiceError if it cannot be downloaded.
     """

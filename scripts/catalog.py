@@ -1,8 +1,8 @@
 """`DATABASE_URL=… python -m scripts.catalog`: prints a database's catalog, one line per object.
 
-Two databases with the same lines have the same catalog. So `diff` shows what a change to the
-migrations changes, or whether an upgraded database equals a new one. Lines are sorted, and the
-order of columns is ignored. Objects of extensions and data are left out.
+Two databases with the same lines have the same catalog. So `diff` shows the effect of a change to
+the migrations, or whether an upgraded database equals a new one. Lines are sorted, and the order of
+columns is ignored. Data and objects that belong to extensions are left out.
 """
 
 import os
@@ -28,7 +28,7 @@ WITH schema AS (
 )
 """
 
-# The rights in an ACL, one line each.
+# The privileges in an ACL, one per line.
 RIGHTS = """
 coalesce(nullif(a.grantee, 0)::regrole::text, 'PUBLIC') || ' may ' || a.privilege_type
 || CASE WHEN a.is_grantable THEN ' and pass it on' ELSE '' END
@@ -63,7 +63,7 @@ QUERIES: dict[str, LiteralString] = {
         FROM relation c, aclexplode(coalesce(
             relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))) a
         WHERE relkind <> 'i'""",
-    # The embedded PostgreSQL stamps each column with a position in its log, as pg_attver.
+    # The embedded PostgreSQL stamps each column with a WAL position, as pg_attver.
     "column": """
         SELECT concat_ws(' ', attrelid::regclass || '.' || quote_ident(attname),
                          format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END,

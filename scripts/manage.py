@@ -1,4 +1,4 @@
-"""`make manage do="ledger --verify"`: runs manage.py on the database that `make run` uses."""
+"""`make manage do="ledger --verify"`: runs manage.py against the database that `make run` uses."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def demo_environment(demo: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Replaces this process by manage.py."""
+    """Replaces this process with manage.py."""
     try:
         env = demo_environment(DEMO)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Mosquitto, the MQTT broker, for tests and `make run`: Debian's, unpacked into the cache."""
+"""Mosquitto, the MQTT broker, for tests and `make run`, unpacked from Debian's package."""
 
 import signal
 import socket
@@ -46,12 +46,12 @@ class Mosquitto:
 
     @property
     def access(self) -> Path:
-        """The folder of the access files, for `manage.py mqtt_acl --write`."""
+        """The folder for the access files, as passed to `manage.py mqtt_acl --write`."""
         return self.home / "access"
 
     @property
     def pid_file(self) -> Path:
-        """The file with its process id, for `manage.py mqtt_acl --reload`."""
+        """The file with the broker's process id, as passed to `manage.py mqtt_acl --reload`."""
         return self.home / "mosquitto.pid"
 
     @property
@@ -62,7 +62,7 @@ class Mosquitto:
 
     @staticmethod
     def erase(state: Path) -> None:
-        """Removes the data of a stopped broker, wherever it is."""
+        """Removes the data of a stopped broker, wherever the data is."""
         State(state).home_remove(NAME)
 
     def command(self) -> list[str]:
@@ -79,8 +79,8 @@ class Mosquitto:
         return self._account.command([str(program), "-c", str(self.home / "mosquitto.conf")])
 
     def start(self) -> None:
-        """Starts the broker; returns when it listens. Needs the access files. Raises
-        ServiceError if it does not start."""
+        """Starts the broker; returns when it is listening. The access files must exist. Raises
+        ServiceError if the broker does not start."""
         command = self.command()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
@@ -93,11 +93,11 @@ class Mosquitto:
             raise ServiceError(f"mosquitto did not start; see {self.log}.")
 
     def stop(self) -> None:
-        """Stops it with SIGTERM, so that it writes its sessions and messages to disk."""
+        """Stops the broker with SIGTERM, so that it writes its sessions and messages to disk."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kills it with SIGKILL; returns when it is dead."""
+        """Kills the broker with SIGKILL; returns when it is dead."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:

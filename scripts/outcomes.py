@@ -1,4 +1,4 @@
-"""Pytest plugin: writes the outcome of each test to a file, one line of JSON per report."""
+"""Pytest plugin: writes the outcome of each test to a file, as one line of JSON per report."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def outcomes_read(file: Path) -> list[Outcome]:
 
 
 class Recorder:
-    """Writes line by line, so that outcomes survive a run that ends early."""
+    """Writes each outcome at once, so that none are lost if the run ends early."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("w", buffering=1)

@@ -63,7 +63,7 @@ def commands(addresses: Addresses) -> dict[str, list[str]]:
             "--no-ws",
             "--log-level=warning",
         ],
-        # One process per shard, which the settings set.
+        # One process per shard; the settings set the concurrency.
         "drain": [*WORKER_COMMAND, "--queues=drain", "--hostname=drain@%h"],
         # At least two, so that the sweep continues while a long task runs.
         "ops": [*WORKER_COMMAND, "--queues=ops", "--hostname=ops@%h", "--concurrency=2"],
@@ -77,8 +77,8 @@ def commands(addresses: Addresses) -> dict[str, list[str]]:
 
 
 # By default, glibc keeps up to 16 arenas for threads and returns little of what they free, so the
-# servers' memory grew as long as they were busy. With few arenas, and large blocks mapped one by
-# one, freed memory goes back to the system.
+# servers' memory grew as long as they were busy. With few arenas, and with each large block mapped
+# separately, freed memory is returned to the system.
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(256 * 1024),
@@ -95,12 +95,12 @@ def secret_key(state: Path) -> str:
     return file.read_text()
 
 
-# Each may be given as a file instead, in a variable named `…_FILE`.
+# Each can be read from a file instead, named by a variable `…_FILE`.
 SECRETS = ("SECRET_KEY", "DATABASE_URL", "DATABASE_WEB_URL", "DATABASE_WORKER_URL", "VALKEY_URL")
 
 
 def secrets_read(variables: MutableMapping[str, str]) -> None:
-    """Reads secrets given as files into the variables themselves.
+    """Reads secrets that are given as files, and sets the variables to their contents.
 
     Raises OSError if a file cannot be read.
     """
@@ -109,7 +109,7 @@ def secrets_read(variables: MutableMapping[str, str]) -> None:
             variables[name] = Path(file).read_text().rstrip("\r\n")
 
 
-# The database login of each process. Everything else, such as `manage.py`, logs in as the owner.
+# The database login for each process. Everything else, such as `manage.py`, logs in as the owner.
 WEB, WORKER = "DATABASE_WEB_URL", "DATABASE_WORKER_URL"
 LOGINS = {
     **{"portal": WEB, "ingest": WEB, "fleet": WEB},
@@ -119,7 +119,7 @@ LOGINS = {
 
 
 def environment(base: Mapping[str, str], *, state: Path, endpoints: Endpoints) -> dict[str, str]:
-    """The variables that all processes have in common, on top of `base`."""
+    """`base`, plus the variables that all processes have in common."""
     given = {
         "DATABASE_URL": endpoints.database_url,
         WEB: endpoints.web_url,
@@ -131,14 +131,14 @@ def environment(base: Mapping[str, str], *, state: Path, endpoints: Endpoints) -
     if "STATIC_ROOT" not in base:
         given["STATIC_ROOT"] = str(state / "static")
     if "EMAIL_URL" not in base:
-        given["EMAIL_URL"] = "consolemail://"  # into the log of the process that sends
+        given["EMAIL_URL"] = "consolemail://"  # to the log of the process that sends
     if "SECRET_KEY" not in base:
         given["SECRET_KEY"] = secret_key(state)
     return {**ALLOCATOR, **base, **given}
 
 
 def process_environment(name: str, env: Mapping[str, str]) -> dict[str, str]:
-    """The variables of one process, which knows only its own database login."""
+    """The variables for one process, with no database login but its own."""
     return {**without_database(env), "DATABASE_URL": env[LOGINS[name]]}
 
 

@@ -1,7 +1,7 @@
-"""Runs a program of `make run` in place of this process: `python -m scripts.program <command …>`.
+"""Replaces this process with a program of `make run`: `python -m scripts.program <command …>`.
 
-First it kills what is left of an earlier start: if a server was killed, a child may survive and
-hold its port. The marks in the environment say which program this is.
+First it kills what is left from an earlier start: if a server was killed, a child may survive and
+keep its port in use. The marks in the environment say which program this is.
 """
 
 import os

@@ -50,7 +50,7 @@ STOP_SERVICE_TIMEOUT_S = 120
 DEMO_DEVICES = 50
 MANAGE = [str(BIN / "python"), "manage.py"]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# How manage.py begins an error message that is meant for the person.
+# The prefix of manage.py's error messages that are meant for the user.
 COMMAND_ERROR = "CommandError: "
 
 
@@ -65,7 +65,7 @@ except ImproperlyConfigured as error:
 
 
 class RunError(Exception):
-    """Something that the person who runs Rollcall must fix; the text says what."""
+    """A problem that the user must fix; the message says how."""
 
 
 def main() -> int:
@@ -130,7 +130,7 @@ def run(state: Path) -> None:
 
 
 def stop(state: Path, *, erase: bool = False) -> None:
-    """Stops everything and prints what ran; with `erase`, removes the data too."""
+    """Stops everything and prints what was running; with `erase`, removes the data too."""
     names = running(state)
     if (lock := _lock(state)) is None:
         os.kill(int((state / LOCK).read_text()), signal.SIGTERM)
@@ -145,13 +145,13 @@ def stop(state: Path, *, erase: bool = False) -> None:
 
 
 def running(state: Path) -> list[str]:
-    """The names of the programs and services that run with the state folder."""
+    """The names of the programs and services that are using the state folder."""
     services = [one.name for one in Services(state).status() if one.pid is not None]
     return sorted({one.program for one in marked_find(state)}.union(services))
 
 
 def end(state: Path) -> None:
-    """Ends everything that runs with the state folder, cleanly where possible."""
+    """Ends everything that is using the state folder, cleanly where possible."""
     marked_stop(state, {SUPERVISORD}, timeout_s=STOP_TIMEOUT_S)
     programs = {one.program for one in marked_find(state)} - set(KINDS)
     marked_stop(state, programs, timeout_s=STOP_PROGRAM_TIMEOUT_S)
@@ -164,8 +164,8 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _lock(state: Path) -> IO[str] | None:
-    """A lock that this process holds until it ends, so that two never run at once; None if another
-    process holds it. The file contains the holder's process id."""
+    """Takes a lock that this process holds until it ends, so that two never run at once. Returns
+    None if another process holds it. The file contains the holder's process id."""
     state.mkdir(parents=True, exist_ok=True)
     file = (state / LOCK).open("a")
     try:
@@ -201,7 +201,7 @@ def _port(variable: str, default: int) -> int:
 
 
 def _check_settings() -> None:
-    """Raises RunError for wrong settings before anything starts. Addresses are filled in later."""
+    """Raises RunError if a setting is wrong. Addresses are filled in later."""
     given = {"SECRET_KEY": "checked later", "DATABASE_URL": "postgres://", "VALKEY_URL": "redis://"}
     env = {**given, **os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
     done = subprocess.run(
@@ -212,7 +212,7 @@ def _check_settings() -> None:
 
 
 def _prepare(state: Path, env: Mapping[str, str], addresses: Addresses) -> None:
-    """Migrates and creates the demo tenant; collects static files at the same time."""
+    """Migrates and creates the demo tenant, while static files are collected in parallel."""
     static = _manage(state, env, "collectstatic", "--noinput", "--verbosity=0")
     _await(_manage(state, env, "migrate", "--noinput", "--verbosity=0"), "migrate")
     demo = _manage(
@@ -251,8 +251,8 @@ def _await(process: "subprocess.Popen[str]", name: str) -> None:
 
 
 def _service_programs(state: Path, services: Services) -> dict[str, Program]:
-    """The embedded services as programs of supervisord, which replace the ones started to prepare
-    the database."""
+    """The embedded services as supervisord programs. They replace the services that were started
+    to prepare the database."""
     become = [str(BIN / "python"), "-m", "scripts.services.run", f"--state={state}"]
     return {
         name: Program(
@@ -289,14 +289,14 @@ def _mqtt_programs(state: Path, env: Mapping[str, str], broker: Mosquitto) -> di
 
 
 def _program(name: str, command: list[str], env: Mapping[str, str]) -> Program:
-    """The program with its own database login, and no other."""
+    """The program, with no database login but its own."""
     variables = {"DATABASE_URL": env[LOGINS[name]]} if name in LOGINS else {}
     become = [str(BIN / "python"), "-m", "scripts.program"]
     return Program(command=[*become, *command], variables=variables)
 
 
 def _supervise(state: Path, env: Mapping[str, str], addresses: Addresses, began: float) -> None:
-    """Keeps supervisord running; ends what it left behind before each new start."""
+    """Keeps supervisord running; before each restart, ends what the last one left behind."""
     process = supervisor.start(state, without_database(env))
     try:
         await_condition(
@@ -326,7 +326,7 @@ def _all_healthy(addresses: Addresses) -> bool:
 
 
 def _worker_works(addresses: Addresses) -> bool:
-    """Whether the sweeps run; before that, no device comes online."""
+    """Whether sweeps are running; until then, no device comes online."""
     try:
         with urllib.request.urlopen(f"{addresses.portal_url}/health", timeout=5) as answer:
             return bool(json.load(answer)["worker"] == "ok")

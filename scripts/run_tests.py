@@ -1,8 +1,8 @@
-"""Runs all tests, as `make test` does: python -m scripts.run_tests [arguments of pytest].
+"""Runs all tests, as `make test` does: python -m scripts.run_tests [pytest arguments].
 
 Tests in `tests/e2e` and `tests/browser` run real processes, which a stalled machine can delay
-beyond any limit. A test that fails there runs once more, alone, after all others have ended. If it
-then passes, it is flaky: both logs are printed, and the run passes with at most MAX_FLAKY flaky
+beyond any limit. A test that fails there is rerun once, on its own, after all others have ended. If
+it then passes, it is flaky: both logs are printed, and the run passes with at most MAX_FLAKY flaky
 tests. Any other failure fails the run.
 """
 
@@ -21,8 +21,8 @@ from scripts.processes import ROOT
 
 MAY_BE_FLAKY = ("tests/e2e/", "tests/browser/")
 MAX_FLAKY = 2
-# A file's tests share what it starts, so they stay in one process. With loadfile, pytest-xdist may
-# wait for ever for a worker that it started in the place of one that died (its issue 1378).
+# The tests in a file share what the file starts, so they stay in one process. With loadfile,
+# pytest-xdist may wait forever for the replacement of a worker that died (its issue 1378).
 IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--max-worker-restart=0")
 PARTS = ("setup", "call", "teardown")
 
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def may_be_flaky(self) -> list[str]:
-        """Without those that ended their process, since others were not run then."""
+        """The failed tests, without those that ended their process before other tests ran."""
         ended = {o.nodeid for o in self.outcomes if o.outcome == "failed" and o.when not in PARTS}
         return [n for n in self.failed if n.startswith(MAY_BE_FLAKY) and n not in ended]
 
@@ -71,7 +71,7 @@ def pytest_run(*arguments: str) -> Run:
 
 
 def tests_run(*arguments: str) -> int:
-    """Runs the tests, and failed ones that may be flaky once more; returns the exit status.
+    """Runs the tests, reruns failed ones that may be flaky once, and returns the exit status.
 
     If the tests run to the end, the last line printed has the form "7 passed, 0 failed".
     """
@@ -91,7 +91,7 @@ def tests_run(*arguments: str) -> int:
 
 
 def _flaky(first: Run) -> list[str]:
-    """Those of the failed tests that pass now, run alone; prints both of their logs."""
+    """The failed tests that pass when rerun on their own; prints both logs of each."""
     if not (again := first.may_be_flaky):
         return []
     print(f"\nRunning {len(again)} failed tests of {' and '.join(MAY_BE_FLAKY)} again, alone.")

@@ -27,7 +27,7 @@ class Stack:
 
     `state` is the folder of the embedded services, `overrides` are settings as environment
     variables. A second stack on the same services needs its own databases: `database` in
-    PostgreSQL, `valkey_database` in Valkey. Logs are in `state`/log, those of a second stack in a
+    PostgreSQL, `valkey_database` in Valkey. Logs are in `state`/log; a second stack's logs are in a
     subfolder.
     """
 
@@ -70,7 +70,7 @@ class Stack:
         self.await_servers()
 
     def down(self) -> None:
-        """Stops every process and the services; the data stays."""
+        """Stops every process and the services; the data is kept."""
         self.stop_all()
         self.services.down()
 
@@ -87,7 +87,7 @@ class Stack:
         addresses: Addresses | None = None,
         overrides: Mapping[str, str] | None = None,
     ) -> None:
-        """Starts a process; returns at once. If its name differs from its kind, say both:
+        """Starts a process; returns at once. If its name differs from its kind, pass both:
         `start("drain-2", "drain")`. A second server needs its own addresses; `overrides` are
         settings on top of the stack's."""
         kind = kind or name
@@ -132,7 +132,7 @@ class Stack:
         self.services.start(name)
 
     def await_servers(self) -> None:
-        """Returns when both servers answer /health with 200."""
+        """Returns when both servers respond to /health with 200."""
         for url in (self.portal_url, self.ingest_url):
             await_condition(partial(healthy, f"{url}/health"), START_TIMEOUT_S, url)
 
@@ -150,7 +150,7 @@ class Stack:
         return done.stdout
 
     def _in_own_databases(self, endpoints: Endpoints) -> Endpoints:
-        """The addresses of the stack's own databases; recreates the one in PostgreSQL."""
+        """Recreates the stack's PostgreSQL database; returns the addresses of its own databases."""
         _recreate_database(endpoints.database_url, self._database)
         return Endpoints(
             _in_database(endpoints.database_url, self._database),

@@ -43,7 +43,8 @@ stdout_logfile_maxbytes=20MB
 stdout_logfile_backups=1
 """
 
-# Programs of a group are stopped together, groups one after the other: the lowest priority last.
+# Programs in a group are stopped together. Groups are stopped one after another, the one with the
+# lowest priority last.
 GROUP = """
 [group:{name}]
 programs={programs}
@@ -53,7 +54,7 @@ priority={priority}
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A command line to keep running, with its own variables."""
+    """A command line to keep running, and its own variables."""
 
     command: list[str]
     variables: Mapping[str, str] = field(default_factory=dict)

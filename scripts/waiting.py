@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def await_condition(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Returns as soon as `condition` holds; TimeoutError naming `what` after `timeout_s`."""
+    """Returns as soon as `condition` holds; raises TimeoutError naming `what` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -16,7 +16,7 @@ def await_condition(condition: Callable[[], bool], timeout_s: float, what: str) 
 
 
 def healthy(url: str) -> bool:
-    """Whether the address answers with 200."""
+    """Whether a GET to the address returns 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)

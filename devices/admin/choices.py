@@ -99,7 +99,7 @@ def choice_of(
         rows = rows.filter(pk__lte=_number(request, UP_TO))
     ids = list(rows.order_by("pk").values_list("pk", flat=True))
     if not ids:
-        messages.warning(request, "None of the selected rows allow this; nothing was done.")
+        messages.warning(request, NOTHING)
         return None
     return Choice(request, rows, ids, asked_about)
 

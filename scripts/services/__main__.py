@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    """Returns the exit code: 0, 1 (error), 2 (system not supported), 3 (`status`: one is down)."""
+    """Returns the exit code: 0, 1 (error), 2 (system not supported), 3 (a service is down)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     arguments = _parser().parse_args()
     try:

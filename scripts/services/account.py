@@ -23,7 +23,7 @@ class Identity(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Account:
-    """The account that runs the services: `nobody` when root starts them, else the person's own.
+    """The account that runs the services: `nobody` when root starts them, else the user's own.
 
     PostgreSQL refuses to run as root.
     """
@@ -50,7 +50,7 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def command(self, argv: list[str]) -> list[str]:
-        """The command line that becomes `argv` as this account."""
+        """The command line that runs `argv` as this account."""
         if not self.switched:
             return argv
         drop = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
@@ -66,7 +66,7 @@ class Account:
             yield
             return
         system = ctypes.CDLL(None)
-        # The group first: only root may change it.
+        # The group comes first, because only root may change it.
         system.setfsgid(self.gid)
         system.setfsuid(self.uid)
         try:

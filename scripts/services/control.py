@@ -52,7 +52,7 @@ class Services:
     """PostgreSQL and Valkey of the state folder `state`.
 
     A service whose address is set in the environment (`DATABASE_URL`, `VALKEY_URL`) is not started.
-    All methods raise ServiceError with a message for the person.
+    All methods raise ServiceError with a message for the user.
     """
 
     def __init__(self, state: Path) -> None:
@@ -77,7 +77,7 @@ class Services:
             self.stop(name)
 
     def endpoints(self) -> Endpoints:
-        """The addresses of both services. ServiceError if one has never been started."""
+        """The addresses of both services. Raises ServiceError if one has never been started."""
         owner = self._url("postgres")
         if self._external_url("postgres"):
             web = os.environ.get("DATABASE_WEB_URL") or owner
@@ -93,7 +93,7 @@ class Services:
         return [self._status(name) for name in KINDS]
 
     def start(self, name: Name) -> None:
-        """Starts the service, on its earlier port if that is free; returns when it answers."""
+        """Starts the service, on its previous port if that is free; returns when it answers."""
         programs = programs_install()
         with self.state.lock():
             service = self._service(name, programs)
@@ -111,9 +111,9 @@ class Services:
                 self.state.remember(name, record)
 
     def become(self, name: Name) -> NoReturn:
-        """Replaces this process by the service, in the foreground, on its earlier port.
+        """Replaces this process with the service, in the foreground, on its previous port.
 
-        First ends what is left of an earlier start. Replacing the process releases the lock.
+        First ends what is left from an earlier start. Replacing the process releases the lock.
         """
         programs = programs_install()
         with self.state.lock():
@@ -160,7 +160,7 @@ class Services:
                 service.await_ready(programs, port)
                 break
             except ServiceError:
-                # Another process may have taken the port in between.
+                # Another process may have taken the port in the meantime.
                 if port_is_free(port) or attempt == LAUNCH_ATTEMPTS:
                     raise
         return port
@@ -206,7 +206,7 @@ class Services:
 
 
 def _with_login(url: str, role: str, password: str) -> str:
-    """The same address for another login."""
+    """The same address with a different login."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{role}:{password}@{rest.rpartition('@')[2]}"
 

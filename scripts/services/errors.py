@@ -1,8 +1,8 @@
-"""Errors that a person can act on: one line, no traceback."""
+"""Errors that the user can act on: one line, no traceback."""
 
 
 class ServiceError(Exception):
-    """Something the person must fix; the message says what."""
+    """A problem that the user must fix; the message says how."""
 
     exit_code = 1
 

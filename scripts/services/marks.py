@@ -1,4 +1,4 @@
-"""Marks in the environment of every process that `make run` starts, to find it again.
+"""Marks placed in the environment of every process that `make run` starts, so that it can be found.
 
 Children inherit the marks, even if their parent dies. PostgreSQL and Valkey overwrite theirs with
 the process title; those two are found by their folders (scripts.services.process).
@@ -27,17 +27,17 @@ class Marked:
 
 
 def marks(state: Path, program: str) -> dict[str, str]:
-    """The variables that mark the processes of a program that runs with this state folder."""
+    """The variables that mark the processes of a program that uses this state folder."""
     return {STATE: str(state.absolute()), PROGRAM: program}
 
 
 def marks_in(variables: Mapping[str, str]) -> dict[str, str]:
-    """The marks among the variables."""
+    """Only those variables that are marks."""
     return {name: variables[name] for name in (STATE, PROGRAM) if name in variables}
 
 
 def marked_find(state: Path, program: str | None = None) -> list[Marked]:
-    """The running processes of the state folder, or of one program there; never this process."""
+    """The running processes that use the state folder, or those of one program; never this one."""
     account, folder = Account.current(), str(state.absolute())
     found = []
     for entry in PROC.iterdir():
@@ -51,7 +51,7 @@ def marked_find(state: Path, program: str | None = None) -> list[Marked]:
 
 
 def marked_kill(state: Path, program: str | None = None) -> None:
-    """Kill the marked processes; returns when they are dead. TimeoutError if some do not die."""
+    """Kill the marked processes and wait. Raises TimeoutError if some do not die."""
 
     def kill_all() -> bool:
         found = marked_find(state, program)
@@ -73,7 +73,7 @@ def marked_stop(state: Path, programs: set[str], *, timeout_s: float) -> None:
     asked = found()
     pids = {one.pid for one in asked}
     for one in asked:
-        # Parents stop their children.
+        # Parents stop their own children.
         if one.parent not in pids:
             signal_send(one.pid, signal.SIGTERM)
     wait_until(lambda: not found(), timeout_s)
@@ -82,7 +82,7 @@ def marked_stop(state: Path, programs: set[str], *, timeout_s: float) -> None:
 
 
 def _environment(entry: Path, account: Account) -> dict[str, str]:
-    """The variables that the process started with; none if it is gone or may not be read."""
+    """The variables that the process started with; empty if it is gone or may not be read."""
     raw = _read(entry / "environ")
     if not raw:
         with account.file_access():

@@ -26,8 +26,8 @@ MANIFEST = "installed.json"
 class Bundle:
     """Packages that are unpacked together with their dependencies.
 
-    `programs` are the folders of programs to run, `libraries` the folders below the library folder
-    with libraries they need, `unused` the packages to leave out.
+    `programs` are the folders with programs to run, `libraries` the subfolders of the library
+    folder that those need, and `unused` the packages to leave out.
     """
 
     name: str
@@ -58,16 +58,16 @@ class Programs:
     root: Path
 
     def postgres(self, name: str) -> str:
-        """The path of a program of PostgreSQL: `postgres`, `initdb`, `psql` …"""
+        """The path to one of PostgreSQL's programs: `postgres`, `initdb`, `psql` …"""
         return str(self.root / "usr/lib/postgresql/17/bin" / name)
 
     def valkey(self, name: str) -> str:
-        """The path of `valkey-server` or `valkey-cli`."""
+        """The path to `valkey-server` or `valkey-cli`."""
         return str(self.root / "usr/bin" / name)
 
 
 def cache_folder() -> Path:
-    """The cache folder, which all clones of this person share."""
+    """The cache folder, which all of this user's clones share."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).absolute()
     if os.geteuid() == 0:
@@ -76,7 +76,7 @@ def cache_folder() -> Path:
 
 
 def programs_install() -> Programs:
-    """The services' programs, downloaded if necessary. Raises as bundle_install does."""
+    """The services' programs, downloaded if necessary. Raises what bundle_install raises."""
     return Programs(bundle_install(SERVICES))
 
 

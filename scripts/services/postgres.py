@@ -20,7 +20,7 @@ WORKER_ROLE = "rollcall_worker"
 SUPERUSER = "postgres"
 START_TIMEOUT_S = 300
 SETTINGS_FILE = "rollcall.conf"
-# The whole path may have 107 bytes, and the socket's name takes up to 15.
+# The whole path may be 107 bytes long, and the socket's name takes up to 15.
 LONGEST_SOCKET_FOLDER = 90
 
 # Rewritten at each start, so that changes in a newer version take effect.
@@ -91,9 +91,9 @@ select 'create database {database} owner {role}'
 
 
 class Postgres(Service):
-    """The database. The role `rollcall_owner` may create databases and roles but is no superuser,
-    so TimescaleDB is installed in template1 and thereby in every new database. Processes log in as
-    `rollcall_web` and `rollcall_worker`, which the migrations grant their rights."""
+    """The database. The role `rollcall_owner` may create databases and roles but is not a
+    superuser, so TimescaleDB is installed in template1 and thereby in every new database. Processes
+    log in as `rollcall_web` and `rollcall_worker`; the migrations grant privileges to both."""
 
     name = "postgres"
     program = "postgres"
@@ -111,7 +111,7 @@ class Postgres(Service):
 
     @property
     def sockets(self) -> Path | None:
-        """The folder of its Unix socket, over which an answer takes half as long as over TCP.
+        """The folder for its Unix socket, over which a response takes half as long as over TCP.
 
         None if the path is too long for a socket: then there is only TCP.
         """
@@ -177,14 +177,14 @@ class Postgres(Service):
         unfinished.rename(self.folder)
 
     def _clear_sockets(self) -> None:
-        # Sockets left by a crash would prevent a start, like the lock below.
+        # Sockets left by a crash would prevent a start, as would the lock below.
         if self.sockets is not None:
             shutil.rmtree(self.sockets, ignore_errors=True)
             self.sockets.mkdir(mode=0o700)
             self.account.give(self.sockets)
 
     def _clear_stale_lock(self) -> None:
-        # After a crash its process id may belong to another process of this account, which
+        # After a crash, the process id in this file may belong to a different process, which
         # PostgreSQL would mistake for a running server.
         if not self._processes():
             (self.folder / "postmaster.pid").unlink(missing_ok=True)
@@ -197,7 +197,7 @@ class Postgres(Service):
             raise self.failure("did not accept its new password")
 
     def _says_ready(self) -> bool:
-        """Whether the server accepts clients, which the last line of this file says."""
+        """Whether the server accepts clients, according to the last line of its pid file."""
         try:
             return (self.folder / "postmaster.pid").read_text().rstrip().endswith("ready")
         except FileNotFoundError:
@@ -228,7 +228,7 @@ class Postgres(Service):
 
     def _extension_upgrade(self, programs: Programs, port: int) -> None:
         # Newer packages contain only the newer library, so the extension must be updated before
-        # any other statement. A database without the extension answers with an error: ignore it.
+        # any other statement. In a database without the extension this fails: ignore it.
         query = "select datname from pg_database where datallowconn"
         names = self._psql(programs, port, query, role=SUPERUSER, database=SUPERUSER).stdout
         for name in names.splitlines():

@@ -1,7 +1,7 @@
 """Finds, signals and awaits the processes of a service.
 
-A process belongs to a service if it runs the service's program in the service's data folder. So no
-reused process id is ever signalled, and a lost pid file does no harm.
+A process belongs to a service if it runs the service's program in the service's data folder. So a
+reused process id is never signalled, and a lost pid file does no harm.
 """
 
 import os
@@ -34,7 +34,7 @@ def processes_find(program: str, folder: Path, account: Account) -> list[Process
 
 
 def leader_find(program: str, folder: Path, account: Account) -> Process | None:
-    """The process among them that is not a child of another one."""
+    """The one of these processes that is not a child of another."""
     processes = processes_find(program, folder, account)
     pids = {process.pid for process in processes}
     return next((process for process in processes if process.parent not in pids), None)

@@ -21,7 +21,7 @@ CLEAR_TIMEOUT_S = 10.0
 
 
 class Service(ABC):
-    """One service of one state folder. `home` is its folder, `record` its stored record."""
+    """One service of one state folder. `home` is its folder, `record` what is stored about it."""
 
     name: ClassVar[str]
     program: ClassVar[str]
@@ -58,15 +58,15 @@ class Service(ABC):
 
     @abstractmethod
     def await_ready(self, programs: Programs, port: int) -> None:
-        """Return once the service answers clients. ServiceError if it does not."""
+        """Return once the service answers clients. Raises ServiceError if it does not."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of the service's programs, without the person's own settings."""
+        """The variables for the service's programs, without the user's own settings."""
         return {"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self.home)}
 
     def launch(self, programs: Programs, port: int) -> None:
-        """Start the service in a new session; `await_ready` says whether it comes up."""
+        """Start the service in a new session; call `await_ready` to know whether it comes up."""
         command = self.command(programs, port)
         self.log_trim()
         with self.log.open("ab") as output:
@@ -81,11 +81,11 @@ class Service(ABC):
                 start_new_session=True,
                 **self.account.identity,
             )
-        # Reaps it whenever it ends, so that it does not stay as a zombie.
+        # Reaps the process when it ends, so that it does not remain as a zombie.
         Thread(target=server.wait, daemon=True).start()
 
     def become(self, programs: Programs, port: int) -> NoReturn:
-        """Replace this process by the service, in the foreground, keeping its marks."""
+        """Replace this process with the service, in the foreground, keeping its marks."""
         self.log_trim()
         command = self.account.command(self.command(programs, port))
         os.chdir(self.folder)
@@ -107,7 +107,7 @@ class Service(ABC):
             )
 
     def clear(self) -> None:
-        """End what is left of an earlier start, cleanly if possible, else by killing it."""
+        """End what is left from an earlier start: cleanly if possible, else by killing it."""
         try:
             self.stop(timeout_s=CLEAR_TIMEOUT_S)
         except ServiceError:
@@ -119,12 +119,12 @@ class Service(ABC):
             raise ServiceError(f"{self.name} (process {self.pid}) cannot be killed.")
 
     def kill_left_behind(self) -> None:
-        """Kill processes that still run in a removed data folder at this path."""
+        """Kill processes that still run in a removed data folder that was at this path."""
         removed = Path(f"{self.folder}{process.DELETED}")
         process.processes_kill(self.program, removed, self.account)
 
     def log_trim(self) -> None:
-        """Bound the log: a large one is renamed to `….1`, replacing the previous `….1`."""
+        """Limit the log's size: a large log is renamed to `….1`, replacing the previous one."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
 
@@ -140,7 +140,7 @@ class Service(ABC):
     def _run(
         self, argv: list[str], *, text: str = "", secret: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program as the service's account, without the person's own settings."""
+        """Run a program as the service's account, without the user's own settings."""
         return subprocess.run(
             argv,
             input=text,

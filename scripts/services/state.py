@@ -17,7 +17,7 @@ from scripts.services.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
-# For the data if `nobody` cannot enter the state folder.
+# Holds the data if `nobody` cannot enter the state folder.
 ELSEWHERE = Path("/var/lib/rollcall")
 
 
@@ -27,7 +27,7 @@ class Record:
 
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     superuser_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    # For the roles that processes log in as.
+    # The passwords of the roles that processes log in as.
     web_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     worker_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     # False until the superuser's password is set in the service.
@@ -46,7 +46,7 @@ class State:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from starting or stopping these services meanwhile."""
+        """Keep other processes from starting or stopping these services while the block runs."""
         file = self.folder / "services.lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class State:
             os.close(descriptor)
 
     def record(self, name: str) -> Record:
-        """The stored record of the service `name`, or a new one with new passwords."""
+        """The stored record for the service `name`, or a new one with new passwords."""
         return Record(**self._read().get(name, {}))
 
     def remember(self, name: str, record: Record) -> None:

@@ -50,7 +50,7 @@ class Valkey(Service):
     variable = "VALKEY_URL"
     default_port = 6379
     stop_signal = signal.SIGTERM
-    # Further lines of the configuration, for subclasses.
+    # Additional configuration lines; subclasses may set them.
     more = ""
 
     @property
@@ -99,7 +99,7 @@ class Valkey(Service):
                 reply = b"".join(iter(lambda: connection.recv(4096), b""))
         except OSError:
             return False
-        # While it loads its data, it answers with an error.
+        # While Valkey is loading its data, it answers with an error.
         return b"+PONG" in reply
 
 

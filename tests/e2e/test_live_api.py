@@ -296,9 +296,9 @@ class TestEvents:
         assert content_type == "application/problem+json"
         words = {
             "nobody": "credentials were not provided",
-            "bad token": "not valid or has expired. Get another at",
+            "bad token": "is not valid or has expired. Get another at",
             "no tenant": "You belong to no tenant",
-            "ingest server": "Use the portal's address",
+            "ingest server": "Use the portal's address (PORT)",
         }
         assert words[why] in problem["detail"]
 

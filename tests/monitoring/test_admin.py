@@ -215,7 +215,7 @@ def test_a_device_id_that_is_taken_is_refused_in_words(acme: Fleet) -> None:
 
     answer = client_of(acme.manager).post(url, device_form(device_id="taken"))
 
-    assert b"This tenant has a device with this device ID already." in answer.content
+    assert b"This tenant already has a device with this device ID." in answer.content
 
 
 def test_parts_of_pages_are_for_staff_only(acme: Fleet) -> None:

@@ -8,7 +8,7 @@ from django.test import Client
 
 from devices.models import Membership, OperatorAccess
 from devices.tenancy.access import Role
-from tests.admin import client_of, confirmed, page, person
+from tests.admin import client_of, confirmed, page, person, repeated
 from tests.conftest import Fleet
 from tests.devices.admin.test_stale_forms import form_of
 from tests.two_at_once import after_waiting_for
@@ -150,12 +150,15 @@ def test_of_two_operators_who_demote_each_other_at_once_one_stays(way: str, oper
     second = second_operator()
     client, url = client_of(second), page("auth_user_change", operator.pk)
     form = without(form_of(client, url), "is_superuser")
+    people = page("auth_user_changelist")
+    chosen = {"action": "delete_selected", "_selected_action": [operator.pk]}
+    question = client.post(people, chosen).context["question"]
     ways = {
         "form": lambda: client.post(url, form),
         "deletion": lambda: client.post(
             page("auth_user_delete", operator.pk), {"post": "yes"}, follow=True
         ),
-        "bulk": lambda: delete_selected(client, operator),
+        "bulk": lambda: client.post(people, chosen | repeated(question), follow=True),
     }
 
     # What the other request does once it has the lock.

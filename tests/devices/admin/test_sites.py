@@ -53,7 +53,7 @@ def test_who_deletes_sites_is_told_how_many_devices_stay_without_one(acme: Fleet
     one = client.get(page("devices_site_delete", acme.site.pk)).content.decode()
     both = client.post(page("devices_site_changelist"), chosen).content.decode()
 
-    assert "Its devices stay, without a site: 1." in one
+    assert "1 device will stay, without a site." in one
     assert "Their devices stay, without a site: " in both
     assert f"{acme.site} has 1" in both
     assert "empty has 0" in both

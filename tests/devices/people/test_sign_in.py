@@ -93,7 +93,7 @@ def test_an_address_that_an_operator_typed_is_confirmed_by_a_link(acme: Fleet) -
     User.objects.filter(pk=acme.manager.pk).update(email="boss@example.org")
     client, address_page = client_of(acme.manager), "/accounts/email/"
     shown = client.get(address_page).content
-    assert b"Yours is boss@example.org, which nobody has confirmed" in shown
+    assert b"Your address is boss@example.org, which is not confirmed" in shown
 
     client.post(address_page, {"action_send": "", "email": "boss@example.org"})
     (letter,) = mail.outbox

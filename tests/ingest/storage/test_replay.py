@@ -118,7 +118,7 @@ def test_a_replay_that_goes_wrong_says_so_keeps_no_other_and_is_tried_again(
     message.refresh_from_db()
     assert (message.replay_failed_at, message.replay_error) == (at, "no space left on device")
     assert (message.replay_failures, message.replay_due_at) == (1, at + RETRY_FIRST)
-    assert "messages failed" in caplog.text
+    assert "a replay failed" in caplog.text
     assert ledger(acme) == {"accepted": 1, "rejected": 1}
 
     assert requested_replay(ts=at + RETRY_FIRST / 2) == ReplayOutcome()

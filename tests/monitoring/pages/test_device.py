@@ -84,14 +84,14 @@ def test_device_pages_keep_to_their_budget_of_queries(
 
 
 def test_a_devices_page_says_how_to_get_a_key_when_it_has_none(acme: Fleet, viewer: User) -> None:
-    url, issue = page("devices_device_change", acme.device.pk), "issue one</a>"
+    url, issue = page("devices_device_change", acme.device.pk), "Issue a key</a>"
     assert issue not in client_of(acme.manager).get(url).content.decode()
     acme.device.credentials.all().delete()
 
     shown = client_of(acme.manager).get(url).content.decode()
     assert f'href="{page("devices_device_issue_key", acme.device.pk)}">{issue}' in shown
     looked_at = client_of(viewer).get(url).content.decode()
-    assert "None yet.</p>" in looked_at
+    assert "No keys yet.</p>" in looked_at
     assert issue not in looked_at
 
     form = {"device_id": "acme-phone", "name": "Roof", "kind": "phone"}
