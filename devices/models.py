@@ -193,7 +193,7 @@ class Invitation(models.Model):
 
 @tracked()
 class Site(models.Model):
-    """A place where devices stand."""
+    """A place where devices are."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="sites")
     name = models.CharField(max_length=120)
@@ -223,7 +223,7 @@ class Site(models.Model):
 
 @tracked()
 class DeviceGroup(models.Model):
-    """Devices that people look at together, wherever they stand."""
+    """Devices that people look at together, wherever they are."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="device_groups")
     name = models.CharField(max_length=120)
@@ -389,7 +389,7 @@ class EnrolmentToken(models.Model):
         null=True,
         blank=True,
         related_name="+",
-        help_text="Where its devices stand. Optional.",
+        help_text="Where its devices are. Optional.",
     )
     group = models.ForeignKey(
         DeviceGroup,

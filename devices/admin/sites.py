@@ -88,7 +88,7 @@ class SiteAdmin(GathersDevices):
     search_fields = ("name",)
     search_help_text = "Name"
     fields = ("tenant", "name", ("latitude_deg", "longitude_deg"))
-    empty_help = "No sites yet. A site is where devices stand."
+    empty_help = "No sites yet. A site is where devices are."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         return with_device_count(super().get_queryset(request), "site")

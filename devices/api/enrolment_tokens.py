@@ -55,7 +55,7 @@ class IssuedTokenSerializer(EnrolmentTokenSerializer):
 
 class EnrolmentTokenCreate(ModelBody):
     tenant = TenantSlug()
-    site = RowId(help_text="Id of the site where its devices stand.")
+    site = RowId(help_text="Id of the site where its devices are.")
     group = RowId(help_text="Id of the group that its devices join.")
     expires_in_s = serializers.IntegerField(
         min_value=MINUTE_S,

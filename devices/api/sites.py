@@ -96,7 +96,7 @@ class _PlaceViewSet(TenantViewSet):
 
 
 class SiteViewSet(_PlaceViewSet):
-    """Where devices stand."""
+    """Where devices are."""
 
     model = Site
     serializer_class = SiteSerializer
@@ -104,7 +104,7 @@ class SiteViewSet(_PlaceViewSet):
 
 
 class GroupViewSet(_PlaceViewSet):
-    """Devices that people look at together, wherever they stand."""
+    """Devices that people look at together, wherever they are."""
 
     model = DeviceGroup
     serializer_class = GroupSerializer

@@ -629,7 +629,7 @@ class Migration(migrations.Migration):
                     "site",
                     models.ForeignKey(
                         blank=True,
-                        help_text="Where its devices stand. Optional.",
+                        help_text="Where its devices are. Optional.",
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
