@@ -1,1 +1,1 @@
-"""Figures of a real stack under real load: `python -m bench`, or `make bench`."""
+"""Measures a real stack under real load: `python -m bench`, or `make bench`."""

@@ -17,7 +17,7 @@ from scripts.stack import Stack
 
 Measure = Callable[[Subject], Coroutine[None, None, list[Figure]]]
 
-# In this order: the later ones leave more behind.
+# In this order, because later ones leave more data behind.
 MEASURES: dict[str, Measure] = {
     "live": live.measure,
     "accept": accept.measure,
@@ -29,14 +29,14 @@ MEASURES: dict[str, Measure] = {
     "soak": soak.measure,
 }
 NAMES = ("memory", *MEASURES, "kills")
-# Too long to be measured without being asked for.
+# soak and kills take too long to run by default.
 DEFAULT_NAMES = tuple(name for name in NAMES if name not in ("soak", "kills"))
 
 
 def main() -> int:
-    """The exit code: 1 if a figure is not as good as it must be."""
+    """Returns the exit code: 1 if a figure misses its bar."""
     options = _parser().parse_args()
-    # A database of its own, whatever else this machine runs.
+    # Always use an own database, whatever else this machine runs.
     for variable in ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL"):
         os.environ.pop(variable, None)
     figures = []
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _of_stack(options: argparse.Namespace) -> list[Figure]:
-    # It asks more often than people may.
+    # It sends more requests than a person may.
     stack = Stack(options.state, {"API_REQUESTS_PER_MIN": "1000000"})
     _say("starting the stack …")
     try:
@@ -99,13 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         "--soak-s", type=_seconds, default=600.0, help="how long soak takes (default: 600)"
     )
     parser.add_argument(
-        "--kills-s", type=_seconds, default=180.0, help="for how long kills kills (default: 180)"
+        "--kills-s", type=_seconds, default=180.0, help="how long kills takes (default: 180)"
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=random.randrange(10**6),
-        help="what kills draws by (default: another each time; it is shown)",
+        help="seed for the random choices of kills (default: random; printed)",
     )
     return parser
 
@@ -120,7 +120,7 @@ def _names(text: str) -> list[str]:
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not seconds >= 10:
-        raise argparse.ArgumentTypeError("at least 10 seconds are needed to see anything grow")
+        raise argparse.ArgumentTypeError("must be at least 10 seconds")
     return seconds
 
 

@@ -1,10 +1,10 @@
-"""Heartbeats that one ingest process on one core accepts.
+"""How many heartbeats one ingest process on one core accepts.
 
-The ingest process has a core for itself; the generator, Valkey, PostgreSQL and the worker have
-the others, so that on two cores they share one. 2,000 devices take turns over kept-alive
-connections, each posting when its last heartbeat was answered; only answers 202 count. A view
-that does nothing, served in the same way, tells how much of that is Rollcall's own work: it
-depends less on the machine than the rates do.
+The ingest process has a core for itself; the generator, Valkey, PostgreSQL and the worker share
+the others, so on two cores they share one. 2,000 devices take turns over kept-alive connections;
+a connection posts when its last heartbeat was answered. Only answers 202 count. An empty view,
+served the same way, shows how much of the time is Rollcall's own work; that share depends less on
+the machine than the rates do.
 """
 
 import os
@@ -61,13 +61,13 @@ async def measure(subject: Subject) -> list[Figure]:
             name="… as a share of the empty view",
             value=best.value / empty,
             unit="×",
-            how="less dependent on the machine",
+            how="depends less on the machine",
         ),
     ]
 
 
 async def accepted_figure(subject: Subject, message: Message, name: str) -> Figure:
-    """How many of these messages the ingest process accepts, in the best of some rounds."""
+    """How many of these messages the ingest process accepts in the best of ROUNDS rounds."""
     rounds = [await _round(subject, message) for _ in range(ROUNDS)]
     best = max(rounds, key=lambda one: one.value)
     return Figure(
@@ -81,7 +81,7 @@ async def accepted_figure(subject: Subject, message: Message, name: str) -> Figu
 
 
 async def _round(subject: Subject, message: Message, *, drain: bool = True) -> Figure:
-    """One flood, as a figure whose `how` says who was busy."""
+    """One round, as a figure whose `how` says how busy each process was."""
     parts = stack_processes(subject.stack)
     before = {name: cpu_s(pids) for name, pids in parts.items()}
     result = await load_run(
@@ -116,7 +116,7 @@ def accepted_per_s(result: Result) -> float:
 
 @contextmanager
 def pinned_apart(subject: Subject) -> Iterator[None]:
-    """The ingest process on its cores, everything else on the others."""
+    """Pins the ingest process to its cores and everything else to the others, for the block."""
     for name, pids in stack_processes(subject.stack).items():
         pin(pids, subject.ingest_cores if name == "ingest" else subject.other_cores)
     try:
@@ -128,7 +128,7 @@ def pinned_apart(subject: Subject) -> Iterator[None]:
 
 @contextmanager
 def _drain_stopped(subject: Subject) -> Iterator[None]:
-    """The drain's processes as they are, but not running (SIGSTOP)."""
+    """Suspends the drain's processes (SIGSTOP) for the block."""
     pids = stack_processes(subject.stack)["drain"]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -140,7 +140,7 @@ def _drain_stopped(subject: Subject) -> Iterator[None]:
 
 
 async def _empty_view(subject: Subject) -> float:
-    """What a process like the ingest server answers per second without doing anything."""
+    """How many requests per second an ingest server answers whose view does nothing."""
     addresses = Addresses("127.0.0.1", 0, port_choose())
     process = subprocess.Popen(
         commands(addresses)["ingest"],

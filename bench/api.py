@@ -1,10 +1,10 @@
-"""How fast people's pages and programs are answered, with 100,000 devices in 20 tenants.
+"""How fast API requests are answered, with 100,000 devices in 20 tenants.
 
-A member of one tenant asks the WSGI server, as a proxy would, one request at a time over one
-connection: what is measured is the work for one answer. Every device has a status and a reading of
-the last hour; some have one every 5 s. Bare queries with and without a scope, in turns in one
-process, tell what the scope costs: those of the page of a busy device, which has a key, a heartbeat
-of each minute and some transitions.
+A member of one tenant sends one request at a time over one connection to the WSGI server, as a
+proxy would. So the work for a single answer is measured. Every device has a status and a reading
+in the last hour; some have a reading every 5 s. The cost of a scope is measured in one process, by
+running the queries of a busy device's page with and without a scope in turns. That device has a
+key, a heartbeat every minute and some transitions.
 """
 
 import json
@@ -27,11 +27,11 @@ TENANTS = 20
 DEVICES = 5_000  # of each tenant
 BUSY = 200  # devices of the member's tenant with a reading every 5 s
 REQUESTS = 400
-# In turns, so that what else happens on the machine does not fall on one path alone.
+# Paths take turns, so that other load on the machine does not fall on one of them alone.
 ROUNDS = 3
 WARM_UP = 20
 PASSWORD = "bench bench bench"
-# (what, path, must and aim in ms)
+# (name, path, bar in ms)
 ASKED: tuple[tuple[str, Callable[[int], str], float], ...] = (
     ("device list", lambda n: "/api/v1/devices", 30),
     ("device by name", lambda n: f"/api/v1/devices/d{n % DEVICES + 1}", 10),
@@ -108,7 +108,7 @@ async def measure(subject: Subject) -> list[Figure]:
         for _ in range(ROUNDS):
             costs.append(_scope_cost(stack))
             rounds.append([await _asked(session, path) for _, path, _ in ASKED])
-    # Not that with the least cost, which might be chance: that in which the machine was fastest.
+    # The pass in which the machine was fastest; the lowest cost might be chance.
     figures = [_scope_figure(min(costs, key=lambda cost: cost["without_ms"]))]
     for (what, _, must_ms), *took in zip(ASKED, *rounds, strict=True):
         best = min(took, key=lambda latencies: percentile(latencies, 0.95))
@@ -171,7 +171,7 @@ def _scope_figure(cost: dict[str, Any]) -> Figure:
         name="what the scope adds to a device page's queries, p50",
         value=cost["with_ms"] - cost["without_ms"],
         unit="ms",
-        # Without a bar: the bars are those of whole answers, of which this is a part.
+        # No bar: whole answers have bars, and this is a part of them.
         better=Better.LOWER,
         how=f"{cost['with_ms']:.2f} ms with, {cost['without_ms']:.2f} ms without, in turns, "
         f"{cost['rounds']} each, the fastest of {ROUNDS} passes",

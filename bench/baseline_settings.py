@@ -1,4 +1,4 @@
-"""Rollcall's settings with one view that does nothing: what the server, Django and DRF cost."""
+"""Rollcall's settings with only an empty view, to measure the server, Django and DRF alone."""
 
 from config.settings import *  # noqa: F403
 

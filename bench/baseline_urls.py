@@ -1,4 +1,4 @@
-"""The view that does nothing, at the address of the one that it is compared with."""
+"""An empty view at the address of the view that it is compared with."""
 
 from django.http import HttpResponse
 from django.urls import path

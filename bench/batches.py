@@ -1,6 +1,6 @@
-"""Posts readings in batches, as gateways do; a process of its own, as bench.generator is.
+"""Posts readings in batches, as gateways do; a separate process, like bench.generator.
 
-The messages are made here, so what making them costs is part of what the machine does meanwhile.
+It builds the messages while it runs, so that cost is part of the machine's load.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ RETRY_AFTER_S = 0.2
 
 
 class Job(Struct):
-    """Batches of `size` readings of `devices` devices of each tenant in turn, one gateway key a
-    tenant, over `connections` for `duration_s` seconds; as fast as they are taken, or so that
-    `rate_per_s` readings are sent a second, if they are taken as fast."""
+    """Batches of `size` readings, for `devices` devices of each tenant in turn, with one gateway
+    key per tenant, over `connections` for `duration_s` seconds. Sent as fast as the server accepts
+    them, or at most `rate_per_s` readings per second."""
 
     host: str
     port: int
@@ -37,8 +37,8 @@ class Job(Struct):
 
 
 class Result(Struct):
-    """`accepted` is what the server said that it accepted, `turns` are the `seq` of the batches in
-    which it did; `cpu_share` is of one core."""
+    """`accepted` counts the readings that the server accepted, by its own answers; `turns` are the
+    `seq` of the accepted batches; `cpu_share` is the share of one core."""
 
     began_at: float
     elapsed_s: float
@@ -53,7 +53,7 @@ class _Answer(Struct):
 
 
 async def batches_run(job: Job) -> Result:
-    """Does the job in a process of its own and returns what was acknowledged."""
+    """Does the job in a separate process; returns what was acknowledged."""
     return await child_run("bench.batches", job, Result)
 
 

@@ -1,4 +1,4 @@
-"""A generator as a process of its own: a job on its stdin, a result on its stdout."""
+"""Runs a generator as a separate process: it gets a job on stdin and writes a result to stdout."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class PinnedJob(Protocol):
-    """Any job; it runs on these cores, on all if there are none."""
+    """Any job; it runs on `cores`, or on all cores if the list is empty."""
 
     cores: list[int]
 
@@ -21,7 +21,7 @@ Job = TypeVar("Job", bound=PinnedJob)
 
 
 async def child_run(module: str, job: object, result: type[Result]) -> Result:
-    """Does the job in a process that runs the module, and returns what happened."""
+    """Does the job in a process that runs the module; returns its result."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module),
         stdin=asyncio.subprocess.PIPE,
@@ -34,7 +34,7 @@ async def child_run(module: str, job: object, result: type[Result]) -> Result:
 
 
 def child_main(kind: type[Job], run: Callable[[Job], Coroutine[Any, Any, object]]) -> None:
-    """What such a process does: the job that it is given."""
+    """The main function of such a process: reads a job, does it and writes the result."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
     if job.cores:
         os.sched_setaffinity(0, job.cores)

@@ -1,11 +1,10 @@
-"""From the POST to the committed row.
+"""The delay from the POST to the committed row.
 
-Every heartbeat carries the moment at which it was due to be posted as its `time`. While the load
-runs, another connection asks the database every few milliseconds which is the oldest transaction
-that still runs (pg_snapshot_xmin(pg_current_snapshot())). A row is there for everybody to read as
-soon as its transaction (`xmin`) is older than that. So nothing is added to the way that is
-measured, and the delay is never taken too short: too long by the distance of two looks, or by an
-older transaction that ends later.
+Every heartbeat has as its `time` the moment when it was due to be posted. During the load, another
+connection asks the database every few milliseconds for the oldest running transaction
+(pg_snapshot_xmin(pg_current_snapshot())). A row is visible as soon as its transaction (`xmin`) is
+older than that. So measuring adds no work to what is measured. A delay is never measured too short,
+but may be too long by the interval between two looks, or by an older transaction that ends later.
 """
 
 import asyncio
@@ -24,8 +23,8 @@ from bench.subject import Subject
 
 RATE_PER_S = 500
 DURATION_S = 20
-# Each posts once, and none has posted before: a second heartbeat within 10 s is stored with the
-# first one.
+# Each device posts once and has never posted before: a second heartbeat within 10 s would be a
+# duplicate.
 DEVICES = RATE_PER_S * DURATION_S
 PHONES = slice(-DEVICES, None)
 CONNECTIONS = 64
@@ -40,7 +39,7 @@ FROM telemetry_heartbeat WHERE received_at >= to_timestamp(%s)
 
 
 class Look(NamedTuple):
-    """The oldest transaction that still ran at a Unix time."""
+    """The oldest transaction that was still running at a Unix time."""
 
     at: float
     oldest_running: int
@@ -58,7 +57,7 @@ async def measure(subject: Subject) -> list[Figure]:
     rows = _rows(subject.stack.database_url, result.began_at)
     if len(rows) != DEVICES:
         raise RuntimeError(f"{DEVICES} heartbeats were accepted, {len(rows)} are stored")
-    # Until nothing runs any more that began before the last of them was committed.
+    # Until every transaction has ended that began before the last row was committed.
     newest = max(xid for _, xid in rows)
     async with asyncio.timeout(SEEN_WITHIN_S):
         while looks[-1].oldest_running <= newest:
@@ -84,7 +83,7 @@ async def measure(subject: Subject) -> list[Figure]:
 
 
 async def _watch(url: str, looks: list[Look]) -> None:
-    """Adds looks, until it is cancelled."""
+    """Adds to `looks` until it is cancelled."""
     connection = await psycopg.AsyncConnection.connect(url, autocommit=True)
     async with connection, connection.cursor() as cursor:
         while True:
@@ -101,6 +100,6 @@ def _rows(url: str, since: float) -> list[tuple[float, int]]:
 
 
 def _delays_s(rows: Sequence[tuple[float, int]], looks: Sequence[Look]) -> list[float]:
-    """For each row of (due at, transaction), how long after that it could be read."""
+    """For each row (due at, transaction), how long after it was due it became visible."""
     oldest = [look.oldest_running for look in looks]
     return [looks[bisect_right(oldest, xid)].at - due_at for due_at, xid in rows]

@@ -1,8 +1,9 @@
-"""Posts heartbeats or single readings as fast as the server takes them, or at a steady rate.
+"""Posts heartbeats or single readings as fast as the server accepts them, or at a steady rate.
 
-A process of its own (`python -m bench.generator`, a Job on its stdin, a Result on its stdout) so
-that it can have a core of its own, and bare asyncio protocols instead of an HTTP library: a slow
-generator would measure itself. It says how much of its core it used, to prove that it did not.
+It is a separate process (`python -m bench.generator`, with a Job on stdin and a Result on stdout)
+so that it can have its own core. It uses bare asyncio protocols instead of an HTTP library, because
+a slow generator would measure itself. The result says how much of its core it used, to prove that
+it did not.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ ANSWERS_WITHIN_S = 30
 
 
 class Message(Struct):
-    """Where a message is posted, and its JSON with a place for its `time` in seconds."""
+    """A message's path, and its JSON with a placeholder for its `time` in seconds."""
 
     path: str
     body: str
@@ -38,11 +39,12 @@ READING = Message(
 
 
 class Job(Struct):
-    """What to post: `message` with `tokens` in turn, over `connections` that stay open and carry
-    one at a time.
+    """What to post: `message` with each of `tokens` in turn, over `connections` that stay open and
+    carry one request at a time.
 
-    With `rate_per_s` there is one due every so often: its `time` and its latency count from then,
-    even if it could only be sent later. Without, a connection posts when its last was answered.
+    With `rate_per_s`, messages are due at a steady rate: `time` and latency count from when a
+    message was due, even if it was sent later. Without it, a connection posts as soon as its last
+    request was answered.
     """
 
     host: str
@@ -56,7 +58,7 @@ class Job(Struct):
 
 
 class Result(Struct):
-    """What happened: `began_at` is a Unix time, `cpu_share` is of one core."""
+    """What happened: `began_at` is a Unix time, `cpu_share` the share of one core."""
 
     began_at: float
     elapsed_s: float
@@ -66,7 +68,7 @@ class Result(Struct):
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive connection with one request at a time on it."""
+    """A kept-alive connection that carries one request at a time."""
 
     def __init__(self, load: "Load") -> None:
         self._load = load
@@ -95,7 +97,7 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Hands requests to connections and counts their answers; when, subclasses decide."""
+    """Hands requests to connections and counts answers; subclasses decide when to post."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -126,7 +128,7 @@ class Load:
         raise NotImplementedError
 
     def ready(self, connection: Connection) -> None:
-        """Called when a connection may post; finishes the load if nothing is left to be done."""
+        """Called when a connection may post; finishes the load if nothing is left to do."""
         raise NotImplementedError
 
     def post(self, connection: Connection, due_at: float) -> None:
@@ -181,7 +183,7 @@ class Pace(Load):
             self.finish()
 
     def _tick(self) -> None:
-        """Makes due what is due by now, and comes back for the next one."""
+        """Queues the messages that are due now, and schedules itself for the next one."""
         while self._turn < self._turns and self._due_at(self._turn) <= time.time():
             self._due.append(self._due_at(self._turn))
             self._turn += 1
@@ -196,7 +198,7 @@ class Pace(Load):
 
 
 async def load_run(job: Job) -> Result:
-    """Does the job in a process of its own and returns what happened."""
+    """Does the job in a separate process; returns what happened."""
     return await child_run("bench.generator", job, Result)
 
 
@@ -213,7 +215,7 @@ def _heads(job: Job) -> list[bytes]:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether this is all of a response. ValueError if it has no Content-Length."""
+    """Whether this is a complete response. ValueError if it has no Content-Length."""
     head_ends = data.find(b"\r\n\r\n")
     if head_ends < 0:
         return False

@@ -1,8 +1,8 @@
-"""SIGKILL at random over everything that `make run` starts, while a gateway sends readings.
+"""Kills random processes of `make run` with SIGKILL while a gateway sends readings.
 
-It runs in a state folder and on ports of its own. Only the process of `make run` itself is spared.
-Afterwards every acknowledged reading must be stored, once, the ledger must add up, `/health` must
-be "ok" again, and `make stop` must leave nothing behind.
+It uses its own state folder and ports, and spares only the process of `make run` itself.
+Afterwards every acknowledged reading must be stored exactly once, the ledger must add up, `/health`
+must be "ok" again, and `make stop` must leave nothing behind.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from scripts.services.ports import port_choose
 from scripts.services.process import signal_send
 from scripts.waiting import await_condition
 
-# `make run` makes these itself, unless they are given.
+# `make run` sets these itself unless they are given.
 OWN = ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL", "SECRET_KEY", "STATIC_ROOT")
 CLIENTS = 8
 MESSAGE_TYPE = "kills"
@@ -47,16 +47,16 @@ RETRY_AFTER_S = 0.2
 START_TIMEOUT_S = 300
 # After the last kill.
 HEALTHY_WITHIN_S = 60
-# How long it is waited for at all, as machines stall.
+# How long to wait at all, because machines stall.
 GIVE_UP_AFTER_S = 300
-# That /health stays "ok" for so long shows that nothing is still on its way down.
+# If /health stays "ok" for this long, nothing else is about to fail.
 STEADY_S = 3
 STOP_TIMEOUT_S = 240
 
 
 @dataclass
 class Run:
-    """A `make run`, on the state folder."""
+    """A `make run` with its own state folder."""
 
     state: Path
     variables: dict[str, str]
@@ -64,7 +64,7 @@ class Run:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Up for the block. Says what it printed if it does not come up, or does not end well."""
+        """Runs it for the block. RuntimeError with its output if it does not come up or stop."""
         self.state.mkdir(parents=True, exist_ok=True)
         said = self.state / "run.log"
         ports = {"PORT": str(port_choose()), "INGEST_PORT": str(port_choose())}
@@ -92,7 +92,7 @@ class Run:
             process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> str:
-        """What `make stop` said."""
+        """Runs `make stop`; returns its output."""
         done = subprocess.run(
             self._command("--stop"),
             cwd=ROOT,
@@ -105,7 +105,7 @@ class Run:
         return done.stdout
 
     def processes(self) -> dict[str, list[int]]:
-        """The process ids of everything that runs, by the name of the program."""
+        """The process ids of everything that runs, by program name."""
         found: dict[str, set[int]] = {}
         for one in marked_find(self.state):
             found.setdefault(one.program, set()).add(one.pid)
@@ -115,7 +115,7 @@ class Run:
         return {name: sorted(pids) for name, pids in sorted(found.items())}
 
     def is_healthy(self) -> bool:
-        """Whether both servers say that all is well."""
+        """Whether both servers report "ok"."""
         return all(_health(self.demo[url]) == "ok" for url in ("portal_url", "ingest_url"))
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -123,7 +123,7 @@ class Run:
             return connection.execute(statement.encode(), values).fetchall()
 
     def manage(self, *arguments: str) -> str:
-        """What a command of manage.py printed."""
+        """Runs a command of manage.py; returns its output."""
         done = subprocess.run(
             [str(BIN / "python"), "manage.py", *arguments],
             cwd=ROOT,
@@ -137,7 +137,7 @@ class Run:
 
     @staticmethod
     def _environment() -> dict[str, str]:
-        """This process's, without what would make it use the services of somebody else."""
+        """This process's variables, without those that name other services."""
         return {name: value for name, value in os.environ.items() if name not in OWN}
 
     def _command(self, *options: str) -> list[str]:
@@ -146,7 +146,7 @@ class Run:
 
 @dataclass
 class Outcome:
-    """What was killed, and what came of it."""
+    """What was killed, and what happened then."""
 
     seed: int
     killed: Counter[str]
@@ -163,7 +163,7 @@ class Outcome:
 
 
 def kills_run(run: Run, *, kills_s: float, seed: int) -> Outcome:
-    """Starts it, kills for `kills_s`, and looks at what is left of it.
+    """Starts the run, kills processes for `kills_s` seconds, then checks and stops it.
 
     RuntimeError if a reading was lost or stored twice, or if the ledger does not add up.
     """
@@ -211,7 +211,7 @@ def measure(state: Path, *, kills_s: float, seed: int) -> list[Figure]:
             unit="s",
             better=Better.LOWER,
             must=HEALTHY_WITHIN_S,
-            how="portal and ingest, from the last kill on",
+            how="portal and ingest, after the last kill",
         ),
         Figure(
             name="… processes that make stop leaves",
@@ -226,7 +226,7 @@ def measure(state: Path, *, kills_s: float, seed: int) -> list[Figure]:
 
 @dataclass
 class _Sent:
-    """Batches of a reading of each device, by their `seq`."""
+    """Batches with one reading per device, by `seq`."""
 
     size: int
     acknowledged: set[int] = field(default_factory=set)
@@ -236,7 +236,7 @@ class _Sent:
 async def _send_while_killing(
     run: Run, kills_s: float, seed: int
 ) -> tuple[_Sent, Counter[str], float]:
-    """What was sent, what was killed, and when the last kill was."""
+    """Returns what was sent, what was killed, and when the last kill was."""
     names = [one["device_id"] for one in run.demo["devices"]]
     sent, over = _Sent(len(names)), asyncio.Event()
     turns = itertools.count()
@@ -246,7 +246,7 @@ async def _send_while_killing(
         while not over.is_set():
             seq = next(turns)
             body = _batch(names, seq, start + timedelta(milliseconds=100 * seq))
-            # Sent again until it is acknowledged, as honest devices do.
+            # Sends it again until it is acknowledged, as devices should.
             while (status := await _post(session, run.demo, body)) != 202:
                 sent.statuses[status] += 1
                 if status not in (0, 503):
@@ -265,9 +265,11 @@ async def _send_while_killing(
 
 
 def _kill(run: Run, kills_s: float, seed: int) -> Counter[str]:
-    """Kills one process after another, of a program drawn first, so that those of many processes
-    are not hit more often. Which of its processes is drawn apart, so that it does not change which
-    programs come next."""
+    """Kills one process after another; returns how often each program was hit.
+
+    It draws the program first, so that a program with many processes is not hit more often. It
+    draws the process from a separate generator, so that the same seed gives the same programs.
+    """
     draw, draw_process = random.Random(seed), random.Random(seed)
     killed: Counter[str] = Counter()
     ends_at = time.monotonic() + kills_s
@@ -281,7 +283,7 @@ def _kill(run: Run, kills_s: float, seed: int) -> Counter[str]:
 
 
 def _is_steady(run: Run) -> bool:
-    """Whether all is well, and stays so."""
+    """Whether both servers report "ok" for STEADY_S."""
     until = time.monotonic() + STEADY_S
     while run.is_healthy():
         if time.monotonic() > until:
@@ -291,7 +293,8 @@ def _is_steady(run: Run) -> bool:
 
 
 def _missing(run: Run, sent: _Sent) -> set[int]:
-    """The acknowledged batches that are not stored whole. RuntimeError if one is stored twice."""
+    """The acknowledged batches that are not stored completely. RuntimeError if one is stored
+    twice."""
     rows = run.query(
         "SELECT seq, count(*) FROM telemetry_reading WHERE msg_type = %s GROUP BY seq", MESSAGE_TYPE
     )
@@ -308,7 +311,7 @@ def _batch(names: list[str], seq: int, at: datetime) -> str:
 
 
 async def _post(session: aiohttp.ClientSession, demo: dict[str, Any], body: str) -> int:
-    """The status that a batch was answered with; 0 if nobody answered."""
+    """The status code of the answer; 0 if there was none."""
     headers = {
         "Authorization": f"Bearer {demo['gateway_key']}",
         "Content-Type": "application/json",
@@ -323,7 +326,7 @@ async def _post(session: aiohttp.ClientSession, demo: dict[str, Any], body: str)
 
 
 def _health(url: str) -> str:
-    """What the server says of itself; "none" if it does not answer."""
+    """The server's own status; "none" if it does not answer."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
             return str(json.load(answer)["status"])

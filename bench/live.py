@@ -1,8 +1,8 @@
-"""From the POST to the message on a websocket.
+"""The delay from the POST to the message on a websocket.
 
 A signed-in person's socket watches the devices, as the admin's device list does. A heartbeat has
-arrived with the first message that shows its device as seen at or after the moment at which the
-heartbeat was due to be posted; both clocks are this machine's.
+arrived with the first message in which its device was last seen at or after the moment when the
+heartbeat was due to be posted. Both clocks are this machine's.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ MUST_S = 1.5
 
 
 class Shown(NamedTuple):
-    """When a message came, and when it says that its device was seen last; Unix times."""
+    """When a message arrived, and when its device was last seen according to it; Unix times."""
 
     at: float
     last_seen: float
@@ -72,8 +72,8 @@ async def measure(subject: Subject) -> list[Figure]:
 def _delays_s(
     began_at: float, ids: Sequence[int], shown: Mapping[int, Sequence[Shown]]
 ) -> Iterator[float]:
-    """The delay of each heartbeat that was shown: turn n was due n / RATE_PER_S after the
-    beginning, of device n % DEVICES."""
+    """The delay of each heartbeat that was shown. Heartbeat n was due n / RATE_PER_S after the
+    beginning, from device n % DEVICES."""
     for turn in range(RATE_PER_S * DURATION_S):
         due_at = began_at + turn / RATE_PER_S
         for one in shown.get(ids[turn % DEVICES], ()):
@@ -94,7 +94,7 @@ async def _listen(socket: ClientWebSocketResponse, shown: dict[int, list[Shown]]
 
 @asynccontextmanager
 async def _socket(subject: Subject) -> AsyncIterator[ClientWebSocketResponse]:
-    """The operator's socket, after signing in."""
+    """The socket of an operator who has signed in."""
     portal, demo = subject.stack.portal_url, subject.demo
     async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
         login = f"{portal}/accounts/login/"
@@ -113,7 +113,7 @@ async def _socket(subject: Subject) -> AsyncIterator[ClientWebSocketResponse]:
 
 
 def _ids(subject: Subject) -> list[int]:
-    """The portal's own ids of the first phones, in their order."""
+    """The portal's own ids of the first phones, in order."""
     with psycopg.connect(subject.stack.database_url) as connection:
         rows = connection.execute("SELECT device_id, id FROM devices_device").fetchall()
     ids: dict[str, int] = dict(rows)

@@ -1,4 +1,4 @@
-"""What the figures were taken on."""
+"""Describes the machine that was measured."""
 
 import os
 import platform

@@ -1,8 +1,8 @@
-"""Memory of the whole stack, idle.
+"""Memory of the whole idle stack.
 
-Resident memory of every process with its children, PostgreSQL and Valkey included, from
-/proc/<pid>/smaps_rollup. PSS divides pages that processes share between them, so that its sum is
-what the machine gives; RSS counts them in each process.
+Resident memory of every process with its children, including PostgreSQL and Valkey, from
+/proc/<pid>/smaps_rollup. PSS divides shared pages between the processes, so its sum is what the
+machine really uses; RSS counts them in every process.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ MUST_MB = 750
 
 
 async def measure(stack: Stack) -> list[Figure]:
-    """Call it on a stack that nobody has asked anything yet."""
+    """Measures a stack; call it before the first request."""
     await asyncio.sleep(SETTLED_AFTER_S)
     parts = {name: memory_mb(pids) for name, pids in stack_processes(stack).items()}
     return [

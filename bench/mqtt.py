@@ -1,8 +1,8 @@
-"""Readings over MQTT with QoS 1: stored a second, with the bridge killed meanwhile.
+"""Readings over MQTT with QoS 1: how many are stored per second while the bridge is killed.
 
-Published through a real mosquitto, taken by one bridge that is killed with SIGKILL and started
-again three times. The clock stops when everything that the broker acknowledged is stored, and each
-of it has to be in the table once.
+They are published through a real mosquitto and received by one bridge, which is killed with SIGKILL
+and started again three times. The clock stops when everything that the broker acknowledged is
+stored; each message must be in the table exactly once.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from scripts.waiting import await_condition
 DEVICES = 2000
 CONNECTIONS = 4
 WINDOW = 100
-# More than must be stored, and as much as is stored while no bridge is killed: what waits at the
-# broker costs it time, since it writes all of it to disk every 5 s.
+# More than must be stored, and about what is stored while no bridge is killed. A larger backlog
+# would slow the broker down, which writes all of it to disk every 5 s.
 RATE_PER_S = 10_000
 DURATION_S = 30
 KILLS = 3
@@ -61,7 +61,7 @@ async def measure(subject: Subject) -> list[Figure]:
 
 
 async def _kill(bridges: Bridges) -> None:
-    """Kills the bridge at even distances, and starts it again as a supervisor does."""
+    """Kills the bridge at regular intervals and starts it again, as a supervisor does."""
     for _ in range(KILLS):
         await asyncio.sleep(DURATION_S / (KILLS + 1))
         bridges.kill("1")
@@ -89,7 +89,7 @@ def _job(subject: Subject, bridges: Bridges) -> Job:
 
 
 def _stored(subject: Subject) -> int:
-    """Messages of the demo tenant that are stored, by the ledger."""
+    """The number of stored messages of the demo tenant, by the ledger."""
     statement = (
         "SELECT coalesce(sum(stored), 0)::bigint FROM ingest_ledgerminute WHERE tenant_id = "
         "(SELECT id FROM devices_tenant WHERE slug = %s)"
@@ -98,7 +98,7 @@ def _stored(subject: Subject) -> int:
 
 
 def _verify(subject: Subject, result: Result) -> None:
-    """RuntimeError unless each acknowledged message is in the table once, and nothing else."""
+    """RuntimeError unless the table has each acknowledged message once, and nothing else."""
     statement = "SELECT count(*), count(DISTINCT seq) FROM telemetry_reading WHERE site = %s"
     found = _row(subject, statement, SITE)
     if found != (result.acknowledged, result.acknowledged):

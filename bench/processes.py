@@ -1,4 +1,4 @@
-"""Looks at processes, and puts them on cores, through /proc."""
+"""Measures processes through /proc, and pins them to cores."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ NAMES = ("portal", "ingest", "drain", "ops", "beat")
 
 
 def stack_processes(stack: Stack) -> dict[str, list[int]]:
-    """The process ids of each part of the stack, children included; parts that are not on this
+    """The process ids of each part of the stack, including children. Parts that do not run on this
     machine are left out."""
     leaders = {name: stack.pid(name) for name in NAMES}
     leaders |= {one.name: one.pid for one in stack.services.status() if one.pid is not None}
@@ -29,7 +29,7 @@ def tree(pid: int) -> list[int]:
 
 
 def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
-    """Lets all threads of the processes run on these cores only; theirs to come follow."""
+    """Lets all threads of the processes, and their later threads, run only on these cores."""
     for pid in pids:
         for thread in _names(PROC / str(pid) / "task"):
             try:
@@ -39,13 +39,13 @@ def pin(pids: Iterable[int], cores: Iterable[int]) -> None:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """Processor time that the processes have used so far, in seconds."""
+    """The processor time of the processes so far, in seconds."""
     return sum(sum(map(int, _stat(pid)[11:13])) for pid in pids) / TICKS_PER_S
 
 
 def memory_mb(pids: Iterable[int]) -> tuple[float, float]:
-    """Resident memory in MB: with pages that several processes share divided between them (PSS),
-    and with such pages counted in each (RSS)."""
+    """Resident memory in MB: PSS, which divides shared pages between processes, and RSS, which
+    counts them in each."""
     pss = rss = 0
     for pid in pids:
         for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
@@ -65,7 +65,8 @@ def _children() -> dict[int, list[int]]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat from the state on; zeroes for a process that is gone."""
+    """The fields of /proc/<pid>/stat, beginning with the state; zeroes for a process that is
+    gone."""
     try:
         text = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,7 @@
 """Publishes readings over MQTT 5 with QoS 1, at a steady rate.
 
-A process of its own and bare asyncio protocols, for the reasons of bench.generator. Of MQTT it
-speaks what it needs: CONNECT, PUBLISH, and what the broker answers to them.
+It is a separate process and uses bare asyncio protocols, for the reasons given in bench.generator.
+It implements only the MQTT that it needs: CONNECT, PUBLISH and the broker's answers to them.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ PAYLOAD = (
 
 
 class Job(Struct):
-    """Readings of the devices of these topics in turn, `rate_per_s` in all, over `connections` with
-    at most `window` messages each on their way, for `duration_s` seconds. `site` marks them, `seq`
-    numbers them from 0."""
+    """Readings on these topics in turn, `rate_per_s` in total, over `connections` with at most
+    `window` unacknowledged messages each, for `duration_s` seconds. All have `site`, and their
+    `seq` counts from 0."""
 
     host: str
     port: int
@@ -45,8 +45,8 @@ class Job(Struct):
 
 
 class Result(Struct):
-    """`acknowledged` is how many messages the broker took, which are all that were published;
-    `cpu_share` is of one core."""
+    """`acknowledged` counts the messages that the broker accepted, which are all that were
+    published; `cpu_share` is the share of one core."""
 
     began_at: float
     elapsed_s: float
@@ -55,12 +55,12 @@ class Result(Struct):
 
 
 async def publish_run(job: Job) -> Result:
-    """Does the job in a process of its own and returns what was acknowledged."""
+    """Does the job in a separate process; returns what was acknowledged."""
     return await child_run("bench.publisher", job, Result)
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, and the numbers that its next messages may have."""
+    """One connection, and the packet ids that it may use next."""
 
     def __init__(self, load: "_Load") -> None:
         self._load = load
@@ -81,7 +81,7 @@ class _Connection(asyncio.Protocol):
             self._answered(packet)
 
     def publish(self, most: int) -> int:
-        """Publishes up to so many messages; returns how many."""
+        """Publishes up to `most` messages; returns how many."""
         assert self._transport is not None
         number = min(most, len(self._free))
         if number:
@@ -90,7 +90,7 @@ class _Connection(asyncio.Protocol):
         return number
 
     def _next_packet(self) -> bytes | None:
-        """A whole packet; those that the broker sends here are shorter than 128 bytes."""
+        """The next complete packet, if any; the broker's packets are shorter than 128 bytes."""
         received = self._received
         if len(received) < 2 or len(received) < 2 + received[1]:
             return None
@@ -101,7 +101,7 @@ class _Connection(asyncio.Protocol):
         load, kind = self._load, packet[0] >> 4
         reason = packet[3] if kind == CONNACK else packet[4] if len(packet) > 4 else 0
         if kind not in (CONNACK, PUBACK) or reason >= REFUSED_FROM:
-            load.fail(ConnectionError(f"the broker answers {packet.hex()}"))
+            load.fail(ConnectionError(f"the broker answered {packet.hex()}"))
         elif kind == CONNACK:
             self._free.extend(range(1, load.job.window + 1))
         else:
@@ -130,7 +130,7 @@ class _Load:
         return Result(began_at, elapsed_s, self.acknowledged, cpu_share)
 
     def message(self, number: int) -> bytes:
-        """The next message, under this number of its connection."""
+        """The next message, with this packet id."""
         turn, self._published = self._published, self._published + 1
         topic = self._topics[turn % len(self._topics)]
         payload = (PAYLOAD % (time.time(), self.job.site, turn)).encode()
@@ -141,7 +141,7 @@ class _Load:
             self._failed.set_exception(error)
 
     async def _publish(self, connections: Sequence[_Connection], began_at: float) -> None:
-        """Publishes what is due, connection by connection; returns when all is acknowledged."""
+        """Publishes what is due, one connection after another; returns when all is acknowledged."""
         job, turns = self.job, cycle(connections)
         while (elapsed_s := time.time() - began_at) < job.duration_s or self._is_waiting():
             if self._failed.done():
@@ -157,7 +157,7 @@ class _Load:
 
 
 def _connect(job: Job) -> bytes:
-    """No keep-alive, no properties, and a name that the broker gives."""
+    """A CONNECT packet without keep-alive or properties; the broker assigns the client id."""
     head = _text("MQTT") + bytes((5, USERNAME_PASSWORD_CLEAN, 0, 0, 0))
     return _packet(0x10, head + _text("") + _text(job.username) + _text(job.password))
 

@@ -1,9 +1,9 @@
-"""Readings stored a second, end to end, and the same hypertable filled by bare COPY.
+"""How many readings are stored per second, end to end, compared with bare COPY.
 
-Gateways of four tenants post batches of 500; the clock stops when the backlog is empty and every
-accepted reading is in the ledger as stored. Generator, ingest, worker, Valkey and PostgreSQL share
-the machine's cores. Bare COPY and the seed's executemany writer fill the same hypertable right
-after, so that the figures are ratios.
+Gateways of four tenants post batches of 500. The clock stops when the backlog is empty and the
+ledger counts every accepted reading as stored. Generator, ingest, worker, Valkey and PostgreSQL
+share the machine's cores. Right afterwards, bare COPY and the earlier system's executemany writer
+fill the same hypertable, so that ratios can be compared.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ async def measure(subject: Subject) -> list[Figure]:
             how=f"COPY of {COPY_ROWS:,} rows, one process: {copy:,.0f}/s",
         ),
         Figure(
-            name="… against the seed's executemany",
+            name="… compared with executemany",
             value=few.stored_per_s / seed,
             unit="×",
             how=f"batches of {BATCH}: {seed:,.0f}/s",
@@ -89,7 +89,7 @@ async def _run(subject: Subject, *, devices: int) -> Run:
 
 
 class Gateways(NamedTuple):
-    """Tenants with so many devices in all, and a gateway key each."""
+    """Tenants with `devices` devices in total, and one gateway key each."""
 
     stack: Stack
     tenant_ids: list[int]
@@ -97,7 +97,7 @@ class Gateways(NamedTuple):
     devices: int
 
     def job(self, *, duration_s: float, rate_per_s: float = 0) -> Job:
-        """Batches of readings of all the devices in turn."""
+        """Batches of readings from all devices in turn."""
         return Job(
             host="127.0.0.1",
             port=self.stack.addresses.ingest_port,
@@ -110,10 +110,10 @@ class Gateways(NamedTuple):
         )
 
     def await_stored(self, result: Result) -> float:
-        """Seconds from the beginning of the load until everything that was acknowledged is stored.
+        """Waits until everything acknowledged is stored; returns the seconds since the load began.
 
-        RuntimeError unless each acknowledged reading is in the table once, and nothing else, and
-        the ledger says the same.
+        RuntimeError unless the table has each acknowledged reading once and nothing else, and the
+        ledger agrees.
         """
         if set(result.statuses) - {202, 503}:
             raise RuntimeError(f"not everything was accepted: {result.statuses}")
@@ -127,7 +127,7 @@ class Gateways(NamedTuple):
         return elapsed_s
 
     def _found(self, turns: list[int]) -> tuple[int, ...]:
-        """How many readings there are, and how many of them are of acknowledged batches."""
+        """The number of stored readings, and how many of them are in acknowledged batches."""
         statement = (
             "SELECT count(*), count(*) FILTER (WHERE seq = ANY(%s::bigint[])) "
             "FROM telemetry_reading "
@@ -168,7 +168,7 @@ def gateways_add(stack: Stack, devices: int) -> Gateways:
 
 
 def _await_counted(stack: Stack, tenant_ids: list[int], accepted: int) -> tuple[int, ...]:
-    """(accepted, stored, duplicate, rejected) of the ledger, once it knows what became of all."""
+    """The ledger's (accepted, stored, duplicate, rejected), once all are accounted for."""
     statement = (
         "SELECT coalesce(sum(accepted), 0)::bigint, coalesce(sum(stored), 0)::bigint, "
         "coalesce(sum(duplicate), 0)::bigint, coalesce(sum(rejected), 0)::bigint "
@@ -191,7 +191,7 @@ def _baseline(
     store: Callable[[psycopg.Connection[Any], int, datetime, int], None],
     rows: int,
 ) -> float:
-    """Rows a second that one connection puts into telemetry_reading in BASELINE_S seconds."""
+    """Rows per second that one connection writes to telemetry_reading, over BASELINE_S seconds."""
     stored, began_at = 0, time.monotonic()
     with psycopg.connect(stack.database_url) as connection:
         tenant_id = _one(connection, "SELECT max(id) FROM devices_tenant")

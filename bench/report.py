@@ -1,4 +1,4 @@
-"""Figures and the table that they are printed in."""
+"""Figures, and the table that prints them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ COLUMNS = ("figure", "value", "must", "aim", "result", "how")
 
 
 class Better(StrEnum):
-    """On which side of `must` and `aim` a value has to be."""
+    """Whether a value must be above or below `must` and `aim`."""
 
     HIGHER = "≥"
     LOWER = "≤"
@@ -17,7 +17,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A measured value in `unit`. Without `must` and `aim` it only informs."""
+    """A measured value in `unit`. Without `must` and `aim` it is for information only."""
 
     name: str
     value: float
@@ -57,7 +57,7 @@ class Figure:
 
 
 def number(value: float) -> str:
-    """`4,123`, `12.3`, `0.214`: three digits, or all those before the point."""
+    """`4,123`, `12.3`, `0.214`: three digits, or all digits before the point."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
@@ -76,7 +76,8 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of them does not exceed (nearest rank). ValueError if empty."""
+    """The value that this share of the values does not exceed (nearest rank). ValueError if
+    there are none."""
     if not values:
         raise ValueError("nothing was measured")
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]

@@ -1,4 +1,4 @@
-"""What a scope costs: a device page's queries with one and without, in turns, as JSON."""
+"""Measures the cost of a scope: a device page's queries with and without one. Prints JSON."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import django
 
-# Several in a row: a connection plans a prepared statement anew when it is somebody else's turn.
+# Several in a row, because a connection replans its prepared statements when the role changes.
 ROUNDS, IN_A_ROW = 50, 20
 
 

@@ -1,4 +1,4 @@
-"""Single readings, one a POST, that one ingest process on one core accepts.
+"""How many single readings, one per POST, one ingest process on one core accepts.
 
 Measured as bench.accept measures heartbeats.
 """

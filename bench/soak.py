@@ -1,8 +1,8 @@
-"""20,000 readings a second for as long as it is asked to: does anything grow?
+"""Sends 20,000 readings per second for a long time, to see whether memory grows.
 
-As 100,000 devices with a message every 5 s do, through four gateways. Resident memory of the
-ingest server and of the drain is read after a minute, when both have filled what they keep, and
-at the end of the load.
+This is the load of 100,000 devices with a message every 5 s, sent through four gateways. The
+resident memory of the ingest server and of the drain is read after a minute, when their caches are
+full, and at the end of the load.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ LOOK_EVERY_S = 1.0
 
 
 class Watched(NamedTuple):
-    """Resident memory in MB of the parts, early and at the end, and the longest wait seen."""
+    """Resident memory of the parts in MB, early and at the end, and the longest wait seen."""
 
     early: Mapping[str, float]
     late: Mapping[str, float]
@@ -51,11 +51,11 @@ async def measure(subject: Subject) -> list[Figure]:
             how=load,
         ),
         Figure(
-            name="… the oldest that waited to be stored",
+            name="… longest wait to be stored",
             value=watched.oldest_waiting_s,
             unit="s",
             better=Better.LOWER,
-            how=f"looked at every {LOOK_EVERY_S:.0f} s",
+            how=f"checked every {LOOK_EVERY_S:.0f} s",
         ),
     ]
 
@@ -74,7 +74,7 @@ def _growth(part: str, watched: Watched, soak_s: float) -> Figure:
 
 
 async def _watch(subject: Subject) -> Watched:
-    """Looks on until just before the load ends."""
+    """Watches until just before the load ends."""
     valkey, began_at = subject.valkey(), time.monotonic()
     early: Mapping[str, float] = {}
     waits_s: list[float] = []

@@ -1,4 +1,4 @@
-"""What is measured: a running stack with a fleet of phones that have keys."""
+"""What is measured: a running stack with a fleet of phones and their keys."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from bench.generator import HEARTBEAT, Job, Message
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 
-STREAMS = "ingest:{*}"  # one a shard
+STREAMS = "ingest:{*}"  # one per shard
 DRAINED_WITHIN_S = 120
 DEVICES = 12_000
 
@@ -27,7 +27,7 @@ class Phone(Struct):
 
 
 class Demo(Struct):
-    """What is needed of the file that `manage.py demo` writes."""
+    """The fields used from the file that `manage.py demo` writes."""
 
     admin_user: str
     admin_password: str
@@ -38,10 +38,10 @@ class Demo(Struct):
 
 @dataclass
 class Subject:
-    """The stack and the demo that was made in it.
+    """The stack and its demo tenant.
 
-    `soak_s` is how long bench.soak takes. The ingest process has `ingest_cores` for itself, the
-    generator and everything else have `other_cores`; on a machine with one core they share it.
+    `soak_s` is the duration of bench.soak. The ingest process has `ingest_cores` for itself; the
+    generator and everything else share `other_cores`. On a machine with one core, all share it.
     """
 
     stack: Stack
@@ -62,7 +62,7 @@ class Subject:
         url: str = "",
         message: Message = HEARTBEAT,
     ) -> Job:
-        """Messages of some of the phones to the ingest server, or to `url`."""
+        """Messages from these phones to the ingest server, or to `url`."""
         address = urlsplit(url or self.stack.ingest_url)
         return Job(
             host=address.hostname or "",
@@ -78,7 +78,7 @@ class Subject:
     def await_drained(self) -> None:
         """Returns when everything that was accepted is stored."""
         await_condition(
-            partial(_is_empty, self.valkey()), DRAINED_WITHIN_S, "the worker to empty the stream"
+            partial(_is_empty, self.valkey()), DRAINED_WITHIN_S, "the drain to empty the stream"
         )
 
     def valkey(self) -> redis.Redis:
@@ -87,14 +87,14 @@ class Subject:
 
 
 def oldest_waiting_s(valkey: redis.Redis) -> float:
-    """For how long the oldest request that is not stored has waited, in seconds; 0 if none is."""
+    """How long the oldest entry in the stream has waited, in seconds; 0 if the stream is empty."""
     firsts: list[Any] = [valkey.xrange(stream, count=1) for stream in _streams(valkey)]
     accepted_at = [int(one[0][0].split(b"-")[0]) / 1000 for one in firsts if one]
     return max((time.time() - at for at in accepted_at), default=0.0)
 
 
 def subject_prepare(stack: Stack, *, soak_s: float) -> Subject:
-    """The stack with DEVICES phones in it."""
+    """Adds DEVICES phones to the stack."""
     file = stack.state / "demo.json"
     stack.manage("demo", f"--devices={DEVICES}", f"--write={file}")
     return Subject(stack, msgspec.json.decode(file.read_bytes(), type=Demo), soak_s)

@@ -17,14 +17,16 @@ from django.conf import settings  # noqa: E402
 from config.routing import websocket_urlpatterns  # noqa: E402
 from config.web.asgi_handler import ClosingHandler  # noqa: E402
 from config.web.body_limit import BodyLimit  # noqa: E402
-from config.web.garbage import collector_settle  # noqa: E402
 from devices.people.second_factor import SecondFactorGate  # noqa: E402
 from monitoring.system.alive import alive_keep_noted  # noqa: E402
 
 
 class OwnPages(OriginValidator):
-    """Sockets of our own pages, and of programs. Only browsers, which always say of which page a
-    socket is, would send somebody's session along for a page of somebody else."""
+    """Allows sockets from our own pages and from programs, which send no Origin header.
+
+    Only a browser would send a person's session along for a foreign page, and browsers always
+    send the header.
+    """
 
     def valid_origin(self, parsed_origin: Any) -> bool:
         return parsed_origin is None or bool(self.validate_origin(parsed_origin))
@@ -44,5 +46,4 @@ application = ProtocolTypeRouter(
         ),
     }
 )
-collector_settle()
 alive_keep_noted("portal")

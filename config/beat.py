@@ -1,4 +1,4 @@
-"""Beat's schedule: what the settings say, and what operators add under Periodic tasks."""
+"""Beat's schedule: the settings' entries, which operators can switch off under Periodic tasks."""
 
 import logging
 from collections.abc import Mapping
@@ -13,15 +13,17 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler(DatabaseScheduler):
-    """Ends with an error if an entry cannot be written, so that whoever keeps beat running starts
-    it again. The library's goes on without the entry: with the database away for a moment as beat
-    starts on an empty one, nothing was drained until somebody looked.
+    """Raises if an entry cannot be written, so that the supervisor starts beat again.
 
-    With the database away later on it goes on with the schedule that it has: the library's ends,
-    if it happens to read all of it just then, as it does every five minutes."""
+    The library's scheduler continues without the entry: if the database was unavailable for a
+    moment while beat first started, nothing was drained until somebody noticed.
+
+    If the database becomes unavailable later, this scheduler keeps its schedule. The library's ends
+    if that happens during its full read, every five minutes.
+    """
 
     def setup_schedule(self) -> None:
-        """Also forgets the drains of shards that INGEST_SHARDS does not have any more."""
+        """Also deletes the entries of shards that INGEST_SHARDS no longer has."""
         drains = PeriodicTask.objects.filter(task="ingest.drain_run")
         drains.exclude(name__in=self.app.conf.beat_schedule).delete()
         super().setup_schedule()
@@ -39,7 +41,7 @@ class Scheduler(DatabaseScheduler):
         except (OperationalError, InterfaceError) as error:
             if self._schedule is None:
                 raise
-            log.warning("the schedule is kept as it is, and read again: %s", error)
+            log.warning("the schedule cannot be read, keeping the current one: %s", error)
             self._last_full_sync = datetime.min
             return self._schedule
         return read

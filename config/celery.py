@@ -1,4 +1,4 @@
-"""The Celery application. Beat's schedule stands in config.settings."""
+"""The Celery application. Beat's schedule is in config.settings."""
 
 import gc
 import logging
@@ -18,20 +18,20 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def keep_django_logging(**kwargs: Any) -> None:
-    """A receiver here makes Celery leave the LOGGING setting alone."""
+    """Does nothing: having a receiver makes Celery leave the LOGGING setting alone."""
 
 
 @worker_before_create_process.connect
 def share_memory(**kwargs: Any) -> None:
-    """What is loaded stays shared with the process to come: the collector would write to all of it
-    and so make it copy 20 MB."""
+    """Keeps loaded objects shared with the new process. Otherwise the garbage collector would write
+    to all of them and so make the process copy 20 MB."""
     gc.collect()
     gc.freeze()
 
 
 @task_prerun.connect
 def drop_broken_connections(**kwargs: Any) -> None:
-    """Since tasks share connections (CELERY_DB_REUSE_MAX), one that broke would stay for many."""
+    """Closes broken connections, which later tasks would get: CELERY_DB_REUSE_MAX shares them."""
     from django.db import connections
 
     for connection in connections.all(initialized_only=True):
@@ -41,7 +41,8 @@ def drop_broken_connections(**kwargs: Any) -> None:
 
 @task_prerun.connect
 def name_origin(task: Any, **kwargs: Any) -> None:
-    """The history names the task as where its changes come from. After broken connections went."""
+    """Makes the history name the task as the origin of its changes. Runs after broken connections
+    are closed."""
     from devices.http.origin import work_set
 
     work_set(task=task.name)
@@ -49,7 +50,7 @@ def name_origin(task: Any, **kwargs: Any) -> None:
 
 @task_prerun.connect
 def note_alive(task: Any, **kwargs: Any) -> None:
-    """A queue is alive as long as its tasks begin."""
+    """Records that the task's queue is alive."""
     from monitoring.system.alive import alive_note
 
     if queue := (task.request.delivery_info or {}).get("routing_key"):
@@ -58,17 +59,17 @@ def note_alive(task: Any, **kwargs: Any) -> None:
 
 @beat_init.connect
 def wait_for_turn(sender: Any, **kwargs: Any) -> None:
-    """One beat at a time: a second one waits here until the first one is gone.
+    """Lets one beat run at a time: a second one waits here until the first has ended.
 
-    The lock is only a courtesy. Should the connection be lost and two beat for a while, tasks run
-    twice, and every one of them can be run twice.
+    The lock is not vital: if its connection is lost, two beats run for a while and tasks run twice,
+    which every task allows.
     """
     from django.conf import settings
 
     from monitoring.system.alive import alive_keep_noted
     from telemetry.locks import NAMESPACE, AdvisoryLock
 
-    # A connection of its own: the scheduler closes Django's as it pleases.
+    # Not Django's connection, which the scheduler may close at any time.
     sender.turn = psycopg.connect(settings.DATABASE_URL, autocommit=True)
     key = (NAMESPACE, AdvisoryLock.BEAT)
     if not sender.turn.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()[0]:

@@ -1,4 +1,4 @@
-"""Reads settings from the environment and refuses wrong ones in words."""
+"""Reads settings from the environment and explains wrong values."""
 
 import os
 from collections.abc import Callable
@@ -13,22 +13,22 @@ FLAGS |= dict.fromkeys(("0", "false", "no", "off"), False)
 
 
 class Environment:
-    """Typed readers of environment variables that collect every problem before they stop.
+    """Typed readers of environment variables that collect all problems before they stop.
 
-    django-environ's own stop at the first, read every wrong flag as no, and take a text that
-    begins with `$` for the name of another variable.
+    django-environ's readers stop at the first problem, read any wrong flag as no, and read a text
+    that begins with `$` as the name of another variable.
 
     Call `check()` after the last read: it raises ImproperlyConfigured with one line per wrong
-    variable, each naming the variable, the value found and what it should look like.
+    variable, which gives its name, its value and what it should look like.
 
-    A variable that may hold a secret can be given as a file instead, by its name with `_FILE`.
+    A variable that may hold a secret can also be given as a file, in a variable named `…_FILE`.
     """
 
     def __init__(self) -> None:
         self._problems: list[str] = []
 
     def text(self, name: str, default: str | None = None) -> str:
-        return self._read(name, default, str, "a text that is not empty", bool)
+        return self._read(name, default, str, "text that is not empty", bool)
 
     def flag(self, name: str, default: bool) -> bool:
         return self._read(
@@ -49,8 +49,8 @@ class Environment:
         return self._read(name, default, str, "one of " + ", ".join(options), options.__contains__)
 
     def names(self, name: str, default: str) -> list[str]:
-        """A list written with commas, such as `a.example,b.example`; blanks are dropped."""
-        raw = self._read(name, default, str, "names with commas between them")
+        """A list separated by commas, such as `a.example,b.example`; empty parts are dropped."""
+        raw = self._read(name, default, str, "names separated by commas")
         return [part.strip() for part in raw.split(",") if part.strip()]
 
     def url(self, name: str, default: str | None, schemes: tuple[str, ...]) -> str:
@@ -62,15 +62,15 @@ class Environment:
     def valkey_url(self, name: str, default: str | None, *, cluster: bool = False) -> str:
         """Valkey's address with the scheme that every client knows, `redis` or `rediss`.
 
-        With `cluster` it may be a Valkey Cluster's, `redis+cluster` or `rediss+cluster`, whose
-        nodes have commas between them; it has no other database than 0.
+        With `cluster`, it may be a Valkey Cluster: `redis+cluster` or `rediss+cluster`, with nodes
+        separated by commas. A cluster has only database 0.
         """
         plain = ("redis", "rediss", "valkey", "valkeys")
         schemes = (*plain, *(f"{scheme}+cluster" for scheme in plain)) if cluster else plain
         url = self.url(name, default, schemes)
         scheme, separator, rest = url.partition("://")
         if scheme.endswith("+cluster") and rest.partition("/")[2] not in ("", "0"):
-            self._problems.append(f"{name} is a cluster's; it has no database but /0.")
+            self._problems.append(f"{name} names a cluster, which has only the database /0.")
         return f"{scheme.replace('valkey', 'redis')}{separator}{rest}"
 
     def check(self) -> None:
@@ -98,15 +98,15 @@ class Environment:
         except (ValueError, KeyError):
             value = None
         if value is None or not accept(value):
-            hidden = "set to something else (not shown, it may hold a secret)"
+            hidden = "set to another value (hidden, because it may be a secret)"
             shown = hidden if is_secret(name) else repr(raw)
             self._problems.append(f"{name} is {shown}; it should be {shape}.")
             return default if default is not None else cast("0")
         return value
 
     def _raw(self, name: str) -> str | None:
-        """The variable's text, or for a secret that of the file, whose last line end is not part
-        of it; None if neither is set. A file that cannot be read counts as an empty text."""
+        """The variable's text, or for a secret the text of its file without the last line break;
+        None if neither is set. A file that cannot be read counts as empty text."""
         raw = os.environ.get(name)
         file = os.environ.get(f"{name}_FILE") if is_secret(name) else None
         if file is None:
@@ -122,5 +122,5 @@ class Environment:
 
 
 def is_secret(name: str) -> bool:
-    """True for a variable that may hold a secret, passwords in addresses among them."""
+    """True for a variable that may hold a secret, such as an address with a password."""
     return any(word in name for word in ("URL", "KEY", "PASSWORD", "SECRET"))

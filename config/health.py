@@ -1,4 +1,4 @@
-"""What `/health` tells beyond its own room."""
+"""The checks of `/health` that need both `ingest` and `monitoring`."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -18,12 +18,12 @@ PARTS = ("portal", "drain", "ops", "beat")
 
 
 def stream_findings() -> Findings:
-    """Which shards of the stream are unavailable, and for how many seconds the oldest accepted
-    message of the others has waited to be stored."""
+    """Which shards of the stream are unavailable, and how many seconds the oldest message in the
+    others has waited to be stored."""
     try:
         survey = shards.survey(shards_known())
     except RedisError:
-        why = "No shard of the stream answers, so nothing is accepted. See INGEST_STREAM_URL."
+        why = "No shard of the stream answers, so no message is accepted. Check INGEST_STREAM_URL."
         return {"stream": Finding(Health.FAILING, why)}
     return {
         "stream": _shards_finding(survey.away),
@@ -32,16 +32,16 @@ def stream_findings() -> Findings:
 
 
 def ingest_findings() -> Findings:
-    """Whether a server takes the devices' messages."""
+    """Whether an ingest server is listening."""
     since = deaf_since(timezone.now())
     if since is None:
         return {"ingest": OK}
-    why = f"No ingest server has listened since {since:%Y-%m-%d %H:%M:%S} UTC. See that it runs."
+    why = f"No ingest server has listened since {since:%Y-%m-%d %H:%M:%S} UTC. Start one."
     return {"ingest": Finding(Health.DEGRADED, why)}
 
 
 def parts_findings() -> Findings:
-    """Which parts of Rollcall have stopped, for as long as they have."""
+    """Which parts of Rollcall have stopped."""
     silent = silent_parts()
     return {part: _stopped(part) if part in silent else OK for part in PARTS}
 
@@ -50,23 +50,23 @@ def ledger_findings() -> Findings:
     """Whether every message accepted in the last day is accounted for, as of the last check."""
     check = last_check()
     if check is None or timezone.now() - check.checked_at > STALE_AFTER:
-        why = "The ledger was not checked within 5 minutes. See that beat and ops are running."
+        why = "The ledger was not checked for 5 minutes. Check that beat and ops are running."
         return {"ledger": Finding(Health.DEGRADED, why)}
     if not check.residual:
         return {"ledger": OK}
-    why = f"Messages not accounted for: {check.residual}. Run: manage.py ledger --verify"
+    why = f"The ledger has a residual of {check.residual}. Run manage.py ledger --verify."
     return {"ledger": Finding(Health.DEGRADED, why)}
 
 
 def _stopped(part: str) -> Finding:
-    return Finding(Health.DEGRADED, f"{part} has stopped. Start it again; its log says why.")
+    return Finding(Health.DEGRADED, f"{part} has stopped. Read its log, then start it again.")
 
 
 def _shards_finding(unavailable: Collection[int]) -> Finding:
     if not unavailable:
         return OK
     names = ", ".join(map(str, unavailable))
-    why = f"Shards {names} do not answer; the others take what comes. Bring their Valkey back."
+    why = f"Shards {names} do not answer; the others accept messages. Start their Valkey again."
     return Finding(Health.DEGRADED, why)
 
 

@@ -1,17 +1,16 @@
-"""What kind each path is, told once: config.settings hands it to the rooms, and config.urls is the
-table that the names here stand in."""
+"""The kind of each path. config.settings passes it on; the URLs are in config.urls."""
 
-# All below is the API: errors are problem details, and nobody is led to a page.
+# Everything below is the API: errors are problem details, never a redirect to a page.
 API_PREFIX = "/api/"
-# So are these paths of earlier systems' check-lists.
+# These paths of earlier systems belong to the API too.
 API_PATHS = frozenset({"/operator/system/health", "/ops/pool_health"})
-# Pages about who somebody is, which has to be known before there is a scope.
+# Pages for signing in. They run without a scope, which needs a known person.
 SIGN_IN_PREFIX = "/accounts/"
 SIGN_IN_PATHS = frozenset({"/admin/login/", "/admin/logout/", "/admin/password_change/"})
-# Open to whoever has yet to set up a second factor, as are the pages for signing in and out.
+# Open to people who still have to set up a second factor, as are the pages for signing in.
 OPEN_PREFIX = "/static/"
 OPEN_PATHS = frozenset({"/health"})
-# Parts of pages, by the names of their URLs, that open pages fetch again every few seconds.
+# URL names of the parts of pages that an open page fetches again every few seconds.
 FRAGMENTS = frozenset(
     {
         "devices_device_fleet",

@@ -1,6 +1,6 @@
-"""The paths that the check-lists of the systems before Rollcall call.
+"""The paths of the systems that Rollcall replaces; included in config.urls.
 
-Each answers as its document says, with Rollcall's keys, tenants and limits. A part of config.urls.
+Each answers as that system documents it, with Rollcall's keys, tenants and limits.
 """
 
 from django.urls import path

@@ -35,7 +35,7 @@ INGEST_URL = env.text("INGEST_URL", "")
 DATABASE_URL = env.url("DATABASE_URL", None, ("postgres", "postgresql"))
 VALKEY_URL = env.valkey_url("VALKEY_URL", None)
 INGEST_STREAM_URL = env.valkey_url("INGEST_STREAM_URL", VALKEY_URL, cluster=True)
-# A body beyond its view's own limit is refused there, with words.
+# Views with a lower limit of their own refuse larger bodies with an explanation.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 FILE_UPLOAD_HANDLERS = ["config.web.body_limit.NoFiles"]
 
@@ -92,7 +92,7 @@ CHUNK_INTERVALS = {
     "presenceevent": env.text("CHUNK_INTERVAL_PRESENCEEVENT", "7 days"),
 }
 
-# How long it is known what operators looked at.
+# How long the operator audit log and refused messages are kept.
 OPERATOR_ACCESS_DAYS = env.integer("OPERATOR_ACCESS_DAYS", 400, low=1, high=10_000)
 LIMIT_BREACH_DAYS = env.integer("LIMIT_BREACH_DAYS", 400, low=1, high=10_000)
 
@@ -132,7 +132,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "ingest.door.fast_path.FastPathMiddleware",
     "devices.http.origin.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.web.policies.PermissionsPolicyMiddleware",
@@ -184,8 +183,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         "ENGINE": "telemetry.engine",
         "OPTIONS": DATABASE.get("OPTIONS", {})
         | {
-            # Given up so soon, a connection is tried again by who needs it next: the pool's own
-            # attempts come ever more seldom, and would outlast an outage by as long as it took.
+            # The pool gives up soon, and the next request connects anew. Its own attempts become
+            # ever rarer, so after an outage it could stay without connections for as long again.
             "pool": {
                 "min_size": 0,
                 "max_size": DATABASE_POOL_SIZE,
@@ -195,8 +194,8 @@ DATABASES: dict[str, dict[str, Any]] = {
             if DATABASE_POOL_SIZE
             else False,
             "connect_timeout": 3,
-            # What is asked for the fifth time is prepared: PostgreSQL plans it once a connection,
-            # and not each time. A person's page is mostly such queries.
+            # A query is prepared the fifth time it runs: PostgreSQL then plans it once per
+            # connection. A page runs mostly such queries.
             "server_side_binding": True,
             "prepare_threshold": 5,
             "application_name": "rollcall",
@@ -211,15 +210,15 @@ CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {
-            # The layer itself tries again each second. The client's own patience would come on
-            # top: some ten seconds deaf after a restart of Valkey.
+            # The layer itself retries every second. The client's own retries would come on top,
+            # and the portal would hear nothing for ten seconds after a restart of Valkey.
             "hosts": [{"address": VALKEY_URL, "retry": Retry(NoBackoff(), 0)}],
             "prefix": "live",
         },
     }
 }
 
-# Shared by the processes: how often somebody tried, and which codes were used.
+# Shared by all processes: counts of attempts, and second-factor codes that were used.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -229,7 +228,7 @@ CACHES = {
 }
 
 REST_FRAMEWORK = {
-    # The first says how to sign in to whoever did not.
+    # The first one decides what a 401 says about how to sign in.
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "devices.api.auth.person.PersonAuthentication",
         "rest_framework.authentication.SessionAuthentication",
@@ -257,14 +256,14 @@ SIMPLE_JWT = {
     "ISSUER": "rollcall",
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=JWT_ACCESS_LIFE_S),
     "REFRESH_TOKEN_LIFETIME": timedelta(seconds=JWT_REFRESH_LIFE_S),
-    # A new password ends the tokens that the old one got.
+    # A new password revokes tokens obtained with the old one.
     "CHECK_REVOKE_TOKEN": True,
 }
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Rollcall",
-    "DESCRIPTION": "Devices, who may speak for them, and what they said. Errors are problem "
-    "details (RFC 9457).",
+    "DESCRIPTION": "Devices, their keys, and the messages they sent. Errors are problem details "
+    "(RFC 9457).",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -301,7 +300,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
-# Sign-in. Who is locked out is refused before any password is looked at.
+# Sign-in. Axes comes first: it refuses people who are locked out before any password is checked.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
@@ -313,7 +312,7 @@ ACCOUNT_EMAIL_VERIFICATION = "optional"
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Rollcall: "
 ACCOUNT_EMAIL_NOTIFICATIONS = True
-# Of the codes of a second factor, by person; wrong passwords are counted by axes.
+# Limits wrong second-factor codes per person; axes counts wrong passwords.
 ACCOUNT_RATE_LIMITS = {
     "login_failed": f"10/m/ip,{SIGN_IN_ATTEMPTS}/{SIGN_IN_COOL_OFF_MIN * 60}s/key"
 }
@@ -350,9 +349,9 @@ MFA_FORMS = {
 }
 MFA_TOTP_ISSUER = "Rollcall"
 MFA_TOTP_TOLERANCE = 1
-# Whoever signs up by themselves could lock out an address's owner that way; nobody can here.
+# With open sign-up, this would let strangers block an address's owner. Here nobody can sign up.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
-# Without TLS browsers offer security keys on localhost only.
+# Without TLS, browsers offer security keys only on localhost.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not BEHIND_TLS
 
 AXES_FAILURE_LIMIT = SIGN_IN_ATTEMPTS
@@ -363,7 +362,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_CLIENT_IP_CALLABLE = "devices.http.origin.client_address"
 AXES_USERNAME_CALLABLE = "devices.people.sign_in.attempted_username"
 AXES_LOCKOUT_CALLABLE = "devices.people.lockout.locked_out"
-# Kept out of the logs and of what is kept of a form, beside the password.
+# Besides the password, these stay out of the logs and of stored form data.
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "login", "csrfmiddlewaretoken", "code"]
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
@@ -395,31 +394,30 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 SECURE_REDIRECT_EXEMPT = [r"^health$"]  # load balancers ask without TLS
 SECURE_HSTS_SECONDS = HSTS_S if BEHIND_TLS else 0
-# Whether all of its subdomains have TLS, and whether browsers ship with its name, is for the
-# owner of a domain to say and not for one program on it.
+# HSTS for subdomains and preloading are decisions for the owner of a domain, not for one program.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 
-# Celery. A task is called "<app>.<service>"; results are not kept, the database holds them.
+# Celery. A task is named "<app>.<service>". Its results are in the database, so none are kept here.
 CELERY_BROKER_URL = VALKEY_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 10,
     "socket_connect_timeout": 3,
-    # Whatever a worker had when it died beat starts again within seconds, not the broker an hour
-    # later. And giving a task back to a broker that is away ends a worker (kombu 5.7).
+    # Beat starts the task of a worker that died again within seconds; the broker would need an
+    # hour. And returning a task to an unavailable broker ends a worker (kombu 5.7).
     "ack_emulation": False,
 }
 CELERY_TASK_IGNORE_RESULT = True
-# Two queues with processes of their own: storing waits for nothing else, and nothing else for it.
+# Two queues with separate processes, so that storing and everything else never wait for each other.
 CELERY_TASK_DEFAULT_QUEUE = "ops"
 CELERY_TASK_ROUTES = {"ingest.drain_run": {"queue": "drain"}}
-# Unless a worker's command line says another number: a process for each shard.
+# One process per shard, unless a worker's command line says another number.
 CELERY_WORKER_CONCURRENCY = INGEST_SHARDS
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# Celery closes the database connection after each task unless told how often it may be used again.
+# Without this, Celery closes the database connection after every task.
 CELERY_DB_REUSE_MAX = 1000
 CELERY_BEAT_SCHEDULER = "config.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
@@ -496,13 +494,13 @@ LOGGING = {
     },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
-        # A 4xx answered to a device is not news; a 5xx is.
+        # A 4xx answer is the client's mistake and not worth a line; a 5xx is.
         "django.request": {"level": "ERROR"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "django_celery_beat": {"level": "WARNING"},
-        # The servers have handlers of their own, which mask nothing.
+        # The servers' own handlers would mask nothing.
         "uvicorn": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
         "_granian": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
     },
@@ -525,7 +523,10 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.pages.dashboard.dashboard",
     "STYLES": [lambda request: static("monitoring/admin.css")],
-    "SCRIPTS": [lambda request: static("devices/form_token.js")],
+    "SCRIPTS": [
+        lambda request: static("devices/form_token.js"),
+        lambda request: static("monitoring/labels.js"),
+    ],
     "COLORS": {
         "primary": {
             "50": "oklch(97% .014 254.604)",

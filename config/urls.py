@@ -1,4 +1,4 @@
-"""The one URL table, served by the portal and by the ingest server alike."""
+"""The URL table, served by both the portal and the ingest server."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -17,7 +17,7 @@ from telemetry.api.summary import SummaryView
 
 summary = SummaryView.as_view(messages_stored=messages_stored)
 
-# Without parameters in their paths; ingest.door.fast_path takes them past what is for people.
+# No parameters in these paths: ingest.door.fast_path looks them up without Django's middleware.
 device_urlpatterns = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
     path("api/v1/readings", ReadingsView.as_view(), name="readings"),
@@ -38,7 +38,7 @@ urlpatterns = [
     path("accounts/invitation/<str:token>/", invitation, name="invitation"),
     path("accounts/oidc/oidc/login/", single_sign_on),
     path("accounts/", include("allauth.urls")),
-    # There is one way in, so that a second factor and a lock-out hold for it.
+    # There is only one way to sign in, so that second factor and lock-out always apply.
     path("admin/login/", admin_sign_in),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),

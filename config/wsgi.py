@@ -4,7 +4,6 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from config.web.garbage import collector_settle
 from ingest.door.fast_path import FastPath
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -13,5 +12,4 @@ application = FastPath(get_wsgi_application())
 # Imports models, so it may only be imported once Django is set up.
 from telemetry.presence.listening import listening_keep_noted  # noqa: E402
 
-collector_settle()
 listening_keep_noted()

@@ -1,4 +1,4 @@
-"""The admin of what happened at the door: rejected messages, refusals, and the ledger's page."""
+"""The admin of rejected messages, refused messages, and the ledger's page."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -52,24 +52,24 @@ STOPPED = (
 )
 
 ABOUT_REPLAYS = (
-    "Within seconds Rollcall tries to store them again. The ledger then counts those that are "
-    "stored as stored and not as rejected; the others stay here with the new reason."
+    "Rollcall tries to store them again within seconds. The ledger counts those that succeed as "
+    "stored instead of rejected; the others stay here with the new reason."
 )
 
 
 class PayloadField(forms.CharField):
-    """JSON, which is the same however it is laid out."""
+    """JSON. Another layout of the same JSON is no change."""
 
     def has_changed(self, initial: str | None, data: str | None) -> bool:
         return laid_out(data or "") != laid_out(initial or "")
 
 
 class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The payload, laid out for reading, checked by the rules of the door."""
+    """The payload, formatted for reading and checked by the rules of the door."""
 
     payload = PayloadField(
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, "spellcheck": "false"}),
-        help_text="The message as JSON. It goes to the device that it names once it is replayed.",
+        help_text="The message as JSON. A replay stores it for the device that it names.",
     )
 
     class Meta:
@@ -92,7 +92,7 @@ class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ReplayedFilter(RadioFilter):
-    title = "dealt with"
+    title = "replay"
     parameter_name = "replayed"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -165,8 +165,8 @@ class RejectedMessageAdmin(ScopedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RejectedMessage], search_term: str
     ) -> tuple[QuerySet[RejectedMessage], bool]:
-        """Each word in the error or a name of the device. Devices are looked through once, and not
-        once for each of their messages."""
+        """Each word must be in the error or a name of the device. Searches devices once, not once
+        for each of their messages."""
         for word in search_smart_split(search_term):  # type: ignore[arg-type]
             named = Device.objects.filter(Q(device_id__icontains=word) | Q(name__icontains=word))
             queryset = queryset.filter(Q(error__icontains=word) | Q(device__in=named))
@@ -188,7 +188,7 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     @display(description="error")
     def error_then(self, message: RejectedMessage) -> str:
-        """A correction is not judged before its replay, so the error is that of what was there."""
+        """A correction is not checked before its replay, so the error is from before it."""
         was_corrected = message.reason == RejectedMessage.Reason.CORRECTED
         return f"before it was corrected: {message.error}" if was_corrected else message.error
 
@@ -219,7 +219,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         return f"{failed}. {tried}; next try: {again}."
 
     def get_fields(self, request: HttpRequest, obj: RejectedMessage | None = None) -> list[Any]:
-        """With the last replay if that failed."""
+        """Leaves out the last replay unless it failed."""
         failed = obj is not None and obj.replay_failed_at is not None
         return [one for one in self.fields if failed or one != "last_replay"]
 
@@ -230,12 +230,12 @@ class RejectedMessageAdmin(ScopedAdmin):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What is stored is not edited any more."""
+        """A message that is stored can no longer be edited."""
         waiting = obj is None or obj.replayed_at is None
         return waiting and super().has_change_permission(request, obj)
 
     def has_replay_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """That a message was replayed meanwhile is told, and no matter of permission."""
+        """Also True if the message was replayed meanwhile: then a warning says so."""
         if object_id is None:
             return self.has_change_permission(request)
         message = self.get_object(request, object_id)
@@ -250,7 +250,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         return self._get_base_actions_detail() if waits else []
 
     def get_actions_submit_line(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        """None: render_change_form adds them, which has the message at hand."""
+        """None: render_change_form adds them, because it has the message."""
         return []
 
     def render_change_form(
@@ -270,20 +270,20 @@ class RejectedMessageAdmin(ScopedAdmin):
     def save_model(
         self, request: HttpRequest, obj: RejectedMessage, form: Any, change: bool
     ) -> None:
-        """What is said of the message afterwards is what holds then."""
+        """Reloads the message, so that later texts about it are up to date."""
         if not form.has_changed():
             return
         if not rejected_edit(message=obj, payload=form.cleaned_data["payload"]):
-            messages.error(request, "It was replayed meanwhile; nothing was changed.")
+            messages.error(request, "The message was replayed meanwhile; nothing was changed.")
         obj.refresh_from_db()
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> str:
-        """With what the payload was, so that the original is never lost."""
+        """Includes the old payload, so that the original is never lost."""
         if not form.has_changed():
             return super().construct_change_message(request, form, formsets, add)
-        return f"Edited the payload, which was: {form.initial['payload']}"
+        return f"Edited the payload, before: {form.initial['payload']}"
 
     @action(description="Replay…", permissions=["replay"])
     def replay_selected(
@@ -320,7 +320,7 @@ class RejectedMessageAdmin(ScopedAdmin):
 
     @action(description="Save and replay", permissions=["replay"], icon="replay")
     def save_and_replay(self, request: HttpRequest, message: RejectedMessage) -> HttpResponse:
-        """Replays what was just saved; the page then says what becomes of it."""
+        """Replays the message that was just saved; its page then shows the result."""
         self._replay(request, [message.pk])
         return HttpResponseRedirect(self._page_of(message))
 
@@ -332,7 +332,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         for start in range(0, len(wanted.asked), LOGGED_AT_ONCE):
             part = wanted.asked[start : start + LOGGED_AT_ONCE]
             rows = RejectedMessage.objects.filter(pk__in=part).defer("payload")
-            changes_log(request, list(rows), "Had it replayed.")
+            changes_log(request, list(rows), "Requested a replay.")
         if wanted.asked:
             messages.success(request, f"Replaying {_count(len(wanted.asked))}.")
         for by, count in wanted.under_way.items():
@@ -393,7 +393,7 @@ class SinceFilter(RadioFilter):
 
 @admin.register(LimitBreach)
 class LimitBreachAdmin(ScopedAdmin):
-    """Why whose messages were refused; there is nothing to change."""
+    """Whose messages were refused, and why. Read-only."""
 
     list_display = ("refusal", "of_device", "tenant", "count", "when", "why")
     list_display_links = None
@@ -429,7 +429,7 @@ class LimitBreachAdmin(ScopedAdmin):
 
     @display(description="device", ordering="device__device_id")
     def of_device(self, breach: LimitBreach) -> str:
-        return breach.device.device_id if breach.device else "all of them"
+        return breach.device.device_id if breach.device else "all devices"
 
     @display(description="refused", ordering="refused")
     def count(self, breach: LimitBreach) -> str:
@@ -437,7 +437,7 @@ class LimitBreachAdmin(ScopedAdmin):
 
     @display(description="when", ordering="minute")
     def when(self, breach: LimitBreach) -> str:
-        """Both refusals are of one minute, so of one day."""
+        """The first and the last refusal are in the same minute, so on the same day."""
         first, last = f"{breach.first_at:%H:%M:%S}", f"{breach.last_at:%H:%M:%S}"
         until = "" if first == last else f" – {last}"
         return f"{breach.first_at:%Y-%m-%d} {first}{until} UTC"
@@ -453,7 +453,7 @@ class LimitBreachAdmin(ScopedAdmin):
 
 
 def laid_out(payload: str) -> str:
-    """JSON over several lines; what is not JSON as it is."""
+    """JSON over several lines; anything else unchanged."""
     try:
         return msgspec.json.format(payload, indent=2)
     except msgspec.DecodeError:
@@ -471,7 +471,7 @@ def _waiting(message: RejectedMessage) -> str:
     if message.replay_failures >= MOST_FAILURES:
         return f"no more tries after {message.replay_failures}"
     if asked := message.replay_requested_by:
-        return f"replay asked for by {asked}"
+        return f"replay requested by {asked}"
     if failed_at := message.replay_failed_at:
         return f"failed {localize(failed_at)}"
     return "waiting"

@@ -1,4 +1,4 @@
-"""What happened at the door: the ledger, rejected messages and limits that were hit."""
+"""The ledger, rejected messages, and messages that the door refused."""
 
 from django.db import models
 from django.db.models import Q
@@ -7,10 +7,11 @@ from devices.models import Device, Tenant
 
 
 class LedgerMinute(models.Model):
-    """Messages of a tenant by the minute in which they were accepted, one row a shard.
+    """Messages of a tenant by the minute in which they were accepted, one row per shard.
 
-    accepted = stored + duplicate + rejected + what is in flight. `late` is how many of the stored
-    were old when they came; `replayed` how many of the rejected were stored after all.
+    accepted = stored + duplicate + rejected + in flight. `late` counts stored messages that were
+    old when they arrived; `replayed` counts messages that were rejected before a replay stored
+    them.
     """
 
     pk = models.CompositePrimaryKey("tenant", "minute", "shard")
@@ -33,10 +34,10 @@ class LedgerMinute(models.Model):
 
 
 class DrainPosition(models.Model):
-    """Up to which entry a shard's stream is stored, written together with what was stored.
+    """The last stored entry of a shard's stream, written in the transaction that stored it.
 
-    `identity` names the stream that `entry_id` belongs to: in another one ids begin again. There is
-    one of every shard that was ever drained, whether or not INGEST_SHARDS still has it.
+    `identity` names the stream that `entry_id` belongs to: in another stream, ids start again.
+    Every shard that was ever drained has a row, even if INGEST_SHARDS no longer includes it.
     """
 
     shard = models.PositiveSmallIntegerField(primary_key=True)
@@ -51,17 +52,17 @@ class DrainPosition(models.Model):
 
 
 class RejectedMessage(models.Model):
-    """A message that was accepted and could not be stored, kept with the reason in words.
+    """A message that was accepted but could not be stored, kept with the reason.
 
-    `reason` is why it is not stored as it stands now; one that was corrected waits for its replay.
-    The payload is kept as text, for what jsonb cannot hold may be why it was rejected. The device
-    may be one that was deleted, which leaves its messages alone: a replay has them locked while it
-    waits for the device's status.
+    `reason` is why the current payload is not stored; a corrected message waits for its replay. The
+    payload is text, because jsonb may be unable to hold what caused the rejection. The device may
+    be deleted, and that must not touch its messages: a replay locks them while it waits for the
+    device's status, so the two would deadlock.
     """
 
     class Reason(models.TextChoices):
         PENDING_DEVICE = "pending_device", "device is not approved yet"
-        UNKNOWN_DEVICE = "unknown_device", "device does not exist any more"
+        UNKNOWN_DEVICE = "unknown_device", "device no longer exists"
         INVALID_DATA = "invalid_data", "the database refused it"
         CORRECTED = "corrected", "corrected"
 
@@ -82,19 +83,23 @@ class RejectedMessage(models.Model):
     replayed_at = models.DateTimeField(null=True)
     replayed_by = models.CharField(max_length=150, blank=True)
     replay_requested_by = models.CharField(
-        max_length=150, blank=True, default="", db_default="", help_text="Empty: nobody waits."
+        max_length=150,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Who requested a replay; empty: nobody.",
     )
     replay_failed_at = models.DateTimeField(
-        null=True, help_text="When its last replay failed; empty: none did."
+        null=True, help_text="When the last replay failed; empty: none did."
     )
     replay_error = models.TextField(
-        blank=True, default="", db_default="", help_text="Why its last replay failed, in words."
+        blank=True, default="", db_default="", help_text="Why the last replay failed."
     )
     replay_failures = models.PositiveSmallIntegerField(
-        default=0, db_default=0, help_text="How often its replay has gone wrong since it was asked."
+        default=0, db_default=0, help_text="How often the replay has failed since it was requested."
     )
     replay_due_at = models.DateTimeField(
-        null=True, help_text="When a replay that went wrong is tried again; empty: at once."
+        null=True, help_text="When a failed replay is tried again; empty: at once."
     )
 
     class Meta:
@@ -118,8 +123,8 @@ class RejectedMessage(models.Model):
 
 
 class LimitBreach(models.Model):
-    """Messages that the door refused within one minute: of whom, how many, and which limit was
-    hit, or that a device spoke for another."""
+    """Messages that the door refused within one minute: whose, how many, and which limit was hit,
+    or that a device spoke for another."""
 
     class Kind(models.TextChoices):
         TENANT_RATE = "tenant_rate", "tenant's rate"
@@ -127,13 +132,13 @@ class LimitBreach(models.Model):
         BACKLOG = "backlog", "backlog"
         FOREIGN_DEVICE = "foreign_device", "spoke for another device"
 
-    # An upsert takes a number even where it only updates.
+    # An upsert uses up a number even if it only updates.
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
     device = models.ForeignKey(Device, models.CASCADE, null=True, related_name="+")
     kind = models.CharField("reason", max_length=14, choices=Kind)
     minute = models.DateTimeField()
-    limit_words = models.CharField("limit in words", max_length=200)
+    limit_words = models.CharField("limit", max_length=200)
     refused = models.BigIntegerField("messages refused")
     first_at = models.DateTimeField("first refusal")
     last_at = models.DateTimeField("last refusal")
@@ -157,7 +162,7 @@ class LimitBreach(models.Model):
 
 
 class LedgerCheck(models.Model):
-    """What the last look at the ledger found, of all tenants: one row, for `/health`."""
+    """The result of the last ledger check, over all tenants: one row, for `/health`."""
 
     checked_at = models.DateTimeField()
     residual = models.BigIntegerField()

@@ -1,4 +1,4 @@
-"""What Celery runs of this app; each task calls the service that it is named after."""
+"""This app's Celery tasks; each calls the service that it is named after."""
 
 from datetime import timedelta
 
@@ -15,14 +15,14 @@ from telemetry.presence import sweep
 from telemetry.presence.listening import listening
 from telemetry.presence.sweep import SweepResult
 
-# A server that has not listened for so long is taken to have been removed.
+# A server that has not listened for so long counts as removed.
 HOLD_MAX = timedelta(hours=1)
 
 
 @shared_task(name="ingest.drain_run")
 def drain_run(shard: int = 0, turn: str | None = None) -> str | None:
-    """Drains for a while and hands on to a successor, whose turn it returns; beat starts a new one
-    if a run died."""
+    """Drains a shard for a while, then starts a successor and returns its turn. Beat starts a new
+    drain if one died."""
     next_turn = drain.drain_run(shard=shard, run_s=settings.INGEST_DRAIN_RUN_S, turn=turn)
     if next_turn is not None:
         drain_run.delay(shard=shard, turn=next_turn)
@@ -31,7 +31,7 @@ def drain_run(shard: int = 0, turn: str | None = None) -> str | None:
 
 @shared_task(name="ingest.drains_beyond_start")
 def drains_beyond_start() -> list[int]:
-    """Starts drains of shards beyond INGEST_SHARDS, which beat has none for; returns the shards."""
+    """Starts drains for shards beyond INGEST_SHARDS, which beat does not; returns the shards."""
     beyond = list(shards.held_beyond())
     for shard in beyond:
         drain_run.apply_async(kwargs={"shard": shard}, expires=10)
@@ -40,7 +40,7 @@ def drains_beyond_start() -> list[int]:
 
 @shared_task(name="ingest.approved_replay")
 def approved_replay() -> ReplayOutcome:
-    """Finds approved devices by their field alone, whoever set it and however."""
+    """Finds approved devices by their field, so it does not matter how they were approved."""
     return replay.approved_replay(ts=timezone.now())
 
 
@@ -67,9 +67,9 @@ def ledger_check() -> int:
 
 @shared_task(name="ingest.presence_sweep")
 def presence_sweep() -> SweepResult:
-    """In this app because only the stream knows up to when everything heard is stored. Messages in
-    a shard that is unavailable are not waited for: their devices are heard through the others.
-    While no server listens nobody is judged, for HOLD_MAX."""
+    """In this app, because only the stream knows up to when every accepted message is stored. A
+    shard that is unavailable is not waited for: its devices are heard through the other shards.
+    While no server listens, no device becomes late or offline, for at most HOLD_MAX."""
     ts = timezone.now()
     waiting = shards.survey(balances.shards_known())
     door = listening()

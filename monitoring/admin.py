@@ -1,4 +1,4 @@
-"""The admin of devices, with what is known of each at this moment, and of the schedule."""
+"""The admin pages of devices, with the latest status of each, and of the schedule."""
 
 import re
 from typing import Any
@@ -64,20 +64,21 @@ from telemetry.presence.pausing import presence_pause, presence_resume
 PER_PAGE = 50
 SEEN = re.compile(r"[0-9]{1,9}", re.ASCII)
 ABOUT_APPROVAL = (
-    "It registered itself. What it has sent so far is stored within seconds of your approval. "
-    "If it does not belong here, delete it instead: what it has sent is then never stored."
+    "This device registered itself. The messages it has sent so far are stored within seconds of "
+    "your approval. If it does not belong here, delete it: its messages are then never stored."
 )
-NOT_APPROVED = "registered itself; its messages wait for approval"
+NOT_APPROVED = "registered itself; its messages are held until somebody approves it"
 ABOUT_APPROVALS = (
-    "They registered themselves. What they have sent so far is stored within seconds of your "
-    "approval. Delete those that do not belong here: what they have sent is then never stored."
+    "These devices registered themselves. The messages they have sent so far are stored within "
+    "seconds of your approval. Delete devices that do not belong here: their messages are then "
+    "never stored."
 )
-ABOUT_RESUME = "From now on a device is called late again if no message comes in time."
+ABOUT_RESUME = "After this, a device becomes late again if no message arrives in time."
 ABOUT_DELETION = (
-    "The readings, heartbeats and presence of a deleted device stay stored; they are not shown any "
-    "more, not even to a new device of the same name."
+    "The readings, heartbeats and presence of a deleted device stay stored but are no longer "
+    "shown, not even if you add a device with the same name."
 )
-ABOUT_PAUSE = "A paused device is never called late or offline; its heartbeats are kept."
+ABOUT_PAUSE = "A paused device never becomes late or offline. Its messages are still stored."
 
 
 class DeviceForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
@@ -89,13 +90,13 @@ class PauseForm(forms.Form):
         label="Reason",
         max_length=200,
         widget=UnfoldAdminTextInputWidget(attrs={"x-init": "$nextTick(() => $el.focus())"}),
-        help_text="Everybody who looks at the device will read it.",
+        help_text="Shown to everybody who can see the device.",
     )
 
 
 @admin.register(Device)
 class DeviceAdmin(ChoosesPlace, ScopedAdmin):
-    """Devices, kept up to date in the browser by monitoring/live.js."""
+    """Devices; monitoring/live.js keeps the pages up to date in the browser."""
 
     form = DeviceForm
     list_display = ("state", "named", "tenant", "place", "kind", "last_seen", "charge", "why")
@@ -181,7 +182,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
     def get_form(
         self, request: HttpRequest, obj: Device | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """With the sites and groups of the device's tenant only, once it has one."""
+        """Offers only sites and groups of the device's tenant, once the device has one."""
         form = super().get_form(request, obj, change, **kwargs)
         for name in PLACES:
             if obj and (place := form.base_fields.get(name)):
@@ -205,7 +206,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **past})
 
     def get_urls(self) -> list[URLPattern]:
-        """With the parts of pages that monitoring/live.js fetches again."""
+        """Adds the parts of pages that monitoring/live.js fetches again and again."""
         view = self.admin_site.admin_view
         return [
             path("fleet/", view(self.fleet), name="devices_device_fleet"),
@@ -225,7 +226,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
         return TemplateResponse(request, "admin/devices/device/presence.html", _past(device))
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        """Those that the person may do, as far as there is something to do."""
+        """Leaves out actions that are not allowed or would change nothing."""
         device = self.get_object(request, object_id)
         if device is None or not self.has_change_permission(request, device):
             return []
@@ -279,7 +280,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
             )
         if devices_approve(ids=[device.pk]):
             self.log_change(request, device, "Approved.")
-            messages.success(request, f"{device} is approved.")
+            messages.success(request, f"{device} approved.")
         return HttpResponseRedirect(_url_of(device))
 
     @action(description="Pause…", permissions=["operate"])
@@ -330,7 +331,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
                 request,
                 Question(
                     title=f"Issue a key for {device}",
-                    lead="The device sends it with every message. Its other keys stay in force.",
+                    lead="The device sends its key with every message. Its other keys stay valid.",
                     submit="Issue key",
                     back=_url_of(device),
                     about=device,
@@ -387,8 +388,11 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
 
 
 def _counts(request: HttpRequest) -> dict[str, Any]:
-    """The counts, with what has come and gone since the list was opened, if its address says what
-    there was, and whether it is a list of other tenants' devices now."""
+    """The number of devices per state, for the strip above the list.
+
+    The strip's address says what there was when the list was opened. From that follow how many
+    devices were added and deleted since, and whether the person now sees other tenants.
+    """
     seen = _seen(request)
     tenants = _tenants(access_in(request))
     counts = counts_by_state(after_id=seen.newest_id if seen else 0)
@@ -410,7 +414,7 @@ def _seen(request: HttpRequest) -> Seen | None:
 
 
 def _tenants(access: Access) -> str:
-    """Whose devices the person sees."""
+    """The tenants whose devices the person sees, as text for the strip's address."""
     return "all" if access.is_operator else "-".join(map(str, sorted(access.roles)))
 
 
@@ -434,7 +438,7 @@ admin.site.unregister(
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(OperatorOnly, ModelAdmin):
-    """What beat runs. The schedule itself stands in the settings; here a task is switched off."""
+    """What beat runs. The schedule itself is in the settings; here a task can be switched off."""
 
     list_display = ("name", "task", "every", "enabled", "last_run_at", "total_run_count")
     list_select_related = ("interval", "crontab", "solar", "clocked")

@@ -1,4 +1,4 @@
-"""A broker and bridges beside a stack, for tests and benchmarks."""
+"""An MQTT broker and bridges for a stack, for tests and benchmarks."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ TIMEOUT_S = 30
 
 
 class Bridges:
-    """A real mosquitto, and bridges from it into the stack, by their names."""
+    """A real mosquitto, and named bridges from it to the stack."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -37,16 +37,16 @@ class Bridges:
         self.broker.stop()
 
     def grant(self, *arguments: str) -> str:
-        """Writes the access files; the broker does not read them yet."""
+        """Writes the access files without reloading the broker."""
         return self._manage("mqtt_acl", f"--write={self.broker.access}", *arguments)
 
     def grant_now(self) -> None:
-        """Writes the access files and lets the broker read them."""
+        """Writes the access files and reloads the broker."""
         self.grant(f"--reload={self.broker.pid}")
 
     @contextmanager
     def granting(self) -> Iterator[None]:
-        """With the broker told of keys that change, as in `make run`."""
+        """Keeps the broker's access files up to date for the block, as `make run` does."""
         told = (f"--write={self.broker.access}", f"--reload={self.broker.pid_file}", "--every=1")
         process = subprocess.Popen(
             [str(BIN / "python"), "manage.py", "mqtt_acl", *told],
@@ -60,7 +60,7 @@ class Bridges:
             process.wait()
 
     def start(self, name: str) -> None:
-        """Returns when the bridge is subscribed."""
+        """Starts a bridge; returns when it is subscribed."""
         self.launch(name)
         self.await_subscribed(name)
 
@@ -79,7 +79,7 @@ class Bridges:
             )
 
     def await_subscribed(self, name: str, times: int = 1) -> None:
-        """Returns when the bridge has subscribed so many times since it was started."""
+        """Returns when the bridge has subscribed `times` times since it was started."""
         await_condition(
             lambda: self.log(name).count("is subscribed") >= times,
             TIMEOUT_S,
@@ -87,15 +87,15 @@ class Bridges:
         )
 
     def log(self, name: str) -> str:
-        """What the bridge has said since it was started."""
+        """The bridge's log since it was started."""
         return self._logs[name].read_text()
 
     def stop(self, name: str) -> None:
-        """SIGTERM; returns when it has ended, which it has to do cleanly."""
+        """Sends SIGTERM; returns when the bridge has ended. RuntimeError if it ends uncleanly."""
         self._end(name, signal.SIGTERM)
 
     def kill(self, name: str) -> None:
-        """SIGKILL; returns when it is dead."""
+        """Sends SIGKILL; returns when the bridge is dead."""
         self._end(name, signal.SIGKILL)
 
     def retire(self, name: str) -> None:

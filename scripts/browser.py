@@ -1,4 +1,4 @@
-"""Chromium for the browser tests: the system's, or Debian's unpacked into the cache."""
+"""Chromium for the browser tests: the system's, or Debian's, unpacked into the cache."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ CHROMIUM = Bundle(
     programs=("usr/lib/chromium",),
     libraries=("pulseaudio",),
 )
-# Chromium refuses to start as root with its sandbox, and must not ask the network for anything.
+# As root, Chromium does not start with its sandbox. And it must not request anything by itself.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",

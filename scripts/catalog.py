@@ -1,8 +1,8 @@
-"""`DATABASE_URL=… python -m scripts.catalog`: what the migrations made of a database, as lines.
+"""`DATABASE_URL=… python -m scripts.catalog`: prints a database's catalog, one line per object.
 
-Two databases with the same lines have the same catalog, so `diff` tells what a change to the
-migrations changes, or whether an upgraded database is like a new one. Lines are sorted and name
-columns without their order. What extensions bring along, and data, is left out.
+Two databases with the same lines have the same catalog. So `diff` shows what a change to the
+migrations changes, or whether an upgraded database equals a new one. Lines are sorted, and the
+order of columns is ignored. Objects of extensions and data are left out.
 """
 
 import os
@@ -28,13 +28,13 @@ WITH schema AS (
 )
 """
 
-# The rights that an ACL stands for, one line each.
+# The rights in an ACL, one line each.
 RIGHTS = """
 coalesce(nullif(a.grantee, 0)::regrole::text, 'PUBLIC') || ' may ' || a.privilege_type
 || CASE WHEN a.is_grantable THEN ' and pass it on' ELSE '' END
 """
 
-# By subject; each answers with one column of text.
+# By subject; each query returns one column of text.
 QUERIES: dict[str, LiteralString] = {
     "extension": "SELECT extname || ' ' || extversion FROM pg_extension",
     "schema": """
@@ -107,7 +107,7 @@ QUERIES: dict[str, LiteralString] = {
         SELECT concat_ws(' ', pg_get_triggerdef(t.oid), 'enabled ' || tgenabled::text,
                          obj_description(t.oid, 'pg_trigger'))
         FROM pg_trigger t JOIN relation c ON c.oid = tgrelid WHERE NOT tgisinternal""",
-    # Its text has the language, the volatility, SECURITY DEFINER and the settings.
+    # The definition includes the language, the volatility, SECURITY DEFINER and the settings.
     "function": """
         SELECT concat_ws(', ', pg_get_functiondef(p.oid), 'owner ' || proowner::regrole,
                          obj_description(p.oid, 'pg_proc'))
@@ -170,4 +170,4 @@ if __name__ == "__main__":
     try:
         print("\n".join(catalog(os.environ["DATABASE_URL"])))
     except KeyError:
-        sys.exit("DATABASE_URL is missing: which database?")
+        sys.exit("Set DATABASE_URL to the database to print.")

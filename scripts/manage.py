@@ -1,4 +1,4 @@
-"""`make manage do="ledger --verify"`: a command of manage.py, on what `make run` has started."""
+"""`make manage do="ledger --verify"`: runs manage.py on the database that `make run` uses."""
 
 import json
 import os
@@ -13,9 +13,9 @@ DEMO = STATE / DEMO_FILE
 
 
 def demo_environment(demo: Path) -> dict[str, str]:
-    """The variables of manage.py, which is the owner of the database that the file names.
+    """The variables for manage.py, which logs in as the owner of the database in the demo file.
 
-    Raises FileNotFoundError if nothing was started yet.
+    Raises FileNotFoundError if nothing has been started yet.
     """
     urls = json.loads(demo.read_text())
     owner = urls["database_url"]
@@ -29,11 +29,11 @@ def demo_environment(demo: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Becomes manage.py."""
+    """Replaces this process by manage.py."""
     try:
         env = demo_environment(DEMO)
     except FileNotFoundError:
-        sys.exit("rollcall: there is no database here yet; `make run` makes one.")
+        sys.exit("rollcall: there is no database here yet; run `make run` first.")
     os.chdir(ROOT)
     python = str(BIN / "python")
     os.execve(python, [python, "manage.py", *sys.argv[1:]], env)

@@ -26,9 +26,9 @@ TIMEOUT_S = 30
 
 
 class Mosquitto:
-    """A broker whose sessions, configuration and access files lie in the state folder `state`.
+    """A broker whose sessions, configuration and access files are in the state folder `state`.
 
-    It has the configuration of docker/mosquitto.conf, with the port and the folders replaced.
+    Its configuration is docker/mosquitto.conf with the port and the folders replaced.
     """
 
     def __init__(self, state: Path) -> None:
@@ -46,12 +46,12 @@ class Mosquitto:
 
     @property
     def access(self) -> Path:
-        """The folder for `manage.py mqtt_acl --write`."""
+        """The folder of the access files, for `manage.py mqtt_acl --write`."""
         return self.home / "access"
 
     @property
     def pid_file(self) -> Path:
-        """Where it writes its process id, for `manage.py mqtt_acl --reload`."""
+        """The file with its process id, for `manage.py mqtt_acl --reload`."""
         return self.home / "mosquitto.pid"
 
     @property
@@ -62,7 +62,7 @@ class Mosquitto:
 
     @staticmethod
     def erase(state: Path) -> None:
-        """Removes the data of one that does not run, wherever it lies."""
+        """Removes the data of a stopped broker, wherever it is."""
         State(state).home_remove(NAME)
 
     def command(self) -> list[str]:
@@ -79,7 +79,8 @@ class Mosquitto:
         return self._account.command([str(program), "-c", str(self.home / "mosquitto.conf")])
 
     def start(self) -> None:
-        """Returns when it listens. The access files must be there. Raises ServiceError."""
+        """Starts the broker; returns when it listens. Needs the access files. Raises
+        ServiceError if it does not start."""
         command = self.command()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
@@ -92,11 +93,11 @@ class Mosquitto:
             raise ServiceError(f"mosquitto did not start; see {self.log}.")
 
     def stop(self) -> None:
-        """Stopped with SIGTERM: it has written its sessions and messages to disk."""
+        """Stops it with SIGTERM, so that it writes its sessions and messages to disk."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Killed with SIGKILL, and dead."""
+        """Kills it with SIGKILL; returns when it is dead."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""Pytest plugin: writes what became of each test to a file, one line of JSON per report."""
+"""Pytest plugin: writes the outcome of each test to a file, one line of JSON per report."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of setting up, calling or tearing down a test, or of collecting a file."""
+    """The outcome of a test's setup, call or teardown, or of collecting a file."""
 
     nodeid: str
     when: str
@@ -23,7 +23,7 @@ def outcomes_read(file: Path) -> list[Outcome]:
 
 
 class Recorder:
-    """Writes line by line, so that what is known survives a run that ends early."""
+    """Writes line by line, so that outcomes survive a run that ends early."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("w", buffering=1)
@@ -57,6 +57,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # The process that leads pytest-xdist's workers gets all of their reports.
+    # pytest-xdist's main process gets the reports of all its workers.
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(config.getoption("outcomes")))

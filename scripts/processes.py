@@ -1,4 +1,4 @@
-"""The processes that make up Rollcall: their command lines and their environment."""
+"""The processes that make up Rollcall: their command lines and environment variables."""
 
 import secrets
 import sys
@@ -40,7 +40,7 @@ WORKER_COMMAND = [
 
 
 def commands(addresses: Addresses) -> dict[str, list[str]]:
-    """The command line of each process, by its name; to be run in ROOT."""
+    """The command line of each process, by name; run them in ROOT."""
     return {
         "portal": [
             str(BIN / "uvicorn"),
@@ -63,9 +63,9 @@ def commands(addresses: Addresses) -> dict[str, list[str]]:
             "--no-ws",
             "--log-level=warning",
         ],
-        # A process for each shard, as the settings say.
+        # One process per shard, which the settings set.
         "drain": [*WORKER_COMMAND, "--queues=drain", "--hostname=drain@%h"],
-        # Two at least, so that the sweep goes on while something long runs.
+        # At least two, so that the sweep continues while a long task runs.
         "ops": [*WORKER_COMMAND, "--queues=ops", "--hostname=ops@%h", "--concurrency=2"],
         "beat": [
             *(str(BIN / "celery"), "-A", "config", "beat"),
@@ -76,9 +76,9 @@ def commands(addresses: Addresses) -> dict[str, list[str]]:
     }
 
 
-# By itself, glibc keeps up to 16 arenas for the threads and grows what it does not give back: the
-# servers' memory crept up for as long as they were busy. So few arenas, and large pieces each of
-# their own, which are given back when they are freed.
+# By default, glibc keeps up to 16 arenas for threads and returns little of what they free, so the
+# servers' memory grew as long as they were busy. With few arenas, and large blocks mapped one by
+# one, freed memory goes back to the system.
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(256 * 1024),
@@ -87,7 +87,7 @@ ALLOCATOR = {
 
 
 def secret_key(state: Path) -> str:
-    """The installation's secret, made at the first start and kept in the state folder."""
+    """The installation's SECRET_KEY, created at the first start and kept in the state folder."""
     file = state / "secret_key"
     if not file.exists():
         state.mkdir(parents=True, exist_ok=True)
@@ -95,21 +95,21 @@ def secret_key(state: Path) -> str:
     return file.read_text()
 
 
-# May each be given as a file, by its name with `_FILE`.
+# Each may be given as a file instead, in a variable named `…_FILE`.
 SECRETS = ("SECRET_KEY", "DATABASE_URL", "DATABASE_WEB_URL", "DATABASE_WORKER_URL", "VALKEY_URL")
 
 
 def secrets_read(variables: MutableMapping[str, str]) -> None:
-    """Puts what is in files into the variables themselves, for the processes that get them.
+    """Reads secrets given as files into the variables themselves.
 
-    Raises OSError for a file that cannot be read.
+    Raises OSError if a file cannot be read.
     """
     for name in SECRETS:
         if name not in variables and (file := variables.pop(f"{name}_FILE", None)):
             variables[name] = Path(file).read_text().rstrip("\r\n")
 
 
-# What a process logs in as at the database. All others, and `manage.py`, are the owner.
+# The database login of each process. Everything else, such as `manage.py`, logs in as the owner.
 WEB, WORKER = "DATABASE_WEB_URL", "DATABASE_WORKER_URL"
 LOGINS = {
     **{"portal": WEB, "ingest": WEB, "fleet": WEB},
@@ -119,7 +119,7 @@ LOGINS = {
 
 
 def environment(base: Mapping[str, str], *, state: Path, endpoints: Endpoints) -> dict[str, str]:
-    """The variables that all processes' own are made of, on top of `base`."""
+    """The variables that all processes have in common, on top of `base`."""
     given = {
         "DATABASE_URL": endpoints.database_url,
         WEB: endpoints.web_url,
@@ -138,10 +138,10 @@ def environment(base: Mapping[str, str], *, state: Path, endpoints: Endpoints) -
 
 
 def process_environment(name: str, env: Mapping[str, str]) -> dict[str, str]:
-    """The variables of one process, which knows only the address that it logs in with."""
+    """The variables of one process, which knows only its own database login."""
     return {**without_database(env), "DATABASE_URL": env[LOGINS[name]]}
 
 
 def without_database(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables without any address of the database."""
+    """The variables without any database address."""
     return {key: value for key, value in env.items() if key not in ("DATABASE_URL", WEB, WORKER)}

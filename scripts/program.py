@@ -1,7 +1,7 @@
-"""Becomes a program of `make run`: `python -m scripts.program <command …>`.
+"""Runs a program of `make run` in place of this process: `python -m scripts.program <command …>`.
 
-First it kills what an earlier start of the program left: of a server that was killed, a child may
-live on and hold the port. The marks in its environment say which program it is.
+First it kills what is left of an earlier start: if a server was killed, a child may survive and
+hold its port. The marks in the environment say which program this is.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""`make run`: everything on this machine, from the database to a simulated fleet.
+"""`make run`: runs everything on this machine, from the database to a simulated fleet.
 
-supervisord keeps the processes running, the embedded services among them; this process keeps
-supervisord. State and logs stand in var/.
+supervisord keeps the processes running, including the embedded services; this process keeps
+supervisord running. State and logs are in var/.
 """
 
 import argparse
@@ -43,14 +43,14 @@ DEMO_FILE = "demo.json"
 LOCK = "run.lock"
 ACCESS_EVERY_S = 3
 START_TIMEOUT_S = 120
-# supervisord stops its programs, PostgreSQL the last of them.
+# supervisord stops its programs, PostgreSQL last.
 STOP_TIMEOUT_S = 180
 STOP_PROGRAM_TIMEOUT_S = 10
 STOP_SERVICE_TIMEOUT_S = 120
 DEMO_DEVICES = 50
 MANAGE = [str(BIN / "python"), "manage.py"]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# How manage.py begins what a command of ours refuses, in words for the person.
+# How manage.py begins an error message that is meant for the person.
 COMMAND_ERROR = "CommandError: "
 
 
@@ -65,7 +65,7 @@ except ImproperlyConfigured as error:
 
 
 class RunError(Exception):
-    """Something that the person who runs Rollcall has to put right; its text says what."""
+    """Something that the person who runs Rollcall must fix; the text says what."""
 
 
 def main() -> int:
@@ -91,16 +91,16 @@ def main() -> int:
 
 
 def run(state: Path) -> None:
-    """Brings everything up, says where it is, and stays until it is told to stop, by a signal."""
+    """Starts everything, prints the addresses, and runs until a signal stops it."""
     began = time.monotonic()
     lock = _lock(state)
     if lock is None:
-        raise RunError("it runs already; `make stop` stops it.")
+        raise RunError("already running; `make stop` stops it.")
     for number in STOP_SIGNALS:
         signal.signal(number, _interrupt)
     try:
         if left := running(state):
-            print(f"Ending what an earlier start left running: {', '.join(left)}")
+            print(f"Stopping what an earlier start left running: {', '.join(left)}")
             end(state)
         addresses = _addresses()
         try:
@@ -130,7 +130,7 @@ def run(state: Path) -> None:
 
 
 def stop(state: Path, *, erase: bool = False) -> None:
-    """Stops everything and says what it was; with `erase` the data goes too."""
+    """Stops everything and prints what ran; with `erase`, removes the data too."""
     names = running(state)
     if (lock := _lock(state)) is None:
         os.kill(int((state / LOCK).read_text()), signal.SIGTERM)
@@ -145,13 +145,13 @@ def stop(state: Path, *, erase: bool = False) -> None:
 
 
 def running(state: Path) -> list[str]:
-    """The names of the programs and services that run on the state folder."""
+    """The names of the programs and services that run with the state folder."""
     services = [one.name for one in Services(state).status() if one.pid is not None]
     return sorted({one.program for one in marked_find(state)}.union(services))
 
 
 def end(state: Path) -> None:
-    """Ends everything that runs on the state folder, whoever started it: cleanly if it can be."""
+    """Ends everything that runs with the state folder, cleanly where possible."""
     marked_stop(state, {SUPERVISORD}, timeout_s=STOP_TIMEOUT_S)
     programs = {one.program for one in marked_find(state)} - set(KINDS)
     marked_stop(state, programs, timeout_s=STOP_PROGRAM_TIMEOUT_S)
@@ -164,10 +164,8 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _lock(state: Path) -> IO[str] | None:
-    """Held by this process until it ends, so that two never start at once; None if it is taken.
-
-    The file says by whom.
-    """
+    """A lock that this process holds until it ends, so that two never run at once; None if another
+    process holds it. The file contains the holder's process id."""
     state.mkdir(parents=True, exist_ok=True)
     file = (state / LOCK).open("a")
     try:
@@ -203,7 +201,7 @@ def _port(variable: str, default: int) -> int:
 
 
 def _check_settings() -> None:
-    """Refuses wrong settings before anything starts; the addresses are ours to fill in."""
+    """Raises RunError for wrong settings before anything starts. Addresses are filled in later."""
     given = {"SECRET_KEY": "checked later", "DATABASE_URL": "postgres://", "VALKEY_URL": "redis://"}
     env = {**given, **os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
     done = subprocess.run(
@@ -214,7 +212,7 @@ def _check_settings() -> None:
 
 
 def _prepare(state: Path, env: Mapping[str, str], addresses: Addresses) -> None:
-    """Migrates, collects static files beside it, and makes the demo tenant."""
+    """Migrates and creates the demo tenant; collects static files at the same time."""
     static = _manage(state, env, "collectstatic", "--noinput", "--verbosity=0")
     _await(_manage(state, env, "migrate", "--noinput", "--verbosity=0"), "migrate")
     demo = _manage(
@@ -253,7 +251,7 @@ def _await(process: "subprocess.Popen[str]", name: str) -> None:
 
 
 def _service_programs(state: Path, services: Services) -> dict[str, Program]:
-    """The embedded services: supervisord's take the places of those that were started to prepare
+    """The embedded services as programs of supervisord, which replace the ones started to prepare
     the database."""
     become = [str(BIN / "python"), "-m", "scripts.services.run", f"--state={state}"]
     return {
@@ -275,7 +273,7 @@ def _programs(state: Path, env: Mapping[str, str], addresses: Addresses) -> dict
 
 
 def _mqtt_programs(state: Path, env: Mapping[str, str], broker: Mosquitto) -> dict[str, Program]:
-    """The broker, who tells it of keys that are issued and revoked, and its bridge."""
+    """The broker, the process that updates its access files, and the bridge."""
     mosquitto = broker.command()
     _await(_manage(state, env, "mqtt_acl", f"--write={broker.access}"), "mqtt_acl")
     access = [
@@ -291,14 +289,14 @@ def _mqtt_programs(state: Path, env: Mapping[str, str], broker: Mosquitto) -> di
 
 
 def _program(name: str, command: list[str], env: Mapping[str, str]) -> Program:
-    """Each is given its own address of the database, and knows no other."""
+    """The program with its own database login, and no other."""
     variables = {"DATABASE_URL": env[LOGINS[name]]} if name in LOGINS else {}
     become = [str(BIN / "python"), "-m", "scripts.program"]
     return Program(command=[*become, *command], variables=variables)
 
 
 def _supervise(state: Path, env: Mapping[str, str], addresses: Addresses, began: float) -> None:
-    """Keeps supervisord running for ever; what it left is ended before it starts again."""
+    """Keeps supervisord running; ends what it left behind before each new start."""
     process = supervisor.start(state, without_database(env))
     try:
         await_condition(
@@ -318,7 +316,7 @@ def _supervise(state: Path, env: Mapping[str, str], addresses: Addresses, began:
     _greet(state, addresses, env, time.monotonic() - began)
     while True:
         code = process.wait()
-        print(f"supervisord has ended ({code}); everything starts again.", flush=True)
+        print(f"supervisord ended with code {code}; starting everything again.", flush=True)
         end(state)
         process = supervisor.start(state, without_database(env))
 
@@ -328,7 +326,7 @@ def _all_healthy(addresses: Addresses) -> bool:
 
 
 def _worker_works(addresses: Addresses) -> bool:
-    """Whether the drain and the sweeps run: nothing is seen alive before that."""
+    """Whether the sweeps run; before that, no device comes online."""
     try:
         with urllib.request.urlopen(f"{addresses.portal_url}/health", timeout=5) as answer:
             return bool(json.load(answer)["worker"] == "ok")
@@ -348,7 +346,7 @@ def _greet(state: Path, addresses: Addresses, env: Mapping[str, str], seconds: f
         f"{mqtt}"
         f"  keys     {folder / DEMO_FILE}\n"
         f"  logs     {folder / 'log'}\n\n"
-        "Ctrl-C, or `make stop` elsewhere, stops it; the data stays.",
+        "Stop it with Ctrl-C, or with `make stop` elsewhere. The data stays.",
         flush=True,
     )
 

@@ -1,9 +1,9 @@
-"""All tests, as `make test` runs them: python -m scripts.run_tests [arguments of pytest].
+"""Runs all tests, as `make test` does: python -m scripts.run_tests [arguments of pytest].
 
 Tests in `tests/e2e` and `tests/browser` run real processes, which a stalled machine can delay
-beyond any limit. What fails there is run once more, alone, after everything else has ended. If it
-passes then, it is flaky: both logs are printed, and the run passes with at most MAX_FLAKY of them.
-Any other failure fails the run.
+beyond any limit. A test that fails there runs once more, alone, after all others have ended. If it
+then passes, it is flaky: both logs are printed, and the run passes with at most MAX_FLAKY flaky
+tests. Any other failure fails the run.
 """
 
 import os
@@ -21,13 +21,15 @@ from scripts.processes import ROOT
 
 MAY_BE_FLAKY = ("tests/e2e/", "tests/browser/")
 MAX_FLAKY = 2
-# A file's tests share what it starts, so they stay in one process.
-IN_PARALLEL = ("-n", "2", "--dist", "loadfile")
+# A file's tests share what it starts, so they stay in one process. With loadfile, pytest-xdist may
+# wait for ever for a worker that it started in the place of one that died (its issue 1378).
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--max-worker-restart=0")
+PARTS = ("setup", "call", "teardown")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of pytest. A test has failed if any part of it has, its teardown included."""
+    """One run of pytest. A test has failed if any part of it has, including teardown."""
 
     status: int
     outcomes: Sequence[Outcome]
@@ -41,6 +43,12 @@ class Run:
         return list(dict.fromkeys(o.nodeid for o in self.outcomes if o.outcome == "failed"))
 
     @property
+    def may_be_flaky(self) -> list[str]:
+        """Without those that ended their process, since others were not run then."""
+        ended = {o.nodeid for o in self.outcomes if o.outcome == "failed" and o.when not in PARTS}
+        return [n for n in self.failed if n.startswith(MAY_BE_FLAKY) and n not in ended]
+
+    @property
     def passed(self) -> set[str]:
         called = {o.nodeid for o in self.outcomes if (o.when, o.outcome) == ("call", "passed")}
         return called.difference(self.failed)
@@ -50,7 +58,7 @@ class Run:
 
 
 def pytest_run(*arguments: str) -> Run:
-    """Runs pytest in a process of its own; what it prints goes where ours does."""
+    """Runs pytest in a separate process, which prints to our output."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "outcomes"
         file.touch()
@@ -63,9 +71,9 @@ def pytest_run(*arguments: str) -> Run:
 
 
 def tests_run(*arguments: str) -> int:
-    """Runs the tests, and what may be flaky of the failed ones twice; returns the exit status.
+    """Runs the tests, and failed ones that may be flaky once more; returns the exit status.
 
-    If the tests ran to their end, the last line printed has the form "7 passed, 0 failed".
+    If the tests run to the end, the last line printed has the form "7 passed, 0 failed".
     """
     first = pytest_run(*IN_PARALLEL, *arguments)
     if not first.is_complete:
@@ -73,7 +81,7 @@ def tests_run(*arguments: str) -> int:
     flaky = _flaky(first)
     left = [nodeid for nodeid in first.failed if nodeid not in flaky]
     if len(flaky) > MAX_FLAKY:
-        print(f"{len(flaky)} tests are flaky, and at most {MAX_FLAKY} may be.")
+        print(f"{len(flaky)} tests are flaky; at most {MAX_FLAKY} may be.")
         left += flaky
     passed = first.passed.union(flaky).difference(left)
     # Pytest may fail without naming a test.
@@ -84,8 +92,7 @@ def tests_run(*arguments: str) -> int:
 
 def _flaky(first: Run) -> list[str]:
     """Those of the failed tests that pass now, run alone; prints both of their logs."""
-    again = [nodeid for nodeid in first.failed if nodeid.startswith(MAY_BE_FLAKY)]
-    if not again:
+    if not (again := first.may_be_flaky):
         return []
     print(f"\nRunning {len(again)} failed tests of {' and '.join(MAY_BE_FLAKY)} again, alone.")
     sys.stdout.flush()

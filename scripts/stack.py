@@ -1,4 +1,4 @@
-"""A whole Rollcall on free ports with a database of its own, for tests and benchmarks."""
+"""A complete Rollcall on free ports with its own database, for tests and benchmarks."""
 
 import atexit
 import os
@@ -26,9 +26,9 @@ class Stack:
     """Real services and real processes: `portal`, `ingest`, `drain`, `ops`, `beat`.
 
     `state` is the folder of the embedded services, `overrides` are settings as environment
-    variables, on top of those that make sense for tests. A second stack on the same services has
-    databases of its own: `database` in PostgreSQL, `valkey_database` in Valkey. Logs stand in
-    `state`/log, those of a second stack in a folder there.
+    variables. A second stack on the same services needs its own databases: `database` in
+    PostgreSQL, `valkey_database` in Valkey. Logs are in `state`/log, those of a second stack in a
+    subfolder.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class Stack:
         return self.env["DATABASE_URL"]
 
     def up(self) -> None:
-        """A fresh database, migrated, and every process answering."""
+        """Creates and migrates a fresh database and starts every process; returns when they
+        answer."""
         endpoints = self._in_own_databases(self.services.up())
         redis.Redis.from_url(endpoints.valkey_url).flushdb()
         env = {**os.environ, **self._overrides}
@@ -69,12 +70,12 @@ class Stack:
         self.await_servers()
 
     def down(self) -> None:
-        """Every process stopped, the services too; data stays."""
+        """Stops every process and the services; the data stays."""
         self.stop_all()
         self.services.down()
 
     def stop_all(self) -> None:
-        """Every process stopped; the services stay."""
+        """Stops every process, but not the services."""
         for name in list(self._running):
             self.stop(name)
 
@@ -86,9 +87,9 @@ class Stack:
         addresses: Addresses | None = None,
         overrides: Mapping[str, str] | None = None,
     ) -> None:
-        """Starts a process; returns at once. `kind` is what it is, where its name does not say so:
-        `start("drain-2", "drain")`. A second server has addresses of its own, and may have
-        settings of its own on top of the stack's."""
+        """Starts a process; returns at once. If its name differs from its kind, say both:
+        `start("drain-2", "drain")`. A second server needs its own addresses; `overrides` are
+        settings on top of the stack's."""
         kind = kind or name
         log = self.logs / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,7 @@ class Stack:
         process.wait()
 
     def pid(self, name: str) -> int:
-        """The process id of a running process; it leads a process group of its own."""
+        """The process id of a running process, which leads its own process group."""
         return self._running[name].pid
 
     def kill_service(self, name: Name) -> None:
@@ -149,7 +150,7 @@ class Stack:
         return done.stdout
 
     def _in_own_databases(self, endpoints: Endpoints) -> Endpoints:
-        """The addresses of the stack's own databases; PostgreSQL's is made anew."""
+        """The addresses of the stack's own databases; recreates the one in PostgreSQL."""
         _recreate_database(endpoints.database_url, self._database)
         return Endpoints(
             _in_database(endpoints.database_url, self._database),

@@ -1,4 +1,4 @@
-"""supervisord: what it is told of the programs of `make run`, and its process."""
+"""supervisord: its configuration for the programs of `make run`, and its process."""
 
 import os
 import shlex
@@ -43,7 +43,7 @@ stdout_logfile_maxbytes=20MB
 stdout_logfile_backups=1
 """
 
-# Those of one group are stopped together, and groups one after the other: the lowest priority last.
+# Programs of a group are stopped together, groups one after the other: the lowest priority last.
 GROUP = """
 [group:{name}]
 programs={programs}
@@ -53,7 +53,7 @@ priority={priority}
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A command line to be kept running, with variables of its own."""
+    """A command line to keep running, with its own variables."""
 
     command: list[str]
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Program:
 
 
 def configure(state: Path, programs: Mapping[str, Program]) -> None:
-    """Writes the configuration, which knows the passwords and is for its owner alone."""
+    """Writes the configuration, readable only by its owner because it contains passwords."""
     logs = state / "log"
     logs.mkdir(parents=True, exist_ok=True)
     user = "user=root" if os.geteuid() == 0 else ""
@@ -79,7 +79,7 @@ def configure(state: Path, programs: Mapping[str, Program]) -> None:
 
 
 def start(state: Path, variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """supervisord, which starts all programs with these variables. Ctrl-C does not reach it."""
+    """Starts supervisord, which runs all programs with these variables and ignores Ctrl-C."""
     return subprocess.Popen(
         [str(BIN / SUPERVISORD), f"--configuration={_configuration(state)}"],
         cwd=ROOT,

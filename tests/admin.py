@@ -1,4 +1,4 @@
-"""People who use the admin, its addresses, and what its pages tell."""
+"""People who use the admin, its addresses, and what its pages show."""
 
 import re
 from typing import Any
@@ -25,7 +25,7 @@ def person(name: str, *memberships: tuple[Tenant, Role]) -> User:
     return user
 
 
-# By chance it has any four letters once in some thousand pages.
+# By chance it contains any given four letters once in some thousand pages.
 FORM_TOKEN = re.compile(rb'name="csrfmiddlewaretoken" value="\w+"')
 
 
@@ -40,7 +40,7 @@ def told_by(answer: Any) -> bytes:
 
 
 def confirmed(client: Client, url: str, form: dict[str, Any], **options: Any) -> Any:
-    """The answer to an action of a list, whose question is answered with yes if it asks one."""
+    """The answer to a list action; confirms it if it asks for confirmation."""
     asked = client.post(url, form)
     question = asked.context and asked.context.get("question")
     if not question:
@@ -50,7 +50,7 @@ def confirmed(client: Client, url: str, form: dict[str, Any], **options: Any) ->
 
 
 def repeated(question: Any) -> dict[str, list[str]]:
-    """What the page that asks sends along, as a form."""
+    """The hidden fields of a confirmation page."""
     fields: dict[str, list[str]] = {}
     for name, value in question.repeated:
         fields.setdefault(name, []).append(value)
@@ -61,8 +61,8 @@ def page(name: str, *args: object) -> str:
     return reverse(f"admin:{name}", args=args)
 
 
-# What a scope asks of the database inside a test's own transaction: a savepoint, what is set, the
-# settings, the settings as they were, and the end of the savepoint.
+# The statements of a scope inside a test's own transaction: a savepoint, the current settings, the
+# new settings, the old settings again, and the end of the savepoint.
 SCOPE_QUERIES = 5
 # An operator's request is recorded.
 RECORD_QUERIES = 1

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: two tenants with an outsider, a clean stream, and the running stack."""
+"""Fixtures for all tests: two tenants with an outsider, a clean stream, and the running stack."""
 
 import os
 import shutil
@@ -20,15 +20,15 @@ from ingest.stream import shards
 from scripts.stack import Stack
 from tests.admin import person
 from tests.e2e.cluster import Cluster
-from tests.services import EXTERNAL, STATE
+from tests.services import EXTERNAL, STATE, WORKER
 
-# Where what the stack sends by e-mail can be read.
+# The folder for the stack's e-mails.
 MAILBOX = STATE / "mail"
 STACK_SETTINGS = {
     "EMAIL_URL": f"filemail:///{MAILBOX}",
     "PRESENCE_SWEEP_S": "1",
     "LOG_LEVEL": "INFO",
-    # Tests ask more often than people may, and for longer than a token is good.
+    # Tests send more requests than a person may, and run longer than a token is valid.
     "API_REQUESTS_PER_MIN": "1000000",
     "API_SIGN_INS_PER_MIN": "1000000",
     "JWT_ACCESS_LIFE_S": "86400",
@@ -41,19 +41,19 @@ Case = TypeVar("Case")
 
 
 class Told(Protocol):
-    """Goes through cases, and says how many there were when all have passed."""
+    """Iterates over cases, and reports their number when all have passed."""
 
     def __call__(self, cases: Sequence[Case], what: str) -> Iterator[Case]: ...
 
 
 class Said:
-    """What the stack's processes write into their logs from now on."""
+    """What the stack's processes write to their logs from now on."""
 
     def __init__(self) -> None:
         self._sizes = {path: path.stat().st_size for path in self._paths()}
 
     def news(self) -> Iterator[tuple[str, str]]:
-        """By log, the last MOST_SAID bytes of what is new."""
+        """The last MOST_SAID new bytes of each log."""
         for path in self._paths():
             size = path.stat().st_size
             if new := size - self._sizes.get(path, 0):
@@ -120,7 +120,7 @@ def make_fleet(slug: str) -> Fleet:
 
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
-    """A database that was given is used as it is."""
+    """A given database is used as it is."""
     return bool(EXTERNAL)
 
 
@@ -146,7 +146,7 @@ def acme(db: None) -> Fleet:
 
 @pytest.fixture
 def rival(db: None) -> Fleet:
-    """The other tenant, so that every test can ask: and can the outsider?"""
+    """The other tenant, so that every test can also check the outsider."""
     return make_fleet("rival")
 
 
@@ -157,7 +157,7 @@ def viewer(acme: Fleet) -> User:
 
 @pytest.fixture
 def consultant(acme: Fleet, rival: Fleet) -> User:
-    """A manager of one tenant who only looks at the other."""
+    """A manager of one tenant who is a viewer of the other."""
     return person("consultant", (acme.tenant, Role.MANAGER), (rival.tenant, Role.VIEWER))
 
 
@@ -183,9 +183,9 @@ def valkey() -> Iterator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With what the stack's processes said meanwhile, if a test of them fails."""
+    """Adds the stack's log lines to the report of a failed test, and to one that is run again."""
     report = yield
-    if report.failed:
+    if report.failed or (report.when == "call" and not WORKER):
         report.sections += [(f"Said by {name}", text) for name, text in item.stash[SAID].news()]
     return report
 

@@ -24,11 +24,18 @@ STATE = Path(os.environ.get("ROLLCALL_TEST_STATE", ROOT / "var" / "test")) / WOR
 STATE.mkdir(parents=True, exist_ok=True)
 EXTERNAL = os.environ.get("ROLLCALL_TEST_DATABASE_URL", "")
 services = Services(STATE)
-# Of what a process does not use.
+# For what a process does not use.
 NOWHERE = "postgres://127.0.0.1:1/none"
 NO_VALKEY = "redis://127.0.0.1:1/0"
 endpoints = Endpoints(NOWHERE, NOWHERE, NOWHERE, NO_VALKEY)
 held: IO[str] | None = None
+
+
+def own_environment() -> dict[str, str]:
+    """The environment of a command that uses the services of this process. Our own may have lost
+    their addresses: the stack takes them away, so that it starts services itself."""
+    own = {"DATABASE_URL": endpoints.database_url, "VALKEY_URL": endpoints.valkey_url}
+    return {**os.environ, **own}
 
 
 def _lock() -> IO[str]:

@@ -36,7 +36,7 @@ def query(stack: Stack, statement: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def add_tenant(stack: Stack) -> int:
-    """A tenant with a name of its own; returns its id."""
+    """A tenant with a unique name; returns its id."""
     slug = f"t-{secrets.token_hex(4)}"
     statement = """
         INSERT INTO devices_tenant
@@ -47,7 +47,7 @@ def add_tenant(stack: Stack) -> int:
 
 
 def add_staff(stack: Stack, tenant_id: int | None, role: str = "manager") -> str:
-    """A person who signs in with PASSWORD: a member of the tenant, or an operator if it is None.
+    """A person with the password PASSWORD: a member of the tenant, or an operator if it is None.
 
     Returns the user name.
     """
@@ -84,7 +84,7 @@ def add_address(stack: Stack, user: str, address: str, *, verified: bool) -> Non
 
 
 def add_invitation(stack: Stack, tenant_id: int, address: str, role: str) -> None:
-    """An invitation of an operator's that waits; nobody has its link."""
+    """An open invitation by an operator; nobody has its link."""
     query(
         stack,
         "INSERT INTO devices_invitation (tenant_id, email, role, token_sha256, created_at, "
@@ -131,7 +131,7 @@ def add_devices(
 
 
 def add_gateway(stack: Stack, tenant_id: int) -> str:
-    """A key that speaks for all devices of the tenant."""
+    """A gateway key of the tenant."""
     prefix, secret = _text(PREFIX_LENGTH), _text(SECRET_LENGTH)
     query(
         stack,
@@ -145,7 +145,7 @@ def add_gateway(stack: Stack, tenant_id: int) -> str:
 
 
 def add_enrolment_token(stack: Stack, tenant_id: int) -> str:
-    """A token by which as many devices as there may be add themselves, for a day."""
+    """An enrolment token for as many devices as allowed, valid for a day."""
     prefix, secret = _text(PREFIX_LENGTH), _text(SECRET_LENGTH)
     query(
         stack,

@@ -21,7 +21,7 @@ WHERE n.nspname = 'public' AND c.relkind = 'r' AND (
 )
 ORDER BY 1
 """
-# Columns that a row cannot do without.
+# Values for columns that a row needs.
 NEEDED = """
 SELECT column_name, data_type, character_maximum_length FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %s AND is_nullable = 'NO'
@@ -34,7 +34,7 @@ BY_TYPE: dict[str, str] = {
 }
 
 
-# Where the tenant's own id is what tells whose a row is.
+# Tables whose rows name their tenant by its own id.
 OF_TENANTS = ("devices_tenant", "devices_tenantevent")
 
 
@@ -69,7 +69,7 @@ def tenant_column(table: str) -> str:
 
 
 def row_for(table: str, fleet: Fleet) -> dict[str, Any]:
-    """A row of the fleet's tenant that the table would take."""
+    """A row of the fleet's tenant that the table would accept."""
     with connection.cursor() as cursor:
         cursor.execute(NEEDED, [table])
         columns = [Column(*one) for one in cursor.fetchall()]
@@ -100,7 +100,7 @@ def count(table: str, fleet: Fleet) -> int:
 
 
 def state(tables: Sequence[str], fleet: Fleet) -> dict[str, str | None]:
-    """What the fleet's tenant has in each table, as a digest."""
+    """A digest of the fleet's rows in each table."""
     digests = {}
     with connection.cursor() as cursor:
         for table in tables:

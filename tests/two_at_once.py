@@ -1,4 +1,4 @@
-"""Two who change the same thing at the same moment, in an order that does not depend on luck."""
+"""Two changes to the same thing at the same moment, in a fixed order."""
 
 import threading
 from collections.abc import Callable
@@ -20,8 +20,8 @@ SELECT EXISTS (SELECT FROM pg_stat_activity
 
 
 def after_waiting_for(change: Callable[[], object], work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises, which began before `change` was committed and has to wait for
-    it. For tests with transactions of their own."""
+    """What `work` returns or raises if it begins before `change` is committed and has to wait for
+    it. For transactional tests."""
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             change()
@@ -31,21 +31,22 @@ def after_waiting_for(change: Callable[[], object], work: Callable[[], Result]) 
 
 
 def elsewhere(change: Callable[[], Result]) -> Result:
-    """Commits a change by another connection, inside of a transaction that goes on."""
+    """Commits a change on another connection, inside a transaction that stays open."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_with_own_connection, change).result(LIMIT_S)
 
 
 def at_once(*works: Callable[[], Result]) -> list[Result]:
-    """What they return, each with a connection of its own, all at the same time."""
+    """Runs them at the same time, each on its own connection; returns their results."""
     with ThreadPoolExecutor(len(works)) as pool:
         running = [pool.submit(_with_own_connection, work) for work in works]
         return [one.result(LIMIT_S) for one in running]
 
 
 def against(work: Callable[[], Result], *, first: Lock, second: Lock) -> Result:
-    """What `work` returns, which locks the first and then the second, while somebody has the second
-    and then wants the first: PostgreSQL ends the one who waited first, and that is `work`."""
+    """What `work` returns in a deadlock: it locks the first and then the second, while another
+    transaction has the second and then wants the first. PostgreSQL ends the one that waited first,
+    which is `work`."""
 
     def oppose() -> None:
         with transaction.atomic():
@@ -72,7 +73,7 @@ def _with_own_connection(work: Callable[[], Result]) -> Result:
 
 def _is_waited_for() -> bool:
     with connection.cursor() as cursor:
-        # Inside a transaction the server goes on telling what it told the first time.
+        # Inside a transaction, the server keeps returning the first answer.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(WAITING)
         return bool(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""How long tests wait for what has to happen, where the time is not what they test."""
+"""How long tests wait for something whose duration they do not test."""
 
 # The machines that run tests stall at times.
 LIMIT_S = 60

@@ -1,4 +1,4 @@
-"""What was refused to somebody is one line of the log."""
+"""A refused request takes one line of the log."""
 
 import logging
 
@@ -6,9 +6,9 @@ from devices.http.origin import client_address
 
 
 class RefusalInOneLine(logging.Filter):
-    """Warns of a foreign Host header, a lookup that the admin refuses, and the like.
+    """Logs a foreign Host header, a lookup that the admin refuses and the like as warnings.
 
-    Django tells of them as of errors, with a traceback, by which whoever asks could fill the log.
+    Django logs them as errors with a traceback, so that anybody could fill the log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""A line of the log says which request it is about."""
+"""Log lines name their request."""
 
 import logging
 from typing import Any
@@ -7,12 +7,12 @@ from devices.http.origin import current_request, request_id
 
 
 class NamesRequest(logging.Filter):
-    """Gives each record `of_request`: the `X-Request-ID` of the answer, empty outside of one."""
+    """Gives each record `of_request`: the answer's `X-Request-ID`, empty outside a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         request: Any = getattr(record, "request", None) or current_request()
-        # The API's framework wraps the request, and keeps for itself what is noted at it.
+        # REST framework wraps the request; attributes set on the wrapper stay there.
         request = getattr(request, "_request", request)
-        known = hasattr(request, "META")  # other libraries call other things a request
+        known = hasattr(request, "META")  # some libraries log other things as `request`
         record.of_request = f" [request {request_id(request)}]" if known else ""
         return True

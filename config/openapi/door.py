@@ -1,6 +1,5 @@
-"""The doors of devices in the API's description, by hand: their views decode for themselves.
-
-The bodies' shapes come from the structs that decode them.
+"""The devices' endpoints in the OpenAPI schema, written by hand: their views decode bodies
+themselves, so drf-spectacular finds nothing. The schemas come from the structs that decode them.
 """
 
 from http import HTTPStatus
@@ -25,7 +24,7 @@ DOOR_SECURITY = {
     "deviceKey": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A device's own key or a gateway's, `rc_…`.",
+        "description": "The key of a device or a gateway, `rc_…`.",
     }
 }
 SCALAR = {
@@ -40,7 +39,7 @@ def _components() -> dict[str, Any]:
         BODIES, schema_hook=_choices, ref_template=f"{SCHEMAS}{{name}}"
     )
     shapes: dict[str, Any] = {name: _storable(shape) for name, shape in found.items()}
-    # Every further field is one of its vitals.
+    # Every additional field is a vital.
     heartbeat = shapes["HeartbeatBody"]
     heartbeat["additionalProperties"] = SCALAR
     heartbeat["propertyNames"] = {"minLength": 1, "maxLength": MAX_NAME, "pattern": STORABLE}
@@ -70,7 +69,7 @@ REFUSAL = {
 
 
 def _storable(shape: Any) -> Any:
-    """The shape without texts that cannot be stored: those with U+0000."""
+    """The schema, with a pattern that excludes U+0000, which cannot be stored."""
     if isinstance(shape, list):
         return [_storable(one) for one in shape]
     if not isinstance(shape, dict):
@@ -83,7 +82,7 @@ def _storable(shape: Any) -> Any:
 
 
 def _choices(kind: type) -> dict[str, Any]:
-    """Of Django's choices, which msgspec does not know."""
+    """The schema for Django choices, which msgspec does not know."""
     if not issubclass(kind, models.TextChoices):
         raise NotImplementedError
     return {"type": "string", "enum": kind.values}
@@ -136,23 +135,25 @@ DOOR_COMPONENTS = _components()
 DOOR_PATHS = {
     "/api/v1/heartbeats": _door(
         "heartbeats",
-        "I am alive, with a few vitals. 202 once it is on disk.",
+        "Says that the device is alive, with a few vitals. Answers 202 once the heartbeat is on "
+        "disk.",
         content={JSON: _ref("HeartbeatBody")},
         answer=(202, "HeartbeatAccepted"),
         problems=(400, 401, 403, 413, 415, 429, 503),
     ),
     "/api/v1/readings": _door(
         "readings",
-        "One reading, an array of them, or one a line, plain or with gzip. 202 once the good ones "
-        "are on disk; the others are named. If none is good: 400, or 403 if all are for another "
-        "device.",
+        "One reading, an array of readings, or one reading per line; plain or gzip. Answers 202 "
+        "once the valid readings are on disk and lists the refused ones. If none is valid, "
+        "answers 400, or 403 if all are for other devices.",
         content={JSON: _one_or_many, NDJSON: {"type": "string"}},
         answer=(202, "ReadingsAccepted"),
         problems=(400, 401, 403, 413, 415, 429, 503),
     ),
     "/api/v1/enrol": _door(
         "enrol",
-        "A device adds itself with an enrolment token and gets its key, told this once.",
+        "Adds a device with an enrolment token. The answer contains its key, which is shown only "
+        "once.",
         content={JSON: _ref("EnrolBody")},
         answer=(201, "EnrolAnswer"),
         problems=(400, 401, 403, 409, 413, 415, 503),
@@ -162,15 +163,17 @@ DOOR_PATHS = {
 
 
 def documented(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
-    """A PREPROCESSING_HOOK: what has its place below /api/v1/. The doors of devices decode by
-    themselves, so there is nothing in their views to find; the seeds' paths answer as the seeds
-    document them."""
+    """A PREPROCESSING_HOOK: keeps the endpoints below /api/v1/ that drf-spectacular can describe.
+
+    The devices' endpoints are added by `with_doors`. The paths of earlier systems are left out:
+    they answer as those systems document them.
+    """
     own = [one for one in endpoints if one[0].startswith(OWN)]
     return [one for one in own if one[0] not in DOOR_PATHS]
 
 
 def with_doors(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """A POSTPROCESSING_HOOK: the doors of devices."""
+    """A POSTPROCESSING_HOOK: adds the devices' endpoints."""
     result["paths"] |= DOOR_PATHS
     components = result["components"]
     components["schemas"] |= DOOR_COMPONENTS

@@ -1,4 +1,4 @@
-"""Links in the API's description: what can be asked of something that was just added."""
+"""Links in the OpenAPI schema: from creating something to the operations on it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,15 +7,15 @@ from uritemplate import variables
 
 ENROLMENT_TOKENS = "/api/v1/enrolment-tokens"
 ENROL = "enrol_create"
-# Adds another one beside the one that the path names.
+# Adds another one next to the one in the path.
 ROTATE = "/rotate"
-# Whose it is, where several tenants may have one of the same name.
+# Needed where several tenants may have something with the same name.
 OF_TENANT = {"query.tenant": "$response.body#/tenant"}
 
 
 def with_links(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """A POSTPROCESSING_HOOK: from what adds something to all that is asked of it by its name, and
-    from an enrolment token to where it is used. The doors of devices must be there already."""
+    """A POSTPROCESSING_HOOK: links operations that create something to all operations on it, and
+    enrolment tokens to enrolment. Must run after `with_doors`."""
     paths = result["paths"]
     for path, operations in paths.items():
         if links := dict(_links(path, paths)):
@@ -26,7 +26,7 @@ def with_links(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
 
 
 def _links(path: str, paths: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The links of what adds something there, by the operations that they lead to."""
+    """The links from the operation that creates something at this path, by their target."""
     for one in paths:
         if _adds(path, one):
             *outer, name = variables(one)
@@ -40,13 +40,13 @@ def _links(path: str, paths: dict[str, Any]) -> Iterator[tuple[str, dict[str, An
 
 
 def _adds(path: str, one: str) -> bool:
-    """True if what is posted to the path adds one of those that have the other path."""
+    """True if a POST to `path` creates something whose path is `one`."""
     collection, _, name = one.rpartition("/")
     return name.startswith("{") and path in (collection, f"{one}{ROTATE}")
 
 
 def _asked_of(one: str, paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The operations on something itself and right below it."""
+    """The operations on a path, and on the paths directly below it."""
     for path, operations in paths.items():
         if path.startswith(one) and variables(path) == variables(one):
             yield from operations.values()

@@ -1,5 +1,5 @@
-"""The live stream in the API's description, by hand: its view is not REST framework's, and OpenAPI
-3.1 has no words for what one event of a stream holds."""
+"""The live stream in the OpenAPI schema, written by hand: its view is not REST framework's, and
+OpenAPI 3.1 cannot describe the events of a stream."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from config.openapi.schema import problem_answer
 LIVE = "/api/v1/live"
 SCHEMAS = "#/components/schemas/"
 TIME = {"type": "string", "format": "date-time"}
-# 421 is what a server without streams answers, 503 what is answered while the database is away.
+# 421: the server cannot stream. 503: the database is unavailable.
 PROBLEMS = (400, 401, 403, 421, 429, 503)
 
 
@@ -21,7 +21,7 @@ _device = {
     "id": {"type": "integer"},
     "state": {"$ref": f"{SCHEMAS}PresenceState"},
     "state_since": TIME,
-    "reason": {"type": "string", "description": "In words."},
+    "reason": {"type": "string", "description": "Why the device is in this state, as text."},
     "last_seen": {**TIME, "type": ["string", "null"]},
     "battery_pct": {"type": ["number", "null"]},
 }
@@ -35,7 +35,7 @@ LIVE_COMPONENTS = {
                 server_time=TIME,
                 resumed={
                     "type": "boolean",
-                    "description": "True: what was missed follows, and not all of one's devices.",
+                    "description": "True if only missed changes follow, not all devices.",
                 },
             ),
             _message(
@@ -55,22 +55,22 @@ _stream = {
 LIVE_PATH = {
     "get": {
         "operationId": "live",
-        "description": "The latest of all one's devices, then what changes, as server-sent events. "
-        "It ends with the token or the session.",
+        "description": "The latest status of all your devices, then every change, as server-sent "
+        "events. The stream ends with the token or the session.",
         "tags": ["live"],
         "parameters": [
             {
                 "name": "Last-Event-ID",
                 "in": "header",
                 "schema": {"type": "string"},
-                "description": "Id of the last event that was heard: who comes back within a "
-                "minute is sent what changed since. Any other id begins anew.",
+                "description": "Id of the last event that you received. If you reconnect within a "
+                "minute, you get only what changed since; with any other id, everything.",
             }
         ],
         "security": [{"jwtAuth": []}, {"cookieAuth": []}],
         "responses": {
             "200": {
-                "description": "The stream, which goes on.",
+                "description": "The stream.",
                 "content": {"text/event-stream": {"schema": _stream}},
             },
             **{str(code): problem_answer(code) for code in PROBLEMS},
@@ -80,7 +80,7 @@ LIVE_PATH = {
 
 
 def with_live(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """A POSTPROCESSING_HOOK: the live stream."""
+    """A POSTPROCESSING_HOOK: adds the live stream."""
     result["paths"][LIVE] = LIVE_PATH
     result["components"]["schemas"] |= LIVE_COMPONENTS
     return result

@@ -1,5 +1,5 @@
-"""The API's description (OpenAPI 3): what drf-spectacular finds, and every answer that there is
-besides. The doors of devices stand in config.openapi.door."""
+"""The API's OpenAPI 3 schema: what drf-spectacular finds, and the problems each view can answer
+with. The devices' endpoints are in config.openapi.door."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -53,25 +53,26 @@ OF_TENANT = {
     "name": "tenant",
     "in": "query",
     "schema": {"type": "string", "pattern": f"^{SLUG}$"},
-    "description": "Slug of the device's tenant; needed if several of yours have one of this name.",
+    "description": "Slug of the device's tenant; needed if several of your tenants have a device "
+    "with this id.",
 }
-# The same, and not of spaces alone. They are named: what \s is differs between languages.
+# STORABLE, and not only spaces. They are listed, because languages disagree on what \s matches.
 SPACES = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 NOT_BLANK = rf"^[^\u0000]*[^\u0000{SPACES}][^\u0000]*$"
 ADDED = ("create", "rotate")
-# Wherever a request is answered: what it accepts, how often it came, and whether we are there.
+# Every view may answer these: not acceptable, too many requests, unavailable.
 ALWAYS = (406, 429, 503)
 
 
 class TokenScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
-    """How a person signs in; registered by being there."""
+    """How a person signs in. Defining the class registers it."""
 
     target_class = "devices.api.auth.person.PersonAuthentication"
 
 
 class ProblemSchema(AutoSchema):
-    """Knows the problems that a view answers with, and views that declare `inputs`, `outputs` and
-    `problems`, as devices.api.base.viewset.TenantViewSet does."""
+    """Adds the problems that a view can answer with, and reads `inputs`, `outputs` and `problems`
+    from views that declare them (devices.api.base.viewset.TenantViewSet)."""
 
     def get_request_serializer(self) -> Any:
         if (inputs := getattr(self.view, "inputs", None)) is None:
@@ -117,7 +118,7 @@ class ProblemSchema(AutoSchema):
         return codes | set(problems)
 
     def _is_conditional(self) -> bool:
-        """True for one thing, which has a tag: neither a list nor what is added to it."""
+        """True for operations on a single thing, which has an ETag."""
         action = getattr(self.view, "action", None)
         outputs = getattr(self.view, "outputs", None)
         return outputs is not None and action not in ("list", "create")
@@ -130,7 +131,7 @@ class ProblemSchema(AutoSchema):
             parameters.append(OF_TENANT)
         if self._is_conditional():
             name = "If-None-Match" if self.method in SAFE_METHODS else "If-Match"
-            words = "An ETag that an earlier answer had."
+            words = "The ETag of an earlier answer."
             tag = {"type": "string"}
             parameters.append({"name": name, "in": "header", "schema": tag, "description": words})
         return parameters
@@ -142,7 +143,7 @@ class ProblemSchema(AutoSchema):
         ]
 
     def _insert_field_validators(self, field: Any, schema: dict[str, Any]) -> None:
-        """With what is refused of every text that is sent."""
+        """Adds the patterns that every text in a body must match."""
         super()._insert_field_validators(field, schema)  # type: ignore[no-untyped-call]
         if isinstance(field, CharField) and not field.read_only:
             is_named = field.trim_whitespace and not field.allow_blank
@@ -156,13 +157,13 @@ class ProblemSchema(AutoSchema):
 
 
 def problem_answer(code: int) -> dict[str, Any]:
-    """The description of an answer that is a problem."""
+    """The schema of a problem details answer."""
     content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {"description": HTTPStatus(code).phrase, "content": content}
 
 
 class Generator(SchemaGenerator):
-    """Makes the description once a process: it is the same for everybody."""
+    """Makes the schema once per process: it is the same for everybody."""
 
     def get_schema(self, request: Any = None, public: bool = False) -> Any:
         return _schema()

@@ -9,11 +9,11 @@ from django.http import HttpRequest, HttpResponseBase
 
 
 class ClosingHandler(ASGIHandler):
-    """Django's, which lets go of what a request holds, however the request ends.
+    """Django's handler, but it closes every response, however the request ends.
 
-    Django closes an answer that was sent, or whose reader left meanwhile. One whose content raised,
-    or that was made for a reader who had left already, would keep its connection to the database,
-    and what else it holds.
+    Django closes a response that was sent or whose client left while it was sent. A response whose
+    content raises, or whose client left before it was ready, would keep its database connection
+    and anything else it holds.
     """
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
@@ -27,6 +27,6 @@ class ClosingHandler(ASGIHandler):
         answer = asyncio.ensure_future(super().run_get_response(request))
         try:
             return await asyncio.shield(answer)
-        except asyncio.CancelledError:  # the reader left; the view goes on in its thread
+        except asyncio.CancelledError:  # the client left; the view continues in its thread
             await sync_to_async((await answer).close)()
             raise

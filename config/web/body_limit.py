@@ -1,4 +1,4 @@
-"""Bodies are bounded before anything keeps them."""
+"""Limits the size of request bodies before anything stores them."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NoReturn
@@ -13,14 +13,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-TOO_LARGE = b"The body is larger than anything here takes.\n"
+TOO_LARGE = b"The body is too large.\n"
 
 
 class BodyLimit:
     """ASGI application that answers 413 to a body of more than `limit` bytes.
 
-    Django writes a whole body to disk before it looks at it. One that says how long it is is
-    refused unread, one that does not once it is longer.
+    Django would write the whole body to disk first. With a Content-Length that is too large, the
+    body is refused unread; without one, as soon as it exceeds the limit.
     """
 
     def __init__(self, app: App, *, limit: int) -> None:
@@ -53,13 +53,13 @@ class BodyLimit:
 
 
 class NoFiles(FileUploadHandler):
-    """Rollcall takes no files: a form with one is refused before it is written anywhere."""
+    """Refuses a form with a file before the file is written: Rollcall accepts no uploads."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise RequestDataTooBig("Files are not taken here.")
+        raise RequestDataTooBig("Files are not accepted here.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> NoReturn:
-        raise RequestDataTooBig("Files are not taken here.")
+        raise RequestDataTooBig("Files are not accepted here.")
 
     def file_complete(self, file_size: int) -> None:
         return None

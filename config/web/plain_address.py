@@ -1,4 +1,4 @@
-"""Addresses that mean nothing are refused before anything is asked about them."""
+"""Refuses addresses that contain U+0000."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ NUL, ENCODED_NUL = "\0", "%00"
 
 
 class PlainAddress:
-    """Middleware that answers 400 to an address of a page with U+0000 in it, which the database
-    has in no text and refuses to compare. The API says of each parameter what it should be."""
+    """Middleware that answers 400 to a page address with U+0000: PostgreSQL text cannot contain it,
+    so a query with it fails. The API checks each parameter itself."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

@@ -1,4 +1,4 @@
-"""What browsers may do with our pages: the content security policy and the permissions policy."""
+"""The content security policy and the permissions policy of our pages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +22,8 @@ STRICT: Policy = {
     "frame-ancestors": [NONE],
     "object-src": [NONE],
 }
-# By the beginning of the path. unfold's Alpine compiles the expressions of its attributes, and both
-# unfold and Swagger UI have style attributes; no page needs a script inside the page.
+# By path prefix. Alpine, which unfold uses, evaluates expressions in attributes. Both unfold and
+# Swagger UI have style attributes. No page needs inline scripts.
 RELAXED: dict[str, Policy] = {
     "/admin/": {
         **STRICT,
@@ -31,10 +31,10 @@ RELAXED: dict[str, Policy] = {
         "style-src": [SELF, UNSAFE_INLINE],
     },
     "/api/docs/": {**STRICT, "style-src": [SELF, UNSAFE_INLINE]},
-    # Its form, which has one button, leads on to the provider of single sign-on.
+    # The form there, a single button, redirects to the single sign-on provider.
     "/accounts/oidc/": {**STRICT, "form-action": [SELF, "https:"]},
 }
-# Of what is no page: should a browser show it as one, nothing in it is run or fetched.
+# For everything that is not a page: if a browser shows it as one, it runs and fetches nothing.
 DATA = "default-src 'none'; frame-ancestors 'none'"
 PERMISSIONS = ", ".join(
     f"{feature}=()"
@@ -46,7 +46,7 @@ PERMISSIONS = ", ".join(
 
 
 class ContentPolicyMiddleware(CSPMiddleware):
-    """STRICT, or what RELAXED has for the path; DATA for what is no page."""
+    """Sends STRICT or the path's RELAXED policy for pages, and DATA for everything else."""
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
@@ -69,7 +69,7 @@ class ContentPolicyMiddleware(CSPMiddleware):
 
 
 class PermissionsPolicyMiddleware:
-    """No page of ours asks for a camera, a place or the like, nor may anything inside one."""
+    """Denies pages, and anything embedded in them, the camera, the location and so on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

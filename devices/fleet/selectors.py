@@ -1,5 +1,10 @@
 """Finds the device that a person names."""
 
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection
 from django.db.models import QuerySet
 
 from devices.models import Device, Tenant
@@ -20,17 +25,57 @@ def device_named(
 
     None if the scope shows none. Raises Ambiguous if several tenants have one.
     """
+    found = list(_named(devices, device_id, open_tenant_ids(), tenant))
+    _check_single(device_id, [one.tenant_id for one in found])
+    return found[0] if found else None
+
+
+def device_read(
+    devices: Callable[[], QuerySet[Device]], device_id: str, *, tenant: str | None = None
+) -> dict[str, Any] | None:
+    """The same, to be read only: its columns and annotations by their names.
+
+    The query is compiled once for each function `devices`. Building and compiling it each time
+    takes five times as long as running it, a fifth and more of the time of the requests that use it
+    (the pages of one device in the API).
+    """
     own = open_tenant_ids()
-    # The scope filters by tenant too, but the index begins with the tenant.
-    tenants = Tenant.objects.all() if own is None else own
-    named = devices.filter(device_id=device_id, tenant__in=tenants)
+    if own is not None and not own:
+        return None
+    statement = _compiled(devices, None if own is None else len(own), tenant is not None)
+    values = [device_id, *(own or ()), *(() if tenant is None else (tenant,))]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        names = [column.name for column in cursor.description]
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    _check_single(device_id, [one["tenant_id"] for one in found])
+    return found[0] if found else None
+
+
+@lru_cache(maxsize=256)
+def _compiled(devices: Callable[[], QuerySet[Device]], tenants: int | None, by_slug: bool) -> str:
+    """The statement for so many tenants (None: for all). Its parameters are the name, the tenants'
+    ids and the slug, in this order."""
+    own = None if tenants is None else range(tenants)
+    query = _named(devices(), "", own, "" if by_slug else None).query
+    return str(query.sql_with_params()[0])
+
+
+def _named(
+    devices: QuerySet[Device], device_id: str, own: Collection[int] | None, tenant: str | None
+) -> QuerySet[Device]:
+    # By tenants, though the scope says so too: the index begins with them.
+    named = devices.filter(device_id=device_id)
+    named = named.filter(tenant__in=Tenant.objects.all() if own is None else own)
     if tenant is not None:
         named = named.filter(tenant__slug=tenant)
-    found = list(named.order_by()[:ENOUGH])
-    if len(found) > 1:
-        slugs = Tenant.objects.filter(pk__in=[one.tenant_id for one in found]).order_by("slug")
+    return named.order_by()[:ENOUGH]
+
+
+def _check_single(device_id: str, tenant_ids: list[int]) -> None:
+    if len(tenant_ids) > 1:
+        slugs = Tenant.objects.filter(pk__in=tenant_ids).order_by("slug")
         raise Ambiguous(
             f"Several of your tenants have a device {device_id}; add ?tenant= and one of "
             f"{', '.join(slugs.values_list('slug', flat=True))}."
         )
-    return found[0] if found else None

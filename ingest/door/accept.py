@@ -1,5 +1,5 @@
-"""What happens to a decoded message at the door, whichever way it came: it is put to its device,
-appended to the stream, and thereby accepted."""
+"""Accepts decoded messages, from HTTP or MQTT: finds their devices, applies limits, and appends the
+messages to the stream."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Arrival(NamedTuple):
 
 
 class ReadingEntries(NamedTuple):
-    """Readings put to their devices: what to append, how many they are, and who was refused.
+    """Readings with their devices: what to append, how many there are, and which were refused.
 
     `taken` is what they took from limits."""
 
@@ -52,7 +52,7 @@ class _Why(NamedTuple):
 
 
 def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
-    """The device's interval in seconds, once the heartbeat is on disk in the stream.
+    """Returns the device's interval in seconds, once the heartbeat is on disk in the stream.
 
     Raises InvalidMessage (no such device), ForeignDevice, LimitReached, StreamAway and
     OperationalError.
@@ -79,7 +79,7 @@ def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
 def readings_accept(
     *, messages: Sequence[ReadingMessage], arrival: Arrival
 ) -> tuple[int, list[Refusal]]:
-    """How many were accepted, now on disk in the stream, and those that were refused.
+    """Returns how many were accepted, which are now on disk in the stream, and the refused ones.
 
     Raises LimitReached (the tenant's), StreamAway and OperationalError; then nothing was accepted.
     """
@@ -90,9 +90,9 @@ def readings_accept(
 
 
 def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> None:
-    """Appends a request's entries; that the stream is full is a breach.
+    """Appends a request's entries, and records a breach if the stream is full.
 
-    On any error limits get back what was taken, for the same messages come again.
+    If nothing was appended, limits get back what was taken: the device sends the messages again.
     """
     try:
         append(*entries)
@@ -109,7 +109,7 @@ def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> N
 
 
 def readings_entries(*, messages: Sequence[ReadingMessage], arrival: Arrival) -> ReadingEntries:
-    """The readings, put to their devices: one entry, and one more for those that are pending.
+    """The readings with their devices: one entry, and another one for pending devices.
 
     Raises LimitReached (the tenant's), StreamAway and OperationalError.
     """
@@ -143,7 +143,7 @@ def readings_entries(*, messages: Sequence[ReadingMessage], arrival: Arrival) ->
 
 
 def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
-    """The device that a message is of, by the name in it.
+    """The device that a message belongs to, by the name in the message.
 
     Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
     """
@@ -174,7 +174,7 @@ def foreign_record(speaker: Speaker, refused: int) -> None:
 def _devices_of(
     messages: Sequence[ReadingMessage], speaker: Speaker
 ) -> tuple[dict[str | None, KnownDevice], dict[str | None, _Why]]:
-    """Devices by the names in the messages, and why for the other names."""
+    """Devices by the names in the messages, and for each other name why it is refused."""
     names = {message.device_id for message in messages}
     devices: dict[str | None, KnownDevice] = {}
     refused: dict[str | None, _Why] = {}
@@ -201,7 +201,7 @@ def _devices_of(
 def _beyond_limits(
     devices: dict[str | None, KnownDevice], reached: Mapping[int, LimitReached]
 ) -> dict[str | None, _Why]:
-    """Takes those devices out whose limit is reached; returns why, by their names."""
+    """Removes the devices whose limit is reached; returns the reasons, by their names."""
     beyond = {name: reached[one.id] for name, one in devices.items() if one.id in reached}
     for name in beyond:
         del devices[name]
@@ -211,9 +211,9 @@ def _beyond_limits(
 
 
 def _itself(speaker: Speaker, device: int) -> KnownDevice:
-    """The device that speaks, which is the speaker itself."""
+    """The speaker as a device, if its key belongs to one."""
     return KnownDevice(device, speaker.is_pending, speaker.interval_s, speaker.limit)
 
 
 def _foreign(speaker: Speaker, name: str | None) -> str:
-    return f"This key belongs to {speaker.device_id}, the message names {name}"
+    return f"This key belongs to {speaker.device_id}, but the message names {name}"

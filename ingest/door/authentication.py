@@ -1,4 +1,4 @@
-"""Who is speaking: keys are looked up in the database and remembered for a moment."""
+"""Who sends a message: keys are looked up in the database and cached for a few seconds."""
 
 import threading
 from collections import OrderedDict
@@ -17,7 +17,7 @@ from ingest.door.database_outage import UNAVAILABLE, DatabaseOutage
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
-# With the database away, a key that was good at last sight is trusted for so long.
+# While the database is unavailable, a key that was valid when last checked is trusted for so long.
 TRUST_WHILE_AWAY_S = 600
 
 
@@ -27,25 +27,26 @@ class _Remembered(NamedTuple):
 
 
 class KeyCache:
-    """Keys that were good within the last INGEST_KEY_CACHE_S seconds, at most 5: a revoked key
-    is refused after that. Unknown keys are not remembered, so that a new one works at once.
+    """Keys that were valid within the last INGEST_KEY_CACHE_S seconds, at most 5: after that, a
+    revoked key is refused. Unknown keys are not cached, so a new key works at once.
 
-    When a key has to be checked, others that will have to be soon are checked with it: a query for
-    100 costs hardly more than one for 1. Devices speak at regular intervals, so that of those that
-    spoke, the next ones are those that have been silent for longest.
+    When a key has to be checked, others that are due soon are checked with it: a query for 100 keys
+    costs hardly more than a query for one. Devices send at regular intervals, so the keys to be
+    used next are those that have been silent for longest.
     """
 
     at_once = 100
 
     def __init__(self) -> None:
         self._remembered: dict[str, _Remembered] = {}
-        # Keys that spoke since they were last checked for others' sake, the longest silent first.
+        # Keys used since they were last checked together with another, longest silent first.
         self._spoke: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._outage = DatabaseOutage()
 
     def speaker(self, key: str) -> Speaker | None:
-        """Whose key this is, or None. Raises OperationalError if nobody can tell."""
+        """Whose key this is, or None if it is not valid. Raises OperationalError if the database is
+        unavailable and the key was not valid within TRUST_WHILE_AWAY_S."""
         known = self._remembered.get(key)
         now = monotonic()
         if known and now - known.checked_at < settings.INGEST_KEY_CACHE_S:
@@ -74,7 +75,7 @@ class KeyCache:
         try:
             return speakers_for_keys(keys)
         finally:
-            # The body may be long in coming, and others need a connection meanwhile.
+            # The body may arrive slowly, and other requests need the connection meanwhile.
             if not connection.in_atomic_block:
                 close_old_connections()
 
@@ -84,9 +85,9 @@ class KeyCache:
             self._spoke.move_to_end(key)
 
     def _due_next(self, now: float) -> list[str]:
-        """Keys that will speak next and whose time is more than half over by then.
+        """Keys that will probably be used next, and were checked more than half their time ago.
 
-        One that does not speak after all is not checked with others again.
+        A key that is not used in the end is not checked together with others again.
         """
         with self._lock:
             return list(self._take_next(now - settings.INGEST_KEY_CACHE_S / 2))
@@ -116,8 +117,8 @@ class KeyCache:
 
 
 class TenantCache(KeyCache):
-    """The same for tenants, by their slugs, where the broker has checked the key: whoever
-    publishes speaks like a gateway of the tenant."""
+    """The same for tenants by slug. The broker has checked the key already, so a publisher counts
+    as a gateway of the tenant."""
 
     at_once = 1
 
@@ -133,7 +134,7 @@ class DeviceKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer <device key>`; `request.user` is a Speaker."""
 
     def authenticate(self, request: Request) -> tuple[Speaker, None]:
-        # Not request.headers, which would first sort out all headers.
+        # Not request.headers, which would parse all headers first.
         scheme, _, key = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise AuthenticationFailed("Send a key as `Authorization: Bearer <key>`.")

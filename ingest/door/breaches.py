@@ -1,14 +1,13 @@
-"""Which limits were hit: counted in Valkey as messages are refused, and brought to the table.
+"""Which limits were hit: counted in Valkey when messages are refused, then copied to the table.
 
-Tenants share a few groups of keys, each with a hash tag of its own, so that a Valkey Cluster
-spreads them and the worker knows where to look:
+Tenants share a few groups of keys, each with its own hash tag, so that a Valkey Cluster spreads the
+groups and the worker knows where to look:
 
     ingest:{limits<n>}:breaches    "<tenant>:<kind>:<device>:<minute>" (0 for no device; minutes
-                                   from 1970): messages refused, microseconds from 1970 of the first
-                                   and the last refusal, and the limit in words
+                                   since 1970): messages refused, microseconds since 1970 of the
+                                   first and the last refusal, and the limit as text
 
-Counts are absolute and only grow, so that to store them twice is to store them once. Time is
-Valkey's, all of it.
+Counts are totals that only grow, so storing them twice changes nothing. All times are Valkey's.
 """
 
 import logging
@@ -27,10 +26,10 @@ from ingest.stream import shards
 log = logging.getLogger(__name__)
 
 GROUPS = 16
-# Nothing more is counted in a minute that has been over for so long.
+# So long after a minute, nothing more is counted for it.
 FORGET_AFTER_MINUTES = 3
 
-# For scripts whose first key is that of the breaches.
+# For scripts whose first key is a group's breaches.
 BREACH = """
 local now = redis.call('TIME')
 local now_us = now[1] * 1000000 + now[2]
@@ -67,7 +66,7 @@ WHERE ingest_limitbreach.refused < excluded.refused
 
 
 class Window(NamedTuple):
-    """What was refused in one minute by one limit."""
+    """What one limit refused in one minute."""
 
     tenant_id: int
     kind: str
@@ -79,7 +78,7 @@ class Window(NamedTuple):
     limit: str
 
 
-# What was too much, in words; the limit's value follows.
+# Why messages were refused, with the limit's value.
 WORDS: dict[str, str] = {
     LimitBreach.Kind.TENANT_RATE: "All devices together sent more than {limit}",
     LimitBreach.Kind.DEVICE_RATE: "{device} sent more than {limit}",
@@ -89,7 +88,7 @@ WORDS: dict[str, str] = {
 
 
 def breach_words(breach: LimitBreach) -> str:
-    """Which limit it was that refused, and its value."""
+    """Which limit refused the messages, and its value."""
     device = breach.device.device_id if breach.device else "A device"
     words = WORDS.get(breach.kind, "{limit}")
     return words.format(device=device, limit=breach.limit_words)
@@ -100,7 +99,7 @@ def group_of(tenant_id: int) -> int:
 
 
 def limits_key(group: int, name: str) -> str:
-    """A key of the group; all of them are on one node of a cluster."""
+    """A key of the group. All keys of a group are on one node of a cluster."""
     return f"ingest:{{limits{group}}}:{name}"
 
 
@@ -109,7 +108,7 @@ def breaches_key(group: int) -> str:
 
 
 def breach_name(tenant_id: int, kind: LimitBreach.Kind, device: int | None = None) -> str:
-    """The breach's field without its minute, as scripts want it."""
+    """The breach's hash field without the minute, which the script adds."""
     return f"{tenant_id}:{kind.value}:{device or 0}"
 
 
@@ -123,7 +122,7 @@ def breach_record(
 ) -> None:
     """Counts messages that were refused for another reason than a rate.
 
-    They stay refused for that reason if they cannot be counted, which is logged.
+    If they cannot be counted, that is logged; they stay refused.
     """
     keys = (breaches_key(group_of(tenant_id)),)
     try:
@@ -133,10 +132,10 @@ def breach_record(
 
 
 def breaches_collect() -> int:
-    """Brings what was counted into the table; returns how many windows that were.
+    """Copies the counts into the table; returns the number of windows.
 
-    Windows of minutes that are over are forgotten in Valkey once they are stored. Those of tenants
-    and devices that were deleted are dropped.
+    Windows of past minutes are removed from Valkey once they are stored. Windows of deleted tenants
+    and devices are dropped.
     """
     return sum(_collect(group) for group in range(GROUPS))
 

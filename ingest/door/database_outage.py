@@ -1,22 +1,22 @@
-"""An outage of the database as the door sees it; meanwhile the door goes on with what it knows."""
+"""Database outages as the door sees them. Meanwhile the door works with what it has cached."""
 
 import threading
 
-# Asking takes as long as its time-out, so it is done only so often.
+# A failed attempt takes as long as its timeout, so attempts are this far apart.
 ASK_AGAIN_AFTER_S = 2
 UNAVAILABLE = "the database was unavailable a moment ago"
 
 
 class DatabaseOutage:
-    """Whether the database was unavailable when it was last asked. One thread at a time finds out
-    whether it is back; the others do not wait for it."""
+    """Whether the database was unavailable when last asked. One thread at a time checks whether it
+    is back; the others do not wait for that."""
 
     def __init__(self) -> None:
         self._ask_at: float | None = None
         self._lock = threading.Lock()
 
     def may_ask(self, now: float) -> bool:
-        """False for those who had better go on with what they know, or be told to come again."""
+        """Whether to ask the database. If False, use the cache, or tell the device to try later."""
         if self._ask_at is None:
             return True
         with self._lock:
@@ -26,12 +26,12 @@ class DatabaseOutage:
             return True
 
     def begin(self, now: float) -> None:
-        """Notes that the database did not answer."""
+        """Records that the database did not answer."""
         with self._lock:
             self._ask_at = now + ASK_AGAIN_AFTER_S
 
     def end(self) -> None:
-        """Notes that it did."""
+        """Records that the database answered."""
         if self._ask_at is not None:
             with self._lock:
                 self._ask_at = None

@@ -1,4 +1,4 @@
-"""Which of our devices a message's `device_id` means, remembered for a while."""
+"""Which device a message's `device_id` means, cached for a while."""
 
 import threading
 from collections.abc import Collection, Mapping
@@ -21,13 +21,13 @@ from devices.tenancy.scope import tenant_scope
 from ingest.door.database_outage import UNAVAILABLE, DatabaseOutage
 
 REMEMBER_S = 30
-# One that waits for approval is asked for again soon.
+# A device that waits for approval is looked up again soon.
 REMEMBER_PENDING_S = 3
 MAX_REMEMBERED = 500_000
 
 
 class Resolved(NamedTuple):
-    """Devices by their own names, and the reason for each name without one."""
+    """Devices by their own names, and the reason for each name without a device."""
 
     devices: dict[str, KnownDevice]
     refused: dict[str, str]
@@ -39,7 +39,7 @@ class _Remembered(NamedTuple):
 
 
 class Directory:
-    """Names that were known at last sight; unknown ones are asked for each time."""
+    """Caches known names; unknown ones are looked up each time."""
 
     def __init__(self) -> None:
         self._remembered: dict[tuple[int, str], _Remembered] = {}
@@ -52,10 +52,10 @@ class Directory:
         names: Collection[str],
         described: Mapping[str, Description] = NOT_DESCRIBED,
     ) -> Resolved:
-        """The devices of the speaker's tenant; unknown ones are registered, as they are
-        `described`, if it wants that.
+        """The devices of the speaker's tenant with these names. Unknown ones are registered, as
+        `described`, if the tenant allows it.
 
-        Raises OperationalError if the database is unavailable and a name has never been seen.
+        Raises OperationalError if the database is unavailable and a name is not cached.
         """
         now = monotonic()
         tenant_id = speaker.tenant_id
@@ -80,14 +80,14 @@ class Directory:
         return Resolved(found | asked.devices, asked.refused)
 
     def remembered(self, speaker: Speaker, names: Collection[str]) -> Resolved:
-        """Those of the devices that were seen before; the database is not asked."""
+        """The devices that are cached, even if stale; does not ask the database."""
         found, stale = self._recall(speaker.tenant_id, names, monotonic())
         return Resolved(found | stale, {})
 
     def _recall(
         self, tenant_id: int, names: Collection[str], now: float
     ) -> tuple[dict[str, KnownDevice], dict[str, KnownDevice]]:
-        """The devices that are known, and those that have to be asked for again."""
+        """The devices whose cache entry is fresh, and those whose entry is stale."""
         found: dict[str, KnownDevice] = {}
         stale: dict[str, KnownDevice] = {}
         for name in names:

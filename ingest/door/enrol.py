@@ -1,4 +1,4 @@
-"""The way in for devices that nobody has added: an enrolment token gets them a key."""
+"""Enrolment: a device that nobody has added exchanges an enrolment token for a key."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -27,12 +27,12 @@ from ingest.door.views import JSON, InvalidBody, body_read
 from ingest.messages.errors import InvalidMessage
 from ingest.messages.heartbeat import body_decode, check_text
 
-# In the description only: whoever is refused is told in words what an ID is.
+# The pattern is for the OpenAPI schema only: a refused device gets an error that describes it.
 DeviceId = Annotated[str, Meta(max_length=64, extra_json_schema={"pattern": f"^{DEVICE_ID}$"})]
 
 
 class EnrolBody(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a device sends: the token that it was given or scanned, and who it is."""
+    """What a device sends: the enrolment token that it was given or scanned, and who it is."""
 
     token: Annotated[str, Meta(max_length=128)]
     device_id: DeviceId
@@ -41,7 +41,7 @@ class EnrolBody(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
 
 
 class EnrolAnswer(Struct, frozen=True, gc=False):
-    """The device's key, told this once, and where and how often to say that it is alive."""
+    """The device's key, shown only once, and where and how often to send heartbeats."""
 
     device_id: str
     key: str

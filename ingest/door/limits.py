@@ -1,15 +1,16 @@
 """Limits on how many messages a tenant and its devices may send: token buckets in Valkey.
 
-A bucket holds up to `burst` tokens and gains `per_s` a second. Messages pass if there is a token
-for each, or if the bucket is full, however many they are; what they take beyond is a debt. So a
-batch larger than the burst passes now and then, and in the long run no more than `per_s` a second.
+A bucket holds up to `burst` tokens, gains `per_s` a second, and loses one for each message. A batch
+passes if there is a token for each message, or if the bucket is full, however large the batch is.
+The tokens then go below zero, and later messages wait until they have grown again. So a batch may
+be larger than the burst, but in the long run no more than `per_s` messages a second pass.
 
 All keys of a call have the hash tag of the tenant's group (see ingest.door.breaches):
 
-    ingest:{limits<n>}:t<tenant>    the tenant's bucket, "<tokens> <microseconds from 1970>"
-    ingest:{limits<n>}:d<device>    a device's
+    ingest:{limits<n>}:t<tenant>    the tenant's bucket, "<tokens> <microseconds since 1970>"
+    ingest:{limits<n>}:d<device>    a device's bucket
 
-A bucket that is full again vanishes. Time is Valkey's, the same for every process of the door.
+A full bucket has no key. All times are Valkey's, so every process of the door agrees on them.
 """
 
 import logging
@@ -29,11 +30,12 @@ from ingest.stream.shards import StreamAway
 
 log = logging.getLogger(__name__)
 
-# After the breaches' key come the devices' buckets, then the tenant's if it has one. ARGV has how
-# many messages are of devices without a limit and how many buckets are devices', then for each
-# bucket rate, burst, messages, its breach's name and its limit in words. Answers with how many
-# milliseconds have to be waited, first by the tenant, then by the devices; 0 for what passes. If
-# the tenant has to wait, nothing is taken.
+# KEYS: the group's breaches, the devices' buckets, then the tenant's bucket if it has a limit.
+# ARGV: the number of messages from devices without a limit, the number of devices' buckets, then
+# for each bucket rate, burst, messages, name of the breach and limit as text. Returns how many
+# milliseconds to wait, first for the tenant, then for each device; 0 means that the messages pass.
+# The devices come first, so that the tenant's limit counts only what theirs let through. Tokens are
+# taken last: if the tenant has to wait, nothing is taken.
 TAKE = f"""{BREACH}
 local FIELDS = 5
 local passing, devices = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -58,6 +60,7 @@ local function bucket(n)
 end
 
 local function wait_ms(one)
+    -- A batch larger than the burst waits for a full bucket only: more tokens never come together.
     local lacking = math.min(one.messages, one.burst) - one.tokens
     if lacking <= 0 then return 0 end
     breach(one.what, one.messages, one.limit)
@@ -65,6 +68,7 @@ local function wait_ms(one)
 end
 
 local function take(one)
+    -- May go below zero. The key expires when the bucket would be full.
     local tokens = one.tokens - one.messages
     redis.call('SET', one.key, string.format('%.6f %.0f', tokens, now_us),
                'PX', string.format('%.0f', math.ceil((one.burst - tokens) / one.per_s * 1000)))
@@ -92,7 +96,8 @@ return answer
 """
 
 
-# Gives back to buckets that are not full, each with its burst and a number of messages.
+# Gives tokens back to buckets. ARGV: for each bucket its burst and the number of messages. A bucket
+# without a key is full.
 GIVE_BACK = """
 for n, key in ipairs(KEYS) do
     local before = redis.call('GET', key)
@@ -108,24 +113,25 @@ Messages = Mapping[KnownDevice, int]
 
 
 class Outcome(NamedTuple):
-    """How many messages of which devices pass, and by id the devices whose messages are refused."""
+    """How many messages of each device pass, and by device id the limits that refuse the others."""
 
     taken: Messages
     reached: Mapping[int, LimitReached]
 
 
 def is_limited(speaker: Speaker, devices: Collection[KnownDevice]) -> bool:
-    """Whether any limit holds for messages of these devices: without one Valkey is not asked."""
+    """Whether any limit applies to messages of these devices. If not, Valkey need not be asked."""
     if speaker.tenant_limit is not None:
         return bool(devices)
     return any(one.limit is not None for one in devices)
 
 
 def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
-    """Takes so many messages of each device from the limits that hold for them.
+    """Takes tokens for each device's messages from all limits that apply.
 
-    Refusals are counted as breaches. Raises LimitReached if the tenant's limit refuses what the
-    devices' limits let through, and StreamAway; then nothing was taken.
+    Refused messages are counted as breaches. Raises LimitReached if the tenant's limit refuses what
+    the devices' limits let through, and StreamAway if Valkey is unavailable. Then nothing was
+    taken.
     """
     tenant_id, limit = speaker.tenant_id, speaker.tenant_limit
     limited = [(one.id, one.limit, count) for one, count in messages.items() if one.limit]
@@ -153,7 +159,7 @@ def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
 
 
 def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
-    """Gives back what was taken for messages that were not accepted: they come again."""
+    """Gives back what was taken for messages that were not accepted: they are sent again."""
     buckets = [(_device_key(speaker, one.id), one.limit, n) for one, n in taken.items()]
     buckets.append((_tenant_key(speaker), speaker.tenant_limit, sum(taken.values())))
     keys = [key for key, rate, _ in buckets if rate]
@@ -163,7 +169,7 @@ def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
     try:
         shards.run_script(GIVE_BACK, keys, *arguments)
     except RedisError:
-        log.exception("what tenant %d did not use of its limits is lost", speaker.tenant_id)
+        log.exception("cannot give unused tokens back to tenant %d's limits", speaker.tenant_id)
 
 
 def _device_key(speaker: Speaker, device: int) -> str:

@@ -38,7 +38,7 @@ JSON = "application/json"
 
 class InvalidBody(APIException):
     status_code = status.HTTP_400_BAD_REQUEST
-    default_detail = "The message is not as it should be."
+    default_detail = "The message is not valid."
 
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__(f"{errors[0]['field']}: {errors[0]['reason']}")
@@ -54,12 +54,12 @@ class BodyTooLarge(APIException):
 
 class StreamUnavailable(APIException):
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = "Nothing can be accepted just now; keep the message and send it again."
+    default_detail = "Nothing can be accepted right now; keep the message and send it again."
     wait = 5
 
 
 class TooManyMessages(APIException):
-    """A limit is reached, after `wait` whole seconds no more; `errors` are of single messages."""
+    """A limit is reached for another `wait` whole seconds; `errors` are about single messages."""
 
     status_code = status.HTTP_429_TOO_MANY_REQUESTS
 
@@ -79,7 +79,7 @@ class HeartbeatAccepted(msgspec.Struct, gc=False):
 
 
 class ReadingsAccepted(msgspec.Struct, gc=False):
-    """The answer to readings: how many were accepted, and which were refused for what reason."""
+    """The answer to readings: how many were accepted, and which were refused and why."""
 
     server_time: datetime
     accepted: int
@@ -87,7 +87,7 @@ class ReadingsAccepted(msgspec.Struct, gc=False):
 
 
 class JsonAlways(BaseContentNegotiation):
-    """Devices get JSON whatever they accept, so what they accept need not be understood."""
+    """Devices always get JSON, so the Accept header is not parsed."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser:
         return next(iter(parsers))
@@ -103,19 +103,19 @@ class JsonAlways(BaseContentNegotiation):
 
 
 class DoorView(APIView):
-    """A way in for devices: errors of the door become problems that say what to do."""
+    """A view for devices. Errors of the door become problem responses that say what to do."""
 
     authentication_classes = (DeviceKeyAuthentication,)
     content_negotiation_class = JsonAlways
     http_method_names = ("post",)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Who speaks is all that there is to ask: a door has one format and one version, and what
-        it permits and how much of it is a matter of the messages."""
+        """Only authenticates: there is one format and one version, and what is permitted depends on
+        the messages."""
         self.perform_authentication(request)
 
     def raise_uncaught_exception(self, exc: Exception) -> NoReturn:
-        """DRF's own would look for a format first."""
+        """Unlike DRF's own, does not look for a format first."""
         raise exc
 
     def post(self, request: Request) -> HttpResponse:
@@ -133,7 +133,7 @@ class DoorView(APIView):
         return HttpResponse(msgspec.json.encode(answer), status=202, content_type=JSON)
 
     def read(self, request: Request) -> bytes:
-        """The body, before the time of receipt is taken."""
+        """Reads the body. The time of receipt is taken afterwards."""
         raise NotImplementedError
 
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> msgspec.Struct:
@@ -153,10 +153,10 @@ class HeartbeatView(DoorView):
 
 
 class ReadingsView(DoorView):
-    """`POST /api/v1/readings`: an object, an array or NDJSON; 202 once the good ones are on disk.
+    """`POST /api/v1/readings`: an object, an array or NDJSON; 202 once the accepted ones are on
+    disk.
 
-    Where none is good the answer is 429 if a limit refused any, 403 if all are for another device,
-    else 400.
+    If none is accepted: 403 if all are for another device, 429 if a limit refused any, else 400.
     """
 
     def read(self, request: Request) -> bytes:
@@ -188,8 +188,8 @@ def origin_of(request: Request) -> Arrival:
 
 def refusals_raise(refusals: list[Refusal], *, is_single: bool) -> None:
     """Raises PermissionDenied if all are for another device, TooManyMessages if a limit refused
-    any, else InvalidBody, with each of them; without their places in the request if it was a
-    single message."""
+    any, else InvalidBody. The last two list every refusal, without its position if the request was
+    a single message."""
     if all(refusal.code == "forbidden" for refusal in refusals):
         raise PermissionDenied(f"{refusals[0].reason}.")
     errors = [_as_json(refusal) for refusal in refusals]
@@ -215,9 +215,9 @@ def _as_json(refusal: Refusal) -> dict[str, Any]:
 def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> bytes:
     """The request's body, of one of the types and no longer than `limit` bytes.
 
-    Raises UnsupportedMediaType, BodyTooLarge, and InvalidBody if its end has not come.
+    Raises UnsupportedMediaType, BodyTooLarge, and InvalidBody if the end of the body is missing.
     """
-    http = request._request  # what DRF wraps finds each of its attributes by a detour
+    http = request._request  # attributes of DRF's wrapper are slow to read
     if http.content_type not in content_types:
         raise UnsupportedMediaType(
             http.content_type or "none",
@@ -235,7 +235,7 @@ def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> b
 
 
 def _is_chunked(request: HttpRequest) -> bool:
-    """Django takes a WSGI request without a Content-Length for one without a body."""
+    """Whether the body has no Content-Length: Django would then read no body over WSGI."""
     return "wsgi.input" in request.META and "HTTP_TRANSFER_ENCODING" in request.META
 
 

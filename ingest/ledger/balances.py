@@ -1,7 +1,7 @@
-"""The ledger: of every accepted message, what became of it.
+"""The ledger: what became of every accepted message.
 
-What was accepted is counted by the shards, in the same step that appends; what was stored by the
-drain, in the same transaction that stores. The two meet here.
+Shards count accepted messages in the step that appends them. Drains count stored and rejected ones
+in the transaction that stores them. This module brings the two together.
 """
 
 from collections import Counter
@@ -19,9 +19,9 @@ from ingest.ledger.in_flight import ShardCounts, counts_read
 from ingest.models import DrainPosition, LedgerCheck, LedgerMinute
 from ingest.stream.shards import accepted_counts, accepted_prune, minute_of, oldest_waiting_at
 
-# A stream counts a minute until nothing can be accepted in it any more.
+# A shard keeps a minute's counts for so long: then nothing more can be accepted in that minute.
 FORGET_AFTER = timedelta(minutes=15)
-# Nothing of a minute comes so long after it: clocks that differ, and requests sent slowly.
+# So long after a minute, nothing more arrives for it, even with differing clocks and slow requests.
 SETTLED_AFTER = timedelta(minutes=3)
 COUNTED = ("stored", "duplicate", "late", "rejected", "replayed")
 
@@ -44,7 +44,7 @@ SET stored = ingest_ledgerminute.stored + excluded.stored,
     replayed = ingest_ledgerminute.replayed + excluded.replayed
 """
 
-# Absolute, and only upwards: setting it twice is setting it once.
+# A total that only grows, so setting it twice changes nothing.
 SET_ACCEPTED = """
 INSERT INTO ingest_ledgerminute
     (tenant_id, minute, shard, accepted, stored, duplicate, late, rejected, replayed)
@@ -57,7 +57,7 @@ ON CONFLICT (tenant_id, minute, shard) DO UPDATE
 SET accepted = greatest(ingest_ledgerminute.accepted, excluded.accepted)
 """
 
-# The table, and what the streams have counted beyond it.
+# The table, plus what the shards have counted that is not in the table yet.
 COUNTS = """
     SELECT tenant_id, minute, accepted, stored, duplicate, late, rejected, replayed
     FROM ingest_ledgerminute
@@ -94,7 +94,7 @@ GROUP BY minute
 class Tally:
     """What became of a batch, by (tenant, minute) of acceptance.
 
-    A replay counts negatively as rejected: so many fewer are.
+    A replay subtracts from `rejected`.
     """
 
     stored: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -124,15 +124,15 @@ class Balance(NamedTuple):
 
 
 def messages_stored(tenant_ids: Sequence[int], since: datetime) -> int:
-    """How many messages of these tenants were stored that came from `since` on, whose minute is
-    counted whole."""
+    """How many messages of these tenants that arrived since `since` are stored. The minute of
+    `since` counts in full."""
     minute = since.replace(second=0, microsecond=0)
     minutes = LedgerMinute.objects.filter(tenant__in=tenant_ids, minute__gte=minute)
     return minutes.aggregate(sum=Sum("stored", default=0))["sum"]
 
 
 def tally_write(*, shard: int, tally: Tally) -> None:
-    """Adds what became of a batch; to be called in the transaction that stored it."""
+    """Adds what became of a batch. Call it in the transaction that stores the batch."""
     counters = {name: getattr(tally, name) for name in COUNTED}
     keys = sorted(set().union(*counters.values()))
     if not keys:
@@ -146,7 +146,7 @@ def tally_write(*, shard: int, tally: Tally) -> None:
 
 
 def accepted_collect(*, shard: int) -> None:
-    """Brings what the stream counted into the table, and lets it forget minutes that are over."""
+    """Copies the shard's accepted counts into the table; removes past minutes from the shard."""
     counted = accepted_counts(shard)
     if not counted:
         return
@@ -175,11 +175,11 @@ def balances(
     until: datetime | None = None,
     tenant_ids: Sequence[int] | None = None,
 ) -> dict[int, Balance]:
-    """Balances by tenant, of the minutes from `since` on and before `until`.
+    """Balances by tenant id, over the minutes from `since` until just before `until`.
 
-    `counts` is what the streams counted; of it comes what the table has not yet of the accepted,
-    and what is in flight, of whichever minute. Tenants that were deleted are left out, for their
-    ledger went with them.
+    `counts` are the shards' counts. They add accepted messages that the table does not have yet,
+    and everything in flight, whatever its minute. Deleted tenants are left out: their ledger was
+    deleted with them.
     """
     values = _counted(counts) | {"since": since, "until": until, "only": _listed(tenant_ids)}
     with connection.cursor() as cursor:
@@ -196,10 +196,10 @@ def balances(
 def minutes_counted(
     *, shards: Sequence[int], since: datetime, tenant_ids: Sequence[int] | None
 ) -> dict[datetime, Balance]:
-    """Balances by minute from `since` on, the youngest first; nothing is told as in flight.
+    """Balances by minute since `since`, newest first; `in_flight` is always 0.
 
-    What became of messages is read before how many were accepted, so that no minute has stored
-    what it has not accepted.
+    Stored messages are read before accepted ones, so no minute shows more stored messages than
+    accepted ones.
     """
     rows = LedgerMinute.objects.filter(minute__gte=since)
     if tenant_ids is not None:
@@ -227,8 +227,8 @@ def residuals_settled(
     over: timedelta,
     tenant_ids: Sequence[int] | None = None,
 ) -> dict[int, int]:
-    """Messages that cannot be accounted for, by tenant, of minutes in which nothing is in flight
-    any more. Exact while drains run; without regard to the last minutes."""
+    """Messages that cannot be accounted for, by tenant id, over minutes in which nothing is in
+    flight any more. Exact even while drains run, but leaves out the last few minutes."""
     until = settled_until(ts=ts, oldest_waiting_at=oldest_waiting_at(shards))
     counts = [counts_read(shard)._replace(in_flight={}) for shard in shards]
     settled = balances(counts=counts, since=ts - over, until=until, tenant_ids=tenant_ids)
@@ -236,15 +236,15 @@ def residuals_settled(
 
 
 def settled_until(*, ts: datetime, oldest_waiting_at: datetime | None) -> datetime:
-    """Minutes before this one are over: whatever was accepted in them has been dealt with."""
+    """Minutes before this time are settled: everything accepted in them was stored or rejected."""
     return min(ts, oldest_waiting_at or ts) - SETTLED_AFTER
 
 
 def ledger_check(*, ts: datetime) -> int:
-    """Notes for `/health` how many messages of all tenants cannot be accounted for, and returns it.
+    """Records for `/health` how many messages of the last day cannot be accounted for; returns it.
 
-    See residuals_settled, over the last day. What is missing in one tenant is not made up for by
-    another.
+    Adds up residuals_settled without signs, so a surplus of one tenant does not hide what another
+    is missing.
     """
     settled = residuals_settled(shards=shards_known(), ts=ts, over=timedelta(days=1))
     residual = sum(map(abs, settled.values()))
@@ -253,39 +253,39 @@ def ledger_check(*, ts: datetime) -> int:
 
 
 def last_check() -> LedgerCheck | None:
-    """What the last look at the ledger found; None if there was none yet."""
+    """The result of the last ledger_check; None if there was none yet."""
     return LedgerCheck.objects.filter(pk=1).first()
 
 
 def shards_known() -> range:
-    """Those of INGEST_SHARDS, and those beyond that a drain has seen: whatever may hold messages
-    or counts that the ledger knows nothing of yet."""
+    """The shards of INGEST_SHARDS, and any beyond that were ever drained: all that may hold
+    messages or counts that the ledger does not have yet."""
     last = DrainPosition.objects.aggregate(last=Max("shard", default=0))["last"]
     return range(max(settings.INGEST_SHARDS, last + 1))
 
 
 def position_read(*, shard: int, identity: str) -> str:
-    """Up to which entry this stream is stored; "0-0" for one that nothing is stored of."""
+    """The last stored entry of this stream; "0-0" if none is stored."""
     position = DrainPosition.objects.filter(pk=shard, identity=identity).first()
     return position.entry_id if position else "0-0"
 
 
 def position_ensure(*, shard: int, identity: str) -> None:
-    """From now on the shard is known as one that was drained."""
+    """Records that the shard was drained, so that shards_known includes it."""
     DrainPosition.objects.get_or_create(
         pk=shard, defaults={"identity": identity, "entry_id": "0-0"}
     )
 
 
 def position_write(*, shard: int, identity: str, entry_id: str) -> None:
-    """To be called in the transaction that stored everything up to this entry."""
+    """Call it in the transaction that stores everything up to this entry."""
     DrainPosition.objects.update_or_create(
         pk=shard, defaults={"identity": identity, "entry_id": entry_id}
     )
 
 
 def _counted(counts: Sequence[ShardCounts]) -> dict[str, object]:
-    """What the streams counted, as columns for COUNTS."""
+    """The shards' accepted counts as columns for COUNTS."""
     keys = [(shard, *key) for shard, counted in enumerate(counts) for key in counted.accepted]
     return {
         "shards": [shard for shard, _, _ in keys],

@@ -9,21 +9,21 @@ import msgspec
 from ingest.stream import shards
 from ingest.stream.entries import Entry, decode
 
-# Both at one moment: an append moves both in one step.
+# Reads both in one step, because an append changes both in one step.
 COUNTS = "return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}"
 READ_AT_ONCE = 500
 
 
 class ShardCounts(NamedTuple):
-    """Messages of a shard at one moment: accepted by (tenant, minute), as far as it still counts
-    them, and in flight by tenant."""
+    """Messages of a shard at one moment: accepted by (tenant, minute), for minutes that it still
+    counts, and in flight by tenant."""
 
     accepted: dict[tuple[int, int], int]
     in_flight: dict[int, int]
 
 
 def counts_read(shard: int) -> ShardCounts:
-    """What is stored and only not taken out of the stream yet counts as in flight here."""
+    """Messages that are stored but not yet taken out of the stream count as in flight here."""
     keys = (shards.waiting_key(shard), shards.accepted_key(shard))
     waiting, accepted = map(_pairs, shards.run_script(COUNTS, keys))
     in_flight = {int(name[1:]): count for name, count in waiting.items() if name.startswith("t")}
@@ -38,8 +38,8 @@ def counts_read(shard: int) -> ShardCounts:
 
 
 def stored_and_left(shard: int, *, position: str) -> Counter[int]:
-    """Messages, by tenant, of entries up to `position` that are still in the stream: a drain
-    stored them, and died before it took them out. To be called while no drain runs."""
+    """Messages, by tenant, of entries up to `position` that are still in the stream: a drain stored
+    them, but died before it took them out. Call it while no drain runs."""
     left: Counter[int] = Counter()
     if position != "0-0":
         for entry in _entries(shard, position):

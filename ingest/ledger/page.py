@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 
 
 class Minute(NamedTuple):
-    """A minute of the ledger. What is open is in flight, or, once the minute is over, missing."""
+    """A minute of the ledger. `open` messages are in flight or, if the minute is over, missing."""
 
     minute: datetime
     balance: Balance
@@ -55,7 +55,7 @@ def ledger_context(request: HttpRequest) -> dict[str, Any]:
     counts = [counts_read(shard) for shard in shards]
     by_tenant = balances(counts=counts, since=ts - DAY, tenant_ids=own)
     residuals = residuals_settled(shards=shards, ts=ts, over=DAY, tenant_ids=own)
-    # Those in which anything was accepted, the youngest first.
+    # Minutes in which anything was accepted, newest first.
     counted = minutes_counted(shards=shards, since=ts - HOUR, tenant_ids=own)
     settled = settled_until(ts=ts, oldest_waiting_at=oldest)
     return {

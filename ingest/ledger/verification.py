@@ -1,4 +1,4 @@
-"""Proves the ledger: recounts from the tables and the streams, and says what does not agree."""
+"""Verifies the ledger: recounts the tables and the streams, and reports differences."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ WAIT_FOR_DRAIN_S = 120
 
 
 class Account(NamedTuple):
-    """A tenant's ledger against what there really is.
+    """A tenant's ledger, and what the tables really hold.
 
-    `balance` is of all time. `stored` and `rejected` are what the ledger says of the recounted
-    minutes; `found` and `kept` are the rows and the rejected messages that there are of them.
+    `balance` is over all time. For the recounted minutes, `stored` and `rejected` are the ledger's
+    numbers; `found` and `kept` are the rows and the rejected messages in the tables.
     """
 
     balance: Balance
@@ -35,27 +35,27 @@ class Account(NamedTuple):
     kept: int
 
     def problems(self) -> list[str]:
-        """What does not agree, in words; none if all is well."""
+        """The differences as text; none if all is well."""
         residual = self.balance.residual
         words = []
         if residual > 0:
             words.append(f"{residual} accepted messages are missing")
         if residual < 0:
-            words.append(f"{-residual} messages more than were accepted")
+            words.append(f"{-residual} more messages than were accepted")
         if self.found != self.stored:
-            words.append(f"{self.stored} messages were stored, the tables hold {self.found}")
+            words.append(f"{self.stored} messages were stored, but the tables hold {self.found}")
         if self.kept != self.rejected:
-            words.append(f"{self.rejected} messages were rejected, {self.kept} are kept")
+            words.append(f"{self.rejected} messages were rejected, but {self.kept} are kept")
         return words
 
 
 def ledger_verify(*, since: datetime | None = None) -> dict[int, Account]:
-    """The accounts of all tenants by their ids, exact at one moment, whether or not drains run.
+    """The accounts of all tenants by id, exact at one moment even if drains run.
 
-    With `since`, the beginning of a minute, only what was received from then on is recounted.
-    Drains wait for the blink in which the streams are read, and go on while the tables are
-    counted, which happens in a snapshot of that moment. Not to be called in a transaction.
-    Raises OperationalError if a drain does not make way.
+    With `since`, the start of a minute, recounts only messages received since then. Drains wait
+    briefly while the streams are read, and go on while the tables are counted in a snapshot of that
+    moment. Do not call it in a transaction. Raises OperationalError if a drain does not make way
+    within WAIT_FOR_DRAIN_S.
     """
     with ExitStack() as drains_wait:
         for shard in range(settings.INGEST_MOST_SHARDS):
@@ -75,7 +75,7 @@ def _snapshot() -> Iterator[None]:
 
 
 def _shard_read(shard: int) -> ShardCounts:
-    """The database is asked first: what it does not know of yet is then in the stream's counts."""
+    """Reads the database first: what it does not have yet is then still in the shard's counts."""
     position = position_read(shard=shard, identity=shards.identity_ensure(shard))
     stored = stored_and_left(shard, position=position)
     counts = counts_read(shard)
@@ -104,7 +104,7 @@ def _accounts(counts: Sequence[ShardCounts], since: datetime | None) -> dict[int
 
 
 def _found(since: datetime | None) -> Counter[int]:
-    """Rows in the hypertables by tenant, of deleted devices too: their rows stay."""
+    """Rows in the hypertables by tenant, including deleted devices, whose rows stay."""
     found: Counter[int] = Counter()
     if since is not None:
         with connection.cursor() as cursor:

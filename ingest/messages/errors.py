@@ -1,8 +1,8 @@
-"""What is wrong with a message, in words."""
+"""Errors that say what is wrong with a message."""
 
 
 class InvalidMessage(ValueError):
-    """A message that cannot be accepted: `field` is a JSON path, `reason` says why in words."""
+    """A message that cannot be accepted: `field` is a JSON path, `reason` says why."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -16,7 +16,7 @@ class ForeignDevice(ValueError):
 
 class LimitReached(Exception):
     """More messages than a tenant or a device may send; the text says which limit, and its value.
-    After `retry_after_s` seconds as many may come."""
+    They may be sent again after `retry_after_s` seconds."""
 
     def __init__(self, words: str, retry_after_s: float) -> None:
         super().__init__(words)

@@ -1,4 +1,4 @@
-"""Decodes what devices send, and says precisely what is wrong with it."""
+"""Decodes heartbeats and other bodies, and says precisely what is wrong with invalid ones."""
 
 import json
 import math
@@ -25,7 +25,7 @@ MAX_FIELDS = 40
 KINDS = {
     "float": "a number",
     "int": "a whole number",
-    "str": "a text",
+    "str": "text",
     "bool": "a boolean",
     "object": "an object",
     "array": "an array",
@@ -33,7 +33,7 @@ KINDS = {
 LIMITS = {"<=": "at most", ">=": "at least"}
 UNITS = {"str": "character", "array": "element", "object": "field"}
 MAX_TEXT = 1024
-# Without any of this in a body, no number in it is beyond float8 and no text has half a pair.
+# A body without any of these has no number beyond float8 and no text with half a surrogate pair.
 STRANGE = re.compile(rb"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}|\d{200}")
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 
@@ -44,7 +44,7 @@ class _Head(Struct, frozen=True, gc=False):
 
 
 def _checked(vital: Vital) -> Any:
-    """The vital's type with the range that the door lets through."""
+    """The vital's type, with the range that the door accepts."""
     if vital.type is str:
         return Annotated[str, Meta(max_length=LONGEST_TEXT)] | None
     return Annotated[float, Meta(ge=vital.low, le=vital.high)] | None
@@ -67,8 +67,8 @@ HeartbeatBody = cast(
 
 
 class HeartbeatMessage(Struct, frozen=True, gc=False):
-    """A valid heartbeat: its time in UTC, its named vitals in the order of NAMED_VITALS, and the
-    further ones."""
+    """A valid heartbeat: its time in UTC, its named vitals in the order of NAMED_VITALS, and all
+    other vitals."""
 
     device_id: str | None
     time: datetime | None
@@ -105,13 +105,13 @@ def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
 
 def _parse(data: bytes) -> dict[str, Any]:
     if not data.strip():
-        raise InvalidMessage("$", "the body is empty; send a JSON object, {} at the least")
+        raise InvalidMessage("$", "the body is empty; send a JSON object, at least {}")
     return body_decode(_decoder, data)
 
 
 def body_decode(decoder: msgspec.json.Decoder[Body], data: bytes) -> Body:
-    """What the decoder makes of the body. Raises InvalidMessage, which names the field if it can,
-    for what is not JSON and for what the decoder does not take."""
+    """The decoded body. Raises InvalidMessage if it is not JSON, or not what the decoder accepts;
+    the error names the field if possible."""
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -122,8 +122,8 @@ def body_decode(decoder: msgspec.json.Decoder[Body], data: bytes) -> Body:
 
 
 def _refuse_strange(data: bytes) -> None:
-    """Names the field of a NaN, an Infinity, a number too large or half a surrogate pair, which
-    other writers of JSON let through and the strict decoder refuses without saying where."""
+    """Raises InvalidMessage, with the field, for NaN, Infinity, numbers that are too large and half
+    surrogate pairs. Many JSON encoders write them, and the strict decoder does not say where."""
     if not STRANGE.search(data):
         return
     try:
@@ -138,7 +138,7 @@ def _refuse_strange(data: bytes) -> None:
 
 
 def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The names and values in an object and in the objects right below it, with their paths."""
+    """The names and values in an object and in objects directly inside it, with their paths."""
     if not isinstance(value, dict):
         yield path, value
     elif path.count(".") < 2:
@@ -151,12 +151,12 @@ def _check_vitals(vitals: dict[str, Any]) -> None:
     for name, value in vitals.items():
         path = f"$.{name[:64]}"
         if not 1 <= len(name) <= MAX_NAME:
-            raise InvalidMessage(path, f"a field's name has 1 to {MAX_NAME} characters")
+            raise InvalidMessage(path, f"a field's name must have 1 to {MAX_NAME} characters")
         check_text(path, name)
         if isinstance(value, str):
             check_text(path, value)
         elif isinstance(value, dict | list):
-            raise InvalidMessage(path, "expected a number, a text, true, false or null")
+            raise InvalidMessage(path, "expected a number, text, true, false or null")
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**63:
             raise InvalidMessage(path, "the number is too large")
 
@@ -176,7 +176,7 @@ def not_json(error: Exception) -> str:
 
 
 def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
-    """The same in our words, with the JSON path apart."""
+    """The same error in our words, with the JSON path as its field."""
     reason, found_path, path = str(error).rpartition(" - at `")
     if not found_path:
         reason, path = path, ""
@@ -192,7 +192,7 @@ def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
 
 
 def _in_words(reason: str) -> str:
-    """`Expected `float | null`, got `str`` becomes `expected a number, got a text`."""
+    """`Expected `float | null`, got `str`` becomes `expected a number, got text`."""
     if found := re.fullmatch("Expected `(.*)`, got `(.*)`", reason):
         kinds = [kind for kind in found[1].split(" | ") if kind != "null"]
         if "float" in kinds and "int" in kinds:

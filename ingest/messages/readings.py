@@ -1,4 +1,4 @@
-"""Decodes the readings that devices and gateways send, and says what is wrong with which."""
+"""Decodes readings from devices and gateways, and says which are invalid and why."""
 
 import json
 import re
@@ -41,13 +41,13 @@ class ReadingBody(Struct, gc=False, forbid_unknown_fields=True):
 
 
 class _Metrics(Struct):
-    """Metrics by themselves, to find the one that is wrong."""
+    """Only the metrics, to find the invalid one."""
 
     metrics: dict[Name, Value]
 
 
 class ReadingMessage(NamedTuple):
-    """A valid reading and where it stood in the request. `metrics` is JSON."""
+    """A valid reading and its position in the request. `metrics` is JSON."""
 
     position: int
     device_id: str | None
@@ -59,8 +59,8 @@ class ReadingMessage(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A message that cannot be accepted, by its place in the request; `retry_after_s` is when it
-    can be, where a limit is what refused it."""
+    """A message that cannot be accepted, by its position in the request. If a limit refused it,
+    `retry_after_s` says when it may be sent again."""
 
     position: int
     code: str
@@ -76,7 +76,7 @@ class DecodedReadings(NamedTuple):
 
 
 class BodyTooLong(ValueError):
-    """More bytes, unpacked, than a request may have."""
+    """The unpacked body is longer than a request may be."""
 
 
 class UnknownEncoding(ValueError):
@@ -91,10 +91,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def unpack(body: bytes, *, encoding: str) -> bytes:
-    """The body with its gzip taken off, if it has one; never more than MAX_BYTES of it.
+    """The body, unpacked if it is gzip; at most MAX_BYTES.
 
-    Raises BodyTooLong, UnknownEncoding, and InvalidMessage for what is not gzip, ends too soon or
-    goes on after its end: what was not read is not accepted.
+    Raises BodyTooLong, UnknownEncoding, and InvalidMessage if the gzip is invalid, incomplete, or
+    followed by something: then part of the body would not have been read.
     """
     if encoding in ("", "identity"):
         if body.startswith(GZIP):
@@ -119,10 +119,10 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
 
 
 def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> DecodedReadings:
-    """The readings of an object, an array or, with `lines`, of NDJSON.
+    """The readings in an object, an array or, with `lines`, in NDJSON.
 
-    Messages that are wrong are refused one by one. Raises InvalidMessage if the whole cannot be
-    understood, or holds more than MAX_MESSAGES.
+    Invalid messages are refused one by one. Raises InvalidMessage if the whole body is invalid or
+    has more than MAX_MESSAGES.
     """
     data = data.strip()
     if not data:
@@ -142,7 +142,7 @@ def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> Decod
 
 
 def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
-    """The messages, decoded all at once if all are right, else each as it was sent."""
+    """The messages: decoded together if all are valid, otherwise each as it was sent."""
     bodies: Sequence[ReadingBody | bytes] | None
     try:
         bodies = _decode_lines(data) if lines else _many.decode(data)
@@ -157,9 +157,10 @@ def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
 
 
 def _decode_lines(data: bytes) -> list[ReadingBody] | None:
-    """The messages, if there is one on each line: the decoder does not look at where lines end.
+    """The messages, or None if they are not one per line: the decoder ignores where lines end.
 
-    No line but one that begins an object begins with a brace, after another that ends with one.
+    If every line starts and ends with a brace, and there are as many objects as lines, then each
+    line is one object.
     """
     bodies = _one.decode_lines(data)
     lines = [line.strip() for line in _split_lines(data)]
@@ -180,9 +181,9 @@ def _split_array(data: bytes) -> Iterator[bytes]:
 
 
 def _walk_array(data: bytes) -> Iterator[bytes]:
-    """The same, of an array that the strict decoder does not read to its end: Python's own reads
-    on over NaN, half a surrogate pair and half a character, so that one message's error is its
-    own. Raises InvalidMessage where it cannot read on either."""
+    """The same for an array that the strict decoder cannot read to its end. Python's own decoder
+    reads past NaN, half surrogate pairs and half characters, so that an error refuses only its own
+    message. Raises InvalidMessage where Python's decoder cannot read on either."""
     text = data.decode(errors="surrogateescape").removeprefix("[").lstrip(BLANKS)
     separator, start = ",", 0
     try:
@@ -204,12 +205,12 @@ def _decode_one(part: bytes) -> ReadingBody:
 
 
 def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
-    """The same with the metric's name, where msgspec only says that it is one of them."""
+    """The error with the metric's name, if msgspec only says that one of the metrics is invalid."""
     if error.field != "$.metrics[...]":
         return error
     try:
         metrics = msgspec.json.decode(part)["metrics"]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:  # further on
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:  # later in the body
         return InvalidMessage("$", not_json(broken))
     if not isinstance(metrics, dict):
         return error
@@ -231,7 +232,7 @@ def _message(
     return ReadingMessage(
         position,
         body.device_id,
-        # Messages of one request without a time are told apart by where they stand in it.
+        # Messages without a time get different ones, by their positions in the request.
         received_at + timedelta(microseconds=position)
         if body.time is None
         else device_time(body.time, received_at=received_at),

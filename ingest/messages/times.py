@@ -1,4 +1,4 @@
-"""The time that a device gives to a message."""
+"""The time in a message, by its device's clock."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from ingest.messages.errors import InvalidMessage
 
-# As it is sent: ISO 8601, or seconds since 1970. The format stands in the description only: whoever
-# leaves out the time zone is told so in words.
+# As sent: ISO 8601, or seconds since 1970. The format is for the OpenAPI schema only: a missing
+# time zone has an error of its own.
 Time = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})] | float
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_AHEAD = timedelta(days=1)
@@ -18,8 +18,8 @@ LATEST_AHEAD = timedelta(days=1)
 def device_time(value: datetime | float, *, received_at: datetime) -> datetime:
     """The time in UTC, from a time with its zone or from seconds since 1970.
 
-    Raises InvalidMessage for one before 2000, INGEST_OLDEST_DAYS ago or more, or more than a day
-    ahead: each day that a message is of is a chunk of its own.
+    Raises InvalidMessage if it is before 2000, at least INGEST_OLDEST_DAYS ago, or more than a day
+    ahead: every other day would create another chunk.
     """
     time = _with_zone(value) if isinstance(value, datetime) else _of_seconds(value)
     if time < EARLIEST:
@@ -28,12 +28,12 @@ def device_time(value: datetime | float, *, received_at: datetime) -> datetime:
         raise InvalidMessage(
             "$.time",
             f"{time.isoformat()} is {(received_at - time).days} days ago; "
-            f"messages older than {settings.INGEST_OLDEST_DAYS} days are not taken",
+            f"messages older than {settings.INGEST_OLDEST_DAYS} days are not accepted",
         )
     if time > received_at + LATEST_AHEAD:
         raise InvalidMessage(
             "$.time",
-            f"{time.isoformat()} is more than a day ahead; here it is {received_at.isoformat()}",
+            f"{time.isoformat()} is more than a day ahead of our clock, {received_at.isoformat()}",
         )
     return time
 

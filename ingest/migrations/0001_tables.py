@@ -1,4 +1,4 @@
-"""What happened at the door: the ledger, rejected messages, and messages that were refused."""
+"""The ledger, rejected messages, and messages that the door refused."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("pending_device", "device is not approved yet"),
-                            ("unknown_device", "device does not exist any more"),
+                            ("unknown_device", "device no longer exists"),
                             ("invalid_data", "the database refused it"),
                             ("corrected", "corrected"),
                         ],
@@ -100,14 +100,14 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default="",
                         default="",
-                        help_text="Empty: nobody waits.",
+                        help_text="Who requested a replay; empty: nobody.",
                         max_length=150,
                     ),
                 ),
                 (
                     "replay_failed_at",
                     models.DateTimeField(
-                        help_text="When its last replay failed; empty: none did.", null=True
+                        help_text="When the last replay failed; empty: none did.", null=True
                     ),
                 ),
                 (
@@ -116,7 +116,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default="",
                         default="",
-                        help_text="Why its last replay failed, in words.",
+                        help_text="Why the last replay failed.",
                     ),
                 ),
                 (
@@ -173,7 +173,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("minute", models.DateTimeField()),
-                ("limit_words", models.CharField(max_length=200, verbose_name="limit in words")),
+                ("limit_words", models.CharField(max_length=200, verbose_name="limit")),
                 ("refused", models.BigIntegerField(verbose_name="messages refused")),
                 ("first_at", models.DateTimeField(verbose_name="first refusal")),
                 ("last_at", models.DateTimeField(verbose_name="last refusal")),

@@ -1,4 +1,4 @@
-"""Who sees what happened at the door."""
+"""Who sees the ledger, and rejected and refused messages."""
 
 from django.db import migrations
 
@@ -13,8 +13,8 @@ SELECT rollcall_isolate_back('ingest_rejectedmessage');
 SELECT rollcall_isolate_back('ingest_ledgerminute');
 """
 
-# The worker's own books, of all tenants. Whoever reads the ledger or `/health` needs the outcome of
-# the last check and which shards were ever drained, but not how far.
+# The worker's own records, over all tenants. The ledger and `/health` need the result of the last
+# check and which shards were ever drained, but not the positions.
 BOOKS = """
 GRANT SELECT, INSERT, UPDATE, DELETE ON ingest_drainposition TO rollcall_worker;
 GRANT SELECT ON ingest_drainposition TO rollcall_operator;

@@ -1,4 +1,4 @@
-"""How often the replay of a rejected message went wrong, and when it is tried again."""
+"""How often the replay of a rejected message failed, and when it is tried again."""
 
 from django.db import migrations, models
 
@@ -13,14 +13,14 @@ class Migration(migrations.Migration):
             field=models.PositiveSmallIntegerField(
                 db_default=0,
                 default=0,
-                help_text="How often its replay has gone wrong since it was asked.",
+                help_text="How often the replay has failed since it was requested.",
             ),
         ),
         migrations.AddField(
             model_name="rejectedmessage",
             name="replay_due_at",
             field=models.DateTimeField(
-                help_text="When a replay that went wrong is tried again; empty: at once.",
+                help_text="When a failed replay is tried again; empty: at once.",
                 null=True,
             ),
         ),

@@ -1,9 +1,9 @@
 """Who may publish what, as files for mosquitto.
 
-A device's user name is the middle of its topics, `<tenant>/device/<device_id>`, so that one
-pattern holds for all devices. Mosquitto searches its list of users from the start for each one it
-reads, so lines of their own for 100,000 users take it minutes. Only gateways have such lines, and
-devices with a colon in their name: a colon ends the user name in the password file.
+A device's user name is the middle of its topics, `<tenant>/device/<device_id>`, so one pattern
+covers all devices. Mosquitto searches its list of users from the start for each user that it reads,
+so lines for 100,000 users would take minutes. Only gateways have lines of their own, and devices
+with a colon in their name, because a colon ends the user name in the password file.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from devices.models import Credential
 from ingest.mqtt.batch import HEARTBEAT, TELEMETRY
 
 HEADER = "# Written by `manage.py mqtt_acl`: changes here are lost.\n"
-# A person may have chosen it, so it takes more than one. Mosquitto's own figure.
+# A person may have chosen the bridge's password, so one iteration is too few. Mosquitto's default.
 BRIDGE_ITERATIONS = 101
 
 
 class AccessFiles(NamedTuple):
-    """The contents of the two files, and for how many users they are."""
+    """The contents of the two files, and the number of users in them."""
 
     passwords: str
     acl: str
@@ -34,7 +34,7 @@ def mqtt_username(*, tenant: str, device_id: str) -> str:
 
 
 def bridge_hash(password: str) -> str:
-    """The bridge's password for access_files; another text each time, as it is salted."""
+    """The hash of the bridge's password, for access_files; salted, so it differs each time."""
     return mqtt_password_hash(password, iterations=BRIDGE_ITERATIONS)
 
 
@@ -42,7 +42,7 @@ def access_files(*, bridge_user: str, bridge_hash: str) -> AccessFiles:
     """Files that let each device publish below its own topic, gateways for all devices of their
     tenant, and the bridge read.
 
-    Of a device's keys in force the newest counts. Inactive tenants' are left out.
+    A device's newest key in force counts. Inactive tenants are left out.
     """
     passwords = {bridge_user: bridge_hash}
     acl = [_user(bridge_user, *(f"read {topic}" for topic in (TELEMETRY, HEARTBEAT)))]

@@ -1,7 +1,7 @@
-"""What happens to messages from the broker: a batch of them is decoded, put to its devices and
-appended to the stream at once.
+"""Accepts messages from the broker in batches: decodes them, finds their devices, and appends them
+to the stream together.
 
-The broker lets a device publish under its own name only, so a topic says who speaks.
+The broker lets a device publish under its own name only, so the topic says who sent a message.
 """
 
 import re
@@ -51,8 +51,8 @@ class Refused(NamedTuple):
 
 
 class BatchOutcome(NamedTuple):
-    """How many heartbeats and readings were accepted, which were refused, and which messages
-    are neither, by their places in the batch, as the database cannot tell who sent them: why not.
+    """How many heartbeats and readings were accepted, and which were refused. `waiting` messages
+    are neither, because the database cannot say who sent them: positions in the batch and reasons.
     """
 
     accepted: int
@@ -69,7 +69,7 @@ class _Addressed(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """Messages of one tenant, each of a device that there is."""
+    """Messages of one tenant whose devices are known."""
 
     speaker: Speaker
     devices: Mapping[str, KnownDevice]
@@ -77,10 +77,10 @@ class _Known(NamedTuple):
 
 
 def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> BatchOutcome:
-    """Returns once every good message is on disk in the stream, except those that are waiting,
-    which can be given again.
+    """Returns once every valid message is on disk in the stream, except the waiting ones, which the
+    caller can pass in again.
 
-    Raises StreamAway; then nothing was accepted, and all of them can be given again.
+    Raises StreamAway; then nothing was accepted, and the caller can pass in all of them again.
     """
     batch = _Batch(tenants)
     # All names are looked up before anything is taken from limits.
@@ -97,7 +97,7 @@ def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> Batc
 
 
 class _Batch:
-    """What becomes of one batch."""
+    """One batch on its way into the stream."""
 
     def __init__(self, tenants: TenantCache) -> None:
         self.entries: list[Entry] = []
@@ -108,7 +108,7 @@ class _Batch:
         self._taken: list[tuple[Speaker, Messages]] = []
 
     def known(self, messages: Iterable[Published]) -> Iterator[_Known]:
-        """The messages that can be understood, by tenant; the others are refused, or wait."""
+        """The valid messages by tenant. The others are refused, or wait."""
         for tenant, addressed in _by_tenant(self._read(messages)).items():
             try:
                 speaker = self._tenants.speaker(tenant)
@@ -122,7 +122,7 @@ class _Batch:
                 self._refuse(one.published, "unknown_tenant", UNKNOWN_TENANT)
 
     def put(self, known: _Known) -> None:
-        """Puts one tenant's messages to its devices, as far as its limits let it."""
+        """Adds one tenant's messages to the entries, as far as limits allow."""
         heartbeats = [one for one in known.addressed if isinstance(one.decoded, HeartbeatMessage)]
         if heartbeats:
             self._put_heartbeats(known._replace(addressed=heartbeats))
@@ -130,7 +130,7 @@ class _Batch:
             self._put_readings(known.speaker, known.addressed)
 
     def give_back(self) -> None:
-        """Gives limits back what was taken: the messages come again."""
+        """Gives back what was taken from limits: the messages come again."""
         for speaker, taken in self._taken:
             limits_give_back(speaker=speaker, taken=taken)
 
@@ -255,15 +255,15 @@ def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
 
 
 def _needs_device(one: _Addressed) -> bool:
-    """False if each of its readings is refused whatever device that is, which then is not added."""
+    """False if all its readings are refused anyway: then the device must not be registered."""
     if isinstance(one.decoded, HeartbeatMessage):
         return True
     return any(message.device_id in (None, one.device_id) for message in one.decoded.messages)
 
 
 def _decode(kind: str, published: Published) -> HeartbeatMessage | DecodedReadings:
-    # Each has its own time of receipt: two readings without a time of their own, in one batch,
-    # would otherwise be one.
+    # Each message has its own time of receipt. Otherwise two readings without a time, in the same
+    # batch, would count as duplicates.
     if kind == "heartbeat":
         return heartbeat_decode(published.payload, received_at=published.received_at)
     return readings_decode(published.payload, lines=False, received_at=published.received_at)

@@ -1,8 +1,8 @@
 """Takes messages from an MQTT broker and acknowledges each after it is on disk in the stream.
 
-Several bridges share the load through a shared subscription. Each has a name of its own and with
-it a session at the broker: what a bridge has not acknowledged when it dies, it is given again when
-it is back. So nothing is lost, and a message may come twice.
+Several bridges share the load through a shared subscription. Each has its own name, and with it a
+session at the broker. If a bridge dies, the broker sends it again whatever it has not acknowledged.
+So nothing is lost, but a message may arrive twice.
 """
 
 import logging
@@ -33,13 +33,13 @@ from ingest.stream.shards import StreamAway
 
 log = logging.getLogger(__name__)
 
-# The broker sends no more than so many messages that are not acknowledged yet.
+# The broker sends at most so many messages ahead of our acknowledgements.
 RECEIVE_MAXIMUM = 2000
 # Nothing is read while more than this waits.
 MAX_WAITING = 2 * RECEIVE_MAXIMUM
 MAX_WAITING_BYTES = 32 * 1024 * 1024
-# What arrives within this time is appended at once, as far as it is no more than this. An append
-# waits for Valkey's disk once, however much it brings: on a slow one larger batches are faster.
+# Messages that arrive within GATHER_S are appended together, up to these sizes. An append waits for
+# Valkey's disk once, however large it is, so larger batches are faster on a slow disk.
 GATHER_S = 0.005
 BATCH_MESSAGES = RECEIVE_MAXIMUM
 BATCH_BYTES = 4 * 1024 * 1024
@@ -48,9 +48,9 @@ KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 5
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF
 STOP_WITHIN_S = 10
-# A stop is noticed after so long at the latest.
+# A stop is noticed after at most so long.
 LOOK_UP_S = 0.5
-# A bridge that retires has its last message when none came for so long.
+# A bridge that retires assumes that no more messages come if none came for so long.
 RETIRED_AFTER_S = 3.0
 
 
@@ -78,7 +78,7 @@ class Broker(NamedTuple):
 
 
 class Backoff:
-    """Ever longer waits, up to `most_s`, each a little random so that bridges do not march."""
+    """Growing waits, up to `most_s`, with some randomness so that bridges do not retry in step."""
 
     def __init__(self, first_s: float, most_s: float) -> None:
         self._first_s = first_s
@@ -96,8 +96,8 @@ class Backoff:
 
 @contextmanager
 def _corked(line: Any) -> Iterator[None]:
-    """What is sent inside goes out together: paho sends each acknowledgement by itself, and would
-    wake the broker for each. `line` is its socket, None if there is none."""
+    """Sends everything written inside together. Otherwise paho sends each acknowledgement alone,
+    and wakes the broker for each. `line` is paho's socket, or None."""
     if line is None:
         yield
         return
@@ -118,10 +118,10 @@ class _Waiting(NamedTuple):
 class Bridge:
     """One connection to the broker, run by one thread: reads, appends, acknowledges.
 
-    Messages that cannot be appended just now wait here; the broker keeps all others, as it sends
-    no more than RECEIVE_MAXIMUM ahead of our acknowledgements. Those whose sender the database
-    cannot tell are set aside, so that the others do not wait for them. With `retire` the bridge
-    leaves the share, takes what the broker still holds for it, and ends its session.
+    Messages that cannot be appended right now wait here. The broker keeps all others, because it
+    sends at most RECEIVE_MAXIMUM ahead of our acknowledgements. Messages whose sender the database
+    cannot identify are set aside, so that others do not wait for them. With `retire` the bridge
+    leaves the shared subscription, takes what the broker still holds for it, and ends its session.
     """
 
     def __init__(self, *, url: str, share: str, name: str, retire: bool = False) -> None:
@@ -133,7 +133,7 @@ class Bridge:
         self._tenants = TenantCache()
         self._tally = Tally(name)
         self._waiting: deque[_Waiting] = deque()
-        self._waiting_bytes = 0  # of those set aside, too
+        self._waiting_bytes = 0  # including those set aside
         self._aside: list[_Waiting] = []
         self._aside_until = 0.0
         self._aside_backoff = Backoff(0.5, 5)
@@ -146,7 +146,7 @@ class Bridge:
         self._stop = threading.Event()
 
     def run(self) -> None:
-        """Bridges until `stop` is called, or until it has retired."""
+        """Runs until `stop` is called, or until the bridge has retired."""
         while not self._stop.is_set() and not self._has_retired():
             if self._client.socket() is None:
                 self._connect()
@@ -188,7 +188,8 @@ class Bridge:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_NEVER_EXPIRES
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        # Beyond this the broker keeps messages from us; those up to it we refuse with words.
+        # The broker does not send us larger packets. Too large messages up to this size reach us,
+        # and we log why we refuse them.
         properties.MaximumPacketSize = 4 * MAX_BYTES
         host, port = self._broker.host, self._broker.port
         try:
@@ -223,7 +224,7 @@ class Bridge:
     def _on_disconnect(
         self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
-        # All of it comes again, under numbers of the next connection.
+        # The broker sends all of these again, with ids of the next connection.
         self._waiting.clear()
         self._aside.clear()
         self._waiting_bytes = 0
@@ -245,7 +246,7 @@ class Bridge:
         self._client.loop_misc()
 
     def _await_socket(self, *, reads: bool, wait_s: float) -> tuple[bool, bool]:
-        """Waits until there is something to read or room to write what waits to be written."""
+        """Waits until there is something to read, or until waiting output can be written."""
         sockets: list[Any] = [self._client.socket()]
         writes = self._client.want_write()
         readable, writable, _ = select.select(
@@ -254,7 +255,7 @@ class Bridge:
         return bool(readable), bool(writable)
 
     def _read(self) -> None:
-        """Reads all that has arrived: paho reads one packet a call."""
+        """Reads everything that has arrived: paho reads one packet per call."""
         while self._has_room():
             received = self._received
             self._client.loop_read()
@@ -288,20 +289,20 @@ class Bridge:
             self._store()
 
     def _store(self) -> None:
-        """Appends what waits, as much as goes at once, and acknowledges it."""
+        """Appends one batch of the waiting messages, and acknowledges it."""
         batch = self._next_batch()
         try:
             outcome = batch_accept(messages=[one.published for one in batch], tenants=self._tenants)
         except (StreamAway, OperationalError, InterfaceError) as error:
             wait_s = self._store_backoff.next_s()
             self._store_at = monotonic() + wait_s
-            log.warning("nothing can be accepted just now, again in %.1f s: %s", wait_s, error)
+            log.warning("nothing can be accepted right now, next try in %.1f s: %s", wait_s, error)
             return
         finally:
             close_old_connections()
         self._store_backoff.reset()
         self._tally.add(outcome)
-        # Taken out first, for a connection that breaks meanwhile empties the queue.
+        # Removed first, because a connection that breaks meanwhile empties the queue.
         for _ in batch:
             self._waiting.popleft()
         if outcome.waiting:
@@ -311,13 +312,13 @@ class Bridge:
         self._acknowledge([one for n, one in enumerate(batch) if n not in outcome.waiting])
 
     def _set_aside(self, batch: Sequence[_Waiting], reasons: Mapping[int, str]) -> None:
-        """Tries these messages again later. They are acknowledged after others that came later,
-        which brokers take."""
+        """Tries these messages again later. So they are acknowledged after newer messages, which
+        brokers accept."""
         if not self._aside:
             wait_s = self._aside_backoff.next_s()
             self._aside_until = monotonic() + wait_s
             why = "; ".join(sorted(set(reasons.values())))
-            words = "nobody can tell who sent %d messages; they are tried again in %.1f s: %s"
+            words = "cannot look up who sent %d messages; next try in %.1f s: %s"
             log.warning(words, len(reasons), wait_s, why)
         self._aside += [batch[n] for n in sorted(reasons)]
 

@@ -1,4 +1,4 @@
-"""What a bridge tells about itself: a line a minute, and refused messages without flooding."""
+"""What a bridge logs: one line per minute, and refused messages without flooding the log."""
 
 import logging
 from collections import Counter
@@ -21,7 +21,7 @@ class Tally:
         self._began = monotonic()
 
     def add(self, outcome: BatchOutcome) -> None:
-        """Counts a batch; the first refusal of a reason in each minute is logged with its words."""
+        """Counts a batch. Logs the first refused message per code and minute, with its reason."""
         self._accepted += outcome.accepted
         for code, topic, reason in outcome.refused:
             if not self._refused[code]:
@@ -29,12 +29,12 @@ class Tally:
             self._refused[code] += 1
 
     def report_when_due(self) -> None:
-        """Once a minute, says what came and begins anew."""
+        """Calls `report` once a minute."""
         if monotonic() - self._began >= REPORT_EVERY_S:
             self.report()
 
     def report(self) -> None:
-        """Says what came since the last line, and begins anew."""
+        """Logs the counts since the last line, and starts again from 0."""
         seconds = monotonic() - self._began
         log.info(
             "bridge %s: %d messages accepted in %.0f s (%.0f/s), %d refused%s",

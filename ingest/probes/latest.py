@@ -1,4 +1,4 @@
-"""What probes measured last, for who has a key of theirs or is signed in."""
+"""What probes measured last, for requesters with a key or a session."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -26,14 +26,14 @@ MAX_ID = 2**31 - 1
 
 
 class Page(NamedTuple):
-    """Which nodes are wanted: at most `limit` of those behind our id `after`."""
+    """The requested page: at most `limit` nodes, with ids of ours above `after`."""
 
     after: int
     limit: int
 
 
 class KeyIfSent(DeviceKeyAuthentication):
-    """A key if there is one; otherwise it is another way's turn."""
+    """Checks a key if one was sent; otherwise leaves it to the next authentication class."""
 
     def authenticate(self, request: Request) -> tuple[Speaker, None] | None:  # type: ignore[override]
         return super().authenticate(request) if "HTTP_AUTHORIZATION" in request.META else None
@@ -46,7 +46,7 @@ class HasKeyOrSession(BasePermission):
 
 class NodesView(ScopedView):
     """`GET /api/metrics?limit=100&after=…`: the latest measurement of each probe heard within a
-    week, which are those of the person's tenants or of the key's, or the key's own device.
+    week. A person sees their tenants' probes, a gateway its tenant's, and a device only itself.
 
     `next` is the `after` of the next page, null on the last.
     """
@@ -83,7 +83,7 @@ class NodesView(ScopedView):
 
 
 def page_decode(parameters: Mapping[str, str]) -> Page:
-    """Raises InvalidBody, naming the parameter, for what is no whole number in its range."""
+    """Raises InvalidBody, with the parameter, unless it is a whole number in its range."""
     return Page(
         _whole(parameters, "after", default=0, low=0, high=MAX_ID),
         _whole(parameters, "limit", default=DEFAULT_LIMIT, low=1, high=MAX_LIMIT),
@@ -94,7 +94,7 @@ def _whole(parameters: Mapping[str, str], name: str, *, default: int, low: int, 
     text = parameters.get(name)
     if text is None:
         return default
-    # Longer ones are out of every range, and slow to read.
+    # Longer numbers are out of every range, and slow to parse.
     if text.isascii() and text.isdecimal() and len(text) <= 10 and low <= int(text) <= high:
         return int(text)
     reason = f"expected a whole number from {low} to {high}"

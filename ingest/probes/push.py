@@ -1,7 +1,7 @@
 """The door for network probes: `POST /api/push` takes one measurement and stores it as a reading.
 
-The body is what the probes of fiber-api send, under more than one name where their documents leave
-it open which one is meant.
+The body is what the probes of fiber-api send. A value may have several names where their documents
+do not say which one is meant.
 """
 
 from datetime import datetime
@@ -25,7 +25,8 @@ from ingest.messages.readings import Name, ReadingMessage, Value
 from ingest.messages.times import Time, device_time
 
 PROBE = "probe"
-# With the three measurements as many as a reading has, and with "metadata." as long as theirs.
+# Together with the three measurements, as many as a reading may have; with "metadata.", names as
+# long as a metric's may be.
 MAX_METADATA = 61
 MAX_METADATA_NAME = 55
 
@@ -52,8 +53,8 @@ class PushBody(Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Push(NamedTuple):
-    """A valid measurement. `metrics` are latency_ms, uptime_pct, packet_loss_pct and what the
-    metadata holds as `metadata.<name>`."""
+    """A valid measurement. `metrics` are latency_ms, uptime_pct, packet_loss_pct, and the metadata
+    as `metadata.<name>`."""
 
     node_id: str | None
     node_name: str | None
@@ -73,8 +74,8 @@ class PushAccepted(Struct, gc=False):
 class PushView(DoorView):
     """`POST /api/push`: 202 once the measurement is on disk in the stream.
 
-    A node that its tenant does not know yet is registered if a gateway's key speaks for it, as the
-    tenant's policy says.
+    An unknown node is registered if a gateway's key speaks for it and the tenant's policy allows
+    it.
     """
 
     def read(self, request: Request) -> bytes:
@@ -163,9 +164,9 @@ def _time(body: PushBody, received_at: datetime) -> datetime:
 
 
 def _metadata(metadata: dict[str, Any]) -> dict[str, Measured]:
-    """Metadata as metrics: single values as they are, others as their JSON, null not at all."""
+    """Metadata as metrics: single values as they are, others as JSON; null is left out."""
     if len(metadata) > MAX_METADATA:
-        words = f"{len(metadata)} fields; at most {MAX_METADATA} are kept"
+        words = f"{len(metadata)} fields; at most {MAX_METADATA} are possible"
         raise InvalidMessage("$.metadata", words)
     return {
         f"metadata.{name}": _metadatum(name, value)
@@ -177,7 +178,7 @@ def _metadata(metadata: dict[str, Any]) -> dict[str, Measured]:
 def _metadatum(name: str, value: Any) -> Measured:
     path = f"$.metadata.{name[:64]}"
     if not 1 <= len(name) <= MAX_METADATA_NAME:
-        raise InvalidMessage(path, f"a field's name has 1 to {MAX_METADATA_NAME} characters")
+        raise InvalidMessage(path, f"a field's name must have 1 to {MAX_METADATA_NAME} characters")
     if isinstance(value, dict | list):
         value = msgspec.json.encode(value).decode()
     check_text(path, name)

@@ -1,1 +1,1 @@
-"""An honest fleet of phones for demos and tests: it posts to the real door over real HTTP."""
+"""A simulated fleet of phones for demos and tests, which posts to the real door over HTTP."""

@@ -1,4 +1,4 @@
-"""Brings messages to the door, again and again if it is shut."""
+"""Sends messages to the door, and sends them again if it does not accept them."""
 
 import asyncio
 from http import HTTPStatus
@@ -18,7 +18,7 @@ LONGEST_WAIT_S = 60.0
 
 
 class Message(NamedTuple):
-    """A heartbeat on its way; `tries` is how often it was sent without success."""
+    """A heartbeat to send; `tries` is how often it was sent without success."""
 
     token: str
     body: bytes
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 
 
 def session_open() -> ClientSession:
-    """Connections that stay open between two messages, and no more than CONNECTIONS of them."""
+    """At most CONNECTIONS connections, which stay open between two messages."""
     return ClientSession(
         connector=TCPConnector(limit=CONNECTIONS),
         timeout=ClientTimeout(total=TIMEOUT_S),
@@ -51,7 +51,7 @@ def session_open() -> ClientSession:
 
 
 class Courier:
-    """Takes messages and returns at once; what became of them stands in `tally`."""
+    """Sends messages in the background; `tally` counts what became of them."""
 
     def __init__(
         self,
@@ -104,19 +104,19 @@ class Courier:
             return Answer(UNREACHABLE)
 
     def _post_later(self, message: Message, *, asked_s: float) -> None:
-        """Sends it again as it is, so that the database recognises it if it did arrive."""
+        """Sends the same message later, so that the database recognises it if it did arrive."""
         if message.tries == self._retries:
             self._tally.given_up += 1
             return
         self._tally.retried += 1
         backoff_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**message.tries)
-        # Nobody earlier than asked, and not all at the same moment.
+        # Not before the time asked for, and not all at the same moment.
         wait_s = max(asked_s, backoff_s) * self._random.uniform(1, 1.5)
         again = message._replace(tries=message.tries + 1)
         asyncio.get_running_loop().call_later(wait_s, self.post, again)
 
 
 def _retry_after_s(response: ClientResponse) -> float:
-    """Seconds; a date, which our servers never send, counts as nothing."""
+    """Seconds; 0 for a date, which our servers never send."""
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else 0.0

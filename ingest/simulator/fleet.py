@@ -1,4 +1,4 @@
-"""Lets the phones of a fleet speak, each at its own times."""
+"""Runs a fleet: each phone sends at its own times."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ DUPLICATE_WITHIN_S = 2.0
 async def fleet_run(
     *, phones: Sequence[Phone], url: str, habits: Habits, tally: Tally, stop: asyncio.Event
 ) -> None:
-    """Lets the phones live until `stop` is set.
+    """Runs the phones until `stop` is set.
 
-    What is being sent then is sent to the end; what waits to be sent again is lost.
+    Messages that are being sent then are still sent; messages that wait for a retry are dropped.
     """
     async with session_open() as session, asyncio.TaskGroup() as tasks:
         courier = Courier(
@@ -51,7 +51,7 @@ class Fleet:
         self._loop.call_at(self._began + at_s, self._turn, at_s, index)
 
     def _turn(self, at_s: float, index: int) -> None:
-        """A phone speaks, unless it is silent now, and its next turn is set."""
+        """Lets a phone send unless it is silent now, and sets its next turn."""
         if self._courier.stop.is_set():
             return
         phone, habits = self._phones[index], self._habits

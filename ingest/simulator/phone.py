@@ -1,4 +1,4 @@
-"""What one phone has to say, and when."""
+"""What a simulated phone sends, and when it is silent."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,7 +7,7 @@ from random import Random
 import msgspec
 
 VERSIONS = ("4.1.7", "4.2.0", "4.2.0", "4.2.1")
-# Quicker than life, so that a demo has something to watch: a charge lasts for about an hour.
+# Faster than real phones, so that a demo has something to watch: a charge lasts about an hour.
 DRAIN_PCT_PER_S = (0.015, 0.035)
 CHARGE_PCT_PER_S = 0.1
 PLUGGED_IN_BELOW_PCT = (8, 30)
@@ -16,10 +16,10 @@ SOFTWARE_USES_PCT = (20, 80)
 
 
 class Phone:
-    """A phone with a key. All chance is its own `random`, so that a seed gives the same phone
-    whatever the network does.
+    """A phone with a key. All randomness comes from its own `random`, so that a seed gives the same
+    phone whatever the network does.
 
-    `heartbeat` may only be called with moments that come one after the other.
+    Call `heartbeat` with increasing times only.
     """
 
     def __init__(self, *, device_id: str, token: str, seed: object) -> None:
@@ -37,7 +37,7 @@ class Phone:
         self._spoke_s = 0.0
 
     def heartbeat(self, *, at_s: float, time: datetime) -> bytes:
-        """The heartbeat's JSON, `at_s` seconds into the fleet's life; `time` is the clock's."""
+        """The heartbeat as JSON, `at_s` seconds after the fleet started; `time` is its clock."""
         self._live(at_s - self._spoke_s)
         self._spoke_s = at_s
         return msgspec.json.encode(
@@ -69,7 +69,7 @@ class Phone:
 
 
 class Rotation:
-    """Who of `count` phones is silent when: at every moment `share` of them, each for `for_s`
+    """Which of `count` phones are silent: at every moment a `share` of them, each for `for_s`
     seconds at a time, taking turns in an order that the seed decides."""
 
     def __init__(self, *, count: int, share: float, for_s: float, seed: object) -> None:

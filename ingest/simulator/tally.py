@@ -23,14 +23,14 @@ class Tally:
         return self.answers[HTTPStatus.ACCEPTED]
 
     def note(self, answer: int | str, *, latency_ms: float) -> None:
-        """One post and its HTTP status, or a word if there was no answer."""
+        """Counts a post by its HTTP status, or as UNREACHABLE if there was no answer."""
         self.sent += 1
         self.answers[answer] += 1
         if answer != UNREACHABLE:
             self._latencies_ms.append(latency_ms)
 
     def latency_ms(self, share: float) -> float:
-        """The latency that this share of the answers was within; 0 before the first one."""
+        """The latency within which this share of answers arrived; 0 before the first one."""
         ordered = sorted(self._latencies_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 

@@ -1,8 +1,9 @@
-"""Moves accepted messages from the stream into the database: batch, store, then finish.
+"""Moves accepted messages from the stream into the database: reads a batch, stores it, and takes it
+out of the stream.
 
-One transaction stores a batch, what became of it (the ledger), and how far the stream is stored.
-So every entry counts exactly once, whenever a process dies: an entry at or before the stored
-position is only taken out of the stream.
+One transaction stores a batch, what became of its messages (the ledger), and the position in the
+stream. So every entry counts exactly once, whenever a process dies: an entry up to the position is
+stored already, and is only taken out of the stream.
 """
 
 import gc
@@ -43,12 +44,12 @@ log = logging.getLogger(__name__)
 
 BLOCK_MS = 250
 COLLECT_EVERY_S = 1.0
-# How many entries a run begins with, before it knows how large they are.
+# How many entries a run reads first, before it knows how large they are.
 FIRST_ENTRIES = 100
 BYTES_AT_ONCE = 16 * 1024 * 1024
 DAYS_AT_ONCE = 200
-# A transaction costs as much as storing some hundred entries, so after a small batch the next one
-# is given time to grow: 20 transactions a second instead of 100, for 50 ms that nobody notices.
+# A transaction costs as much as storing a few hundred entries, so after a small batch the drain
+# waits for more: 20 transactions a second instead of 100, for a delay of 50 ms.
 GATHER_BELOW = 500
 GATHER_S = 0.05
 
@@ -67,12 +68,12 @@ class _Read(NamedTuple):
 
 
 def drain_run(*, shard: int, run_s: float, turn: str | None = None) -> str | None:
-    """Stores what waits in a shard for `run_s` seconds; returns the turn of its successor.
+    """Drains a shard for `run_s` seconds; returns the turn of its successor.
 
-    None if another run has the shard, or took this one's turn, or if the shard is beyond
-    INGEST_SHARDS and empty. A shard belongs to whoever holds its lock, which dies with the
-    database connection. So what an earlier holder left unfinished is read again at once: it cannot
-    be in the middle of storing it any more.
+    Returns None if another drain holds the shard or has taken this one's `turn`, and if the shard
+    is beyond INGEST_SHARDS and empty. A drain holds the shard's lock, which dies with its database
+    connection. So what an earlier drain left unfinished can be read again at once: its transaction
+    can no longer commit.
     """
     with session_lock(AdvisoryLock.DRAIN + shard) as held:
         next_turn = shards.turn_take(shard, turn) if held else None
@@ -93,7 +94,7 @@ def drain_run(*, shard: int, run_s: float, turn: str | None = None) -> str | Non
 
 
 class _Drain:
-    """One holder's run over a shard."""
+    """One run over a shard, whose lock the caller holds."""
 
     def __init__(self, shard: int) -> None:
         self.shard = shard
@@ -104,20 +105,22 @@ class _Drain:
         self._collected_at = 0.0
 
     def _position(self) -> tuple[int, int]:
-        """Up to which entry this stream is stored.
+        """The last stored entry of this stream.
 
-        A stream that has not come so far is not the one that was stored, but an older state of
-        it: it gets an identity of its own, and what it holds is stored, once more if need be.
+        If the stream has no entry that new, Valkey has lost its latest entries, for example with a
+        restored backup. New entries could then get ids below the position, and would be taken out
+        without being stored. So the stream gets a new identity and starts from 0. Entries that are
+        stored once more count as duplicates.
         """
         position = _entry_order(position_read(shard=self.shard, identity=self.identity))
         if position <= _entry_order(shards.last_id(self.shard)):
             return position
-        log.error("shard %d has fallen back behind what is stored of it", self.shard)
+        log.error("shard %d is older than what is stored of it", self.shard)
         self.identity = shards.identity_renew(self.shard)
         return (0, 0)
 
     def finish_left(self) -> None:
-        """Stores or takes out what an earlier run was given and did not finish."""
+        """Stores or takes out entries that an earlier run read but did not finish."""
         while left := shards.read_left(self.shard, after=b"0", count=self.entries_at_once):
             self.store(left)
 
@@ -155,7 +158,8 @@ class _Drain:
         return read
 
     def _store_part(self, entries: Sequence[Entry], last_id: bytes) -> None:
-        """Stores entries; each message with its status if a status refuses what history took."""
+        """Stores entries. If a status refuses a message that history took, stores them again, each
+        message with its status, which finds the one that is refused."""
         try:
             stored_once_more(partial(self._store_new, entries, last_id, _together))
         except (DataError, IntegrityError) as error:
@@ -174,8 +178,8 @@ class _Drain:
         position_write(shard=self.shard, identity=self.identity, entry_id=last_id.decode())
 
     def _adapt(self, read: Sequence[_Read]) -> None:
-        """Entries hold one message or thousands: reads about INGEST_DRAIN_BATCH messages, and no
-        more than BYTES_AT_ONCE."""
+        """Sets how many entries to read next, for about INGEST_DRAIN_BATCH messages and at most
+        BYTES_AT_ONCE: an entry holds one message or thousands."""
         if read:
             messages = sum(one.entry.count for one in read) / len(read)
             size = sum(len(one.waiting.data) for one in read) / len(read)
@@ -185,8 +189,8 @@ class _Drain:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the collector of cycles: a batch is some hundred thousand objects without any, all
-    alive until it is stored, and it would look through them several times in vain."""
+    """Pauses the garbage collector. A batch is hundreds of thousands of objects without cycles, all
+    alive until it is stored, and the collector would scan them several times for nothing."""
     gc.disable()
     try:
         yield
@@ -195,8 +199,8 @@ def _uncollected() -> Iterator[None]:
 
 
 def _parts(read: Sequence[_Read]) -> Iterator[list[_Read]]:
-    """The entries in runs that span at most about DAYS_AT_ONCE different days: a transaction
-    locks each chunk that it writes to, and has not locks without end."""
+    """Cuts the entries into parts of about DAYS_AT_ONCE different days at most: a transaction locks
+    each chunk that it writes to, and the number of locks is limited."""
     part: list[_Read] = []
     days: set[date] = set()
     for one in read:
@@ -222,8 +226,8 @@ def _together(heartbeats: _Heartbeats, readings: _Readings, tally: Tally) -> lis
 def _each_with_its_status(
     heartbeats: _Heartbeats, readings: _Readings, tally: Tally
 ) -> list[Rejection]:
-    """Slower than _together, and finds the messages that only the status refuses. The youngest
-    come first: those before them could move no status that these have moved."""
+    """Slower than _together, but finds the messages that only the status refuses. The newest come
+    first: an older message cannot move a status that a newer one has moved."""
 
     def heartbeats_store(rows: _Heartbeats) -> InsertOutcome:
         outcome = heartbeats_insert(rows)
@@ -262,7 +266,7 @@ def _rows(
 
 
 def _pending_devices(entries: Sequence[Entry]) -> Set[int]:
-    """Of the devices that were pending when their message came, those that still are."""
+    """Devices that were pending when their message arrived, and still are."""
     ids = {row.device_id for entry in entries if entry.is_pending for row in entry.rows()}
     return pending_among(ids=ids) if ids else ids
 

@@ -1,4 +1,4 @@
-"""Rejected messages: accepted, and not stored; kept until somebody deals with them."""
+"""Rejected messages: accepted but not stored, and kept until somebody deals with them."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ class _Named(msgspec.Struct):
 
 
 class Rejection(NamedTuple):
-    """A message as it was handed to the store, and why it was not stored."""
+    """A row that was not stored, and why."""
 
     row: IncomingHeartbeat | IncomingReading
     reason: Reason
@@ -36,9 +36,9 @@ class Rejection(NamedTuple):
 
 
 def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
-    """Keeps rejected messages; to be called in the transaction that counts them.
+    """Keeps rejected messages. Call it in the transaction that counts them.
 
-    Those of a tenant that was deleted meanwhile go with it.
+    Messages of a tenant that was deleted meanwhile are dropped.
     """
     if not rejections:
         return
@@ -56,10 +56,10 @@ def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
 
 
 def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
-    """Gives the message another payload, and the device that this names, if it names one.
+    """Changes the message's payload, and its device if the payload names another.
 
-    It waits for somebody to replay it then, or for its device's approval if that is pending.
-    False if it was replayed meanwhile. Raises InvalidMessage for what the door would not accept.
+    The message then waits for a replay, or for approval if its device is pending. Returns False if
+    it was replayed meanwhile. Raises InvalidMessage if the door would not accept the payload.
     """
     device_id = payload_check(message, payload)
     waiting = RejectedMessage.objects.filter(pk=message.pk, replayed_at=None)
@@ -70,8 +70,8 @@ def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
 
 
 def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, str] | None:
-    """Why no message of the device may be stored, in words; None if they may. `pending` are
-    devices that wait for approval."""
+    """Why no message of the device may be stored; None if they may. `pending` are devices that wait
+    for approval."""
     if device_id is None:
         return Reason.UNKNOWN_DEVICE, DELETED
     if device_id in pending:
@@ -80,14 +80,13 @@ def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, 
 
 
 def name_in(payload: str) -> str | None:
-    """Which device the payload of a rejected message names."""
+    """The device name in the payload of a rejected message."""
     return msgspec.json.decode(payload, type=_Named).device_id
 
 
 def payload_check(message: RejectedMessage, payload: str) -> int | None:
-    """Which device the message would be of with this payload; None if that one is gone.
-
-    Raises InvalidMessage for what the door would not accept.
+    """The id of the device that the message would belong to with this payload; None if that device
+    no longer exists. Raises InvalidMessage if the door would not accept the payload.
     """
     name, _ = _decode(message, payload)
     if name is None:
@@ -100,9 +99,9 @@ def payload_check(message: RejectedMessage, payload: str) -> int | None:
 
 
 def row_of(message: RejectedMessage) -> IncomingHeartbeat | IncomingReading:
-    """The message as the store takes it. Raises InvalidMessage for what the door would refuse.
+    """The message as a row to store. Raises InvalidMessage if the door would refuse it.
 
-    Its device is the one that it was rejected for, unless its payload was edited to name another.
+    Its device is the one that it was rejected for, unless an edited payload names another.
     """
     _, row = _decode(message, message.payload)
     return row
@@ -142,7 +141,7 @@ def _reading(message: RejectedMessage, data: bytes) -> tuple[str | None, Incomin
 
 
 def _names(device_ids: Collection[int]) -> dict[int, str]:
-    """The devices' names; of those that were deleted, what the history knows."""
+    """The devices' names; those of deleted devices come from the history."""
     rows = Device.objects.filter(id__in=device_ids).order_by()
     names = dict(rows.values_list("id", "device_id"))
     if gone := [device for device in device_ids if device not in names]:
@@ -170,7 +169,7 @@ def _message(shard: int, rejection: Rejection, name: str | None) -> RejectedMess
 
 
 def _payload(row: IncomingHeartbeat | IncomingReading, name: str | None) -> str:
-    """The message as its device would send it, as JSON; it names the device, if that is known."""
+    """The message as JSON, as its device would send it, with the device's name if known."""
     said: dict[str, Any] = {"device_id": name, "time": row.time}
     if isinstance(row, IncomingHeartbeat):
         said |= zip(NAMES, row.named, strict=True)

@@ -1,6 +1,6 @@
-"""Stores rejected messages after all: those that people replay, and those of approved devices.
+"""Replays rejected messages: those that people choose, and those of approved devices.
 
-People ask for a replay in their tenant's scope, where nobody writes history; the worker does it.
+People request a replay in their tenant's scope, which cannot write history; the worker does it.
 """
 
 import logging
@@ -30,11 +30,11 @@ from telemetry.storage.readings import readings_insert
 
 log = logging.getLogger(__name__)
 
-# How many messages one transaction replays, and how many of approved devices one run does.
+# How many messages one transaction replays, and how many one run does.
 AT_ONCE = 500
 APPROVED_AT_ONCE = REQUESTED_AT_ONCE = 5000
-# A replay that went wrong is tried again after so long, each time twice as long, up to the most.
-# After MOST_FAILURES, which is after ten hours, only a person has it tried again.
+# A failed replay is tried again after RETRY_FIRST, then after twice as long each time, up to
+# RETRY_MOST. After MOST_FAILURES, which takes ten hours, only a person can have it tried again.
 RETRY_FIRST = timedelta(seconds=2)
 RETRY_MOST = timedelta(hours=1)
 MOST_FAILURES = 20
@@ -52,8 +52,8 @@ Row = IncomingHeartbeat | IncomingReading
 
 
 class ReplayOutcome(NamedTuple):
-    """What became of replayed messages; `errors` are the different reasons of those still
-    rejected, in words."""
+    """What became of replayed messages; `errors` are the distinct reasons of those that are still
+    rejected."""
 
     stored: int = 0
     duplicate: int = 0
@@ -70,8 +70,9 @@ class ReplayOutcome(NamedTuple):
 
 
 class ReplayRequest(NamedTuple):
-    """Messages that somebody wants replayed: `asked` are those that are now, by their ids. How many
-    were before, by who wanted it: `under_way` are to be replayed still."""
+    """The result of a request. `asked` are the ids of messages that will be replayed because of it.
+    The others are counted by who requested them earlier: `under_way` still wait for their replay,
+    `replayed` are stored."""
 
     asked: list[int]
     under_way: Mapping[str, int]
@@ -80,10 +81,10 @@ class ReplayRequest(NamedTuple):
 
 @transaction.atomic
 def replay_request(*, ids: Sequence[int], by: str) -> ReplayRequest:
-    """Has the messages replayed within seconds, for whom `by` names.
+    """Requests a replay of the messages, in the name of `by`; it happens within seconds.
 
-    Those that were replayed, or are being replayed already, are left as they are. Those that wait
-    as their replay went wrong are tried at once, and as often as if nobody had asked before.
+    Messages that were replayed, or are being replayed, are left as they are. Messages that wait
+    after a failed replay are tried at once, and their failures are counted from 0 again.
     """
     wanted = RejectedMessage.objects.filter(id__in=ids)
     unstored = wanted.filter(replayed_at=None)
@@ -106,7 +107,7 @@ def _counts(messages: QuerySet[RejectedMessage], field: str) -> dict[str, int]:
 
 
 def requested_replay(*, ts: datetime) -> ReplayOutcome:
-    """Replays what people have asked for."""
+    """Replays the messages that people requested."""
     requested = _due(RejectedMessage.objects.exclude(replay_requested_by=""), ts)
     ids_by_person: dict[str, list[int]] = defaultdict(list)
     for pk, person in requested.values_list("id", "replay_requested_by")[:REQUESTED_AT_ONCE]:
@@ -118,13 +119,14 @@ def requested_replay(*, ts: datetime) -> ReplayOutcome:
 
 
 def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
-    """Stores those of the messages that can be stored now, each once; `by` is who wanted it.
+    """Stores the messages that can be stored now, each once; `by` is who requested it.
 
-    The others stay, with the reason why not; those that an error kept from being stored are tried
-    again later, up to MOST_FAILURES times. Those replayed before count for nothing. What is older
-    than its device may be silent is stored and touches no status, unless it only waited for an
-    approval: then the status is what it would be had the message been stored when it came, and the
-    next sweep judges the silence since.
+    The others stay rejected, with the reason; if an error was the cause, they are tried again
+    later, up to MOST_FAILURES times. Messages that were replayed before are ignored.
+
+    A message older than its device's interval and grace does not touch the status, unless it only
+    waited for approval. Then the status becomes what it would be if the message had been stored on
+    arrival, and the next sweep judges the silence since then.
     """
     outcome = ReplayOutcome()
     for part in _parts(ids):
@@ -133,8 +135,8 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
 
 
 def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
-    """The messages of each transaction: the more often they went wrong the fewer, until one that
-    is to blame for an error that looks like the database's stands alone."""
+    """Cuts the messages into transactions. The more often messages failed, the fewer share one, so
+    that one that causes an error like a database outage soon fails alone."""
     failures = RejectedMessage.objects.filter(id__in=ids).values_list("replay_failures", "id")
     for failed, group in groupby(failures.order_by("replay_failures", "id"), key=itemgetter(0)):
         together = max(1, AT_ONCE // 8**failed)
@@ -144,13 +146,13 @@ def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
-    """Replays messages in one transaction, or, if an error rolls it back, finds by halving which
-    of them are to blame. None is for the state of the database, as a full disk."""
+    """Replays messages in one transaction. If an error rolls it back, finds by halving which of
+    them cause it, except for an OperationalError: a full disk is no message's fault."""
     try:
         return stored_once_more(partial(_replay, ids, by, ts))
     except Exception as error:
         if len(ids) == 1 or isinstance(error, OperationalError):
-            log.exception("a replay of %d messages went wrong; they are tried again", len(ids))
+            log.exception("a replay of %d messages failed; they are tried again", len(ids))
             _failure_note(ids, error, ts)
             return ReplayOutcome()
     middle = len(ids) // 2
@@ -158,8 +160,8 @@ def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
 
 
 def approved_replay(*, ts: datetime) -> ReplayOutcome:
-    """Stores what was held of devices that are approved by now; what people have asked for is left
-    to their own replay."""
+    """Stores held messages of devices that are approved by now. Leaves out messages whose replay a
+    person requested: requested_replay stores them."""
     held = RejectedMessage.objects.filter(
         reason=Reason.PENDING_DEVICE,
         replayed_at=None,
@@ -172,7 +174,7 @@ def approved_replay(*, ts: datetime) -> ReplayOutcome:
 
 
 def _due(messages: QuerySet[RejectedMessage], ts: datetime) -> QuerySet[RejectedMessage]:
-    """Those to replay now: the oldest first, and after them those whose replay went wrong."""
+    """The messages to replay now: the oldest first, then those whose replay failed."""
     due = messages.filter(Q(replay_due_at=None) | Q(replay_due_at__lte=ts))
     return due.order_by(F("replay_due_at").asc(nulls_first=True), "id")
 
@@ -194,7 +196,7 @@ def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
     fresh = _fresh_among(accepted, ts)
     heartbeats, readings = _kinds(row for pk, row in accepted.items() if pk in held | fresh)
     statuses_move(heartbeats=heartbeats, readings=readings)
-    # Behind the statuses and shard by shard, as the drains lock the rows of the ledger.
+    # After the statuses and shard by shard: the order in which drains lock rows of the ledger.
     for shard, tally in tallies.items():
         tally_write(shard=shard, tally=_moved(tally))
         stored, duplicate = tally.stored.total(), tally.duplicate.total()
@@ -230,7 +232,7 @@ def _insert(rows: Sequence[Row]) -> tuple[Tally, list[Rejection]]:
 
 
 def _fresh_among(rows: Mapping[int, Row], ts: datetime) -> Set[int]:
-    """Which messages are no older than their devices may be silent; others tell nothing of now."""
+    """The messages within their device's interval and grace; older ones say nothing about now."""
     statuses = DeviceStatus.objects.filter(device_id__in={row.device_id for row in rows.values()})
     allowed = {
         device_id: timedelta(seconds=interval_s + grace_s)
@@ -264,7 +266,7 @@ def _by_message(
 
 
 def _moved(tally: Tally) -> Tally:
-    """What the ledger is to count: so many fewer rejected as were stored or were there already."""
+    """The tally for the ledger: messages stored by now, or duplicates, are no longer rejected."""
     replayed: Counter[tuple[int, int]] = Counter()
     replayed.update(tally.stored)
     replayed.update(tally.duplicate)
@@ -292,7 +294,7 @@ def _settle(
 
 @transaction.atomic
 def _failure_note(ids: Sequence[int], error: Exception, ts: datetime) -> None:
-    """Says of messages whose replay was rolled back when and why, and when it is tried again."""
+    """Records when and why the messages' replay failed, and when it is tried again."""
     failed = RejectedMessage.objects.select_for_update().filter(id__in=ids, replayed_at=None)
     messages = list(failed.order_by("id"))
     for message in messages:

@@ -1,4 +1,4 @@
-"""Puts rows into the store, counts what became of each, and finds those that are refused."""
+"""Stores rows, counts what became of each, and finds those that the database refuses."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -17,9 +17,9 @@ from telemetry.storage.batches import InsertOutcome
 
 log = logging.getLogger(__name__)
 
-# A message is late if it is older than this when it comes.
+# A message is late if it is older than this when it arrives.
 LATE_AFTER = timedelta(minutes=5)
-# So often a batch is stored before its drain gives up.
+# How often a batch is tried before its drain gives up.
 TRIES = 10
 
 Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
@@ -27,9 +27,8 @@ Result = TypeVar("Result")
 
 
 def stored_once_more(work: Callable[[], Result]) -> Result:
-    """What `work` returns, a transaction that stores a batch: done again if PostgreSQL rolled it
-    back, as another transaction waited for it and it for that one, or as a tenant was deleted
-    before it was committed. Raises what it raised if that does not help."""
+    """Returns what `work` returns, a transaction that stores a batch. Retries it after a deadlock,
+    or if a tenant was deleted before it committed. Raises its error after TRIES times."""
     for _ in range(TRIES - 1):
         try:
             return work()
@@ -50,7 +49,8 @@ def rows_insert(
 ) -> list[Rejection]:
     """Inserts rows, finding those that the database refuses by halving; returns the rejected.
 
-    A rejection holds the very row that was given. What became of each row is added to `tally`.
+    A rejection holds the same row object that was passed in. Adds what became of each row to
+    `tally`.
     """
     if not rows:
         return []
@@ -74,7 +74,7 @@ def without(rows: Sequence[Row], rejections: Sequence[Rejection]) -> Sequence[Ro
 
 
 def error_words(error: Exception) -> str:
-    """What the database said, in one line; of another error what it says itself."""
+    """The database's message in one line; for any other error, its text."""
     diagnosis = getattr(error.__cause__, "diag", None)
     said = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis else (str(error),)
     return ": ".join(part for part in said if part) or type(error).__name__

@@ -1,8 +1,7 @@
-"""What stands in the stream: one entry a request that was accepted.
+"""Entries of the stream: each holds messages of one accepted request.
 
-`is_pending` says that the messages are of devices that were not approved when they came. Entries
-written by an older version are read by a newer one, so fields are only ever added at the end, with
-defaults.
+`is_pending` says that their devices were not approved when the messages arrived. A newer version
+reads entries of an older one, so add fields only at the end, with defaults.
 """
 
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ from telemetry.vitals import NAMES, NONE_NAMED, Value
 
 
 class HeartbeatEntry(Struct, frozen=True, gc=False, array_like=True, tag="hb"):
-    """An accepted heartbeat. `named` are its vitals in the order of NAMED_VITALS, fewer if there
-    were fewer when it was written."""
+    """An accepted heartbeat. `named` are its vitals in the order of NAMED_VITALS, fewer if it was
+    written when there were fewer."""
 
     tenant_id: int
     received_at: datetime
@@ -37,7 +36,7 @@ class HeartbeatEntry(Struct, frozen=True, gc=False, array_like=True, tag="hb"):
 
     @property
     def days(self) -> set[date]:
-        """The days, in UTC, on which its messages were said."""
+        """The UTC days of its messages, by the device's clock."""
         return {(self.time or self.received_at).date()}
 
     def rows(self) -> Iterator[IncomingHeartbeat]:
@@ -61,7 +60,7 @@ def heartbeat_entry(
     address: str | None = None,
     is_pending: bool = False,
 ) -> HeartbeatEntry:
-    """The heartbeat as it stands in the stream."""
+    """The heartbeat as an entry of the stream."""
     return HeartbeatEntry(
         tenant_id=tenant_id,
         received_at=received_at,
@@ -100,7 +99,7 @@ class ReadingsEntry(Struct, frozen=True, gc=False, array_like=True, tag="rd"):
 
     @property
     def days(self) -> set[date]:
-        """The days, in UTC, on which its messages were said."""
+        """The UTC days of its messages, by the device's clock."""
         return {one.time.date() for one in self.readings}
 
     def rows(self) -> Iterator[IncomingReading]:
@@ -125,5 +124,5 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 
 def decode(data: bytes) -> Entry:
-    """Raises msgspec.DecodeError for what no version has written."""
+    """Raises msgspec.DecodeError for data that no version has written."""
     return _decoder.decode(data)

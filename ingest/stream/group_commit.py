@@ -1,27 +1,27 @@
-"""Appends of several threads, sent as one."""
+"""Sends the appends of several threads together."""
 
 import threading
 from collections.abc import Callable, Sequence
 
 
 class _Batch:
-    """What several threads append together; the thread that began it sends it."""
+    """What several threads append together. The thread that started the batch sends it."""
 
     def __init__(self) -> None:
         self.values: list[bytes | int] = []
         self.bytes = 0
         self.error: BaseException | None = None
-        # Held until the batch is sent; each that waits for it lets the next one through. An Event
-        # costs more to make than the rest of an append.
+        # Held until the batch is sent; each waiting thread then lets the next one through. Creating
+        # an Event costs more than the rest of an append.
         self.unsent = threading.Lock()
         self.unsent.acquire()
 
 
 class GroupCommit:
-    """Sends one batch at a time; what threads bring meanwhile is the next one.
+    """Sends one batch at a time; what threads append meanwhile becomes the next one.
 
-    A thread alone does not wait for others. Where many append, they share the system calls, the
-    passing on of the interpreter's lock and the disk's time, of which each would else need its own.
+    A single thread does not wait for others. Many threads share costs that each would otherwise
+    have alone: system calls, switches of the interpreter lock, and waiting for the disk.
     """
 
     def __init__(self, send: Callable[[Sequence[bytes | int]], None], *, max_bytes: int) -> None:
@@ -46,7 +46,7 @@ class GroupCommit:
             return
         with batch.unsent:
             pass
-        if batch.error:  # an exception for each thread: one that is raised grows a traceback
+        if batch.error:  # one exception per thread: raising a shared one grows its traceback
             raise type(batch.error)(*batch.error.args) from batch.error
 
     def _lead(self, batch: _Batch) -> None:

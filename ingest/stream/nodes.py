@@ -1,7 +1,7 @@
 """Where the shards live: all on one Valkey, or spread over the nodes of a Valkey Cluster.
 
-A cluster is told by its address, `redis+cluster://` (see docs/settings.md). Its shards are found
-by the hash tag in their keys; a shard whose node is away is away alone.
+A cluster has an address with `redis+cluster://` (see docs/settings.md). The hash tag in a shard's
+keys decides its node. If a node is unavailable, only its own shards are.
 """
 
 from collections import defaultdict
@@ -21,8 +21,8 @@ from redis.exceptions import ConnectionError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 CLUSTER = "+cluster"
-# A node that could not be reached is passed over for so long: connecting to a host that is gone
-# takes as long as its time-out.
+# An unreachable node is skipped for so long: connecting to a host that is gone takes as long as the
+# timeout.
 AWAY_S = 1.0
 TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 5,
@@ -37,15 +37,15 @@ class ShardCluster(RedisCluster):
     """A client of a cluster for commands about one shard each."""
 
     def determine_slot(self, *args: Any) -> int | None:
-        """The slot by the shard's key among the arguments. The library would ask some node of the
-        cluster which arguments are keys, and that node may be away."""
+        """The slot of the shard's key among the arguments. The library would ask any node of the
+        cluster which arguments are keys, and that node may be unavailable."""
         for argument in args[1:]:
             if isinstance(argument, str) and argument.startswith("ingest:{"):
                 return key_slot(argument.encode())
         return super().determine_slot(*args)
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises RedisError for whatever goes wrong, as a single node's client does."""
+        """Raises RedisError for every error, like the client of a single node."""
         try:
             return super().execute_command(*args, **kwargs)  # type: ignore[no-untyped-call]
         except RedisClusterException as error:
@@ -60,8 +60,8 @@ class Node(NamedTuple):
 
 
 class Link:
-    """A connection to the node that has a shard, for one thread at a time. To take one from the
-    pool and give it back, with all that the pool counts, would take longer than to send."""
+    """A connection to the node that has a shard, for one thread at a time. Taking one from the pool
+    and giving it back for each append would take longer than sending."""
 
     def __init__(self) -> None:
         self._pool: Any = None
@@ -82,7 +82,7 @@ class Link:
 
 
 def _has_news(connection: Any) -> bool:
-    """True if the node has closed the connection, or says what nobody asked for."""
+    """True if the node has closed the connection, or sent something unasked."""
     try:
         return bool(connection.can_read())
     except ConnectionError:
@@ -91,8 +91,8 @@ def _has_news(connection: Any) -> bool:
 
 @cache
 def connection() -> redis.Redis | ShardCluster:
-    """This process's client of the stream. A call that fails is not tried again here: the device
-    or the drain tries again, knowing what it may repeat.
+    """This process's client of the stream. A failed call is not retried here: the device or the
+    drain retries, and knows what it may repeat.
 
     Raises RedisError if no node of a cluster answers.
     """
@@ -122,7 +122,7 @@ def node_of(shard_key: str) -> Node:
 
 
 def node_missed(node: Node) -> None:
-    """Notes that a node cannot be reached, and asks the others whether its shards have moved."""
+    """Records that a node cannot be reached, and asks the others whether its shards have moved."""
     _away_until[node.name] = monotonic() + AWAY_S
     client = connection()
     if isinstance(client, ShardCluster):
@@ -135,8 +135,8 @@ def node_missed(node: Node) -> None:
 
 
 def run_on_all(script: str, keys: Mapping[int, Sequence[str]]) -> dict[int, Any]:
-    """What a script answers about each shard, run on its keys; all of a node are asked together. A
-    RedisError stands for the answer of a shard whose node is away, or does not have it any more.
+    """Runs a script on each shard's keys, all shards of a node together; returns the results by
+    shard. The result is a RedisError if the shard's node is unavailable or no longer has it.
 
     Raises RedisError if no node of a cluster answers.
     """
@@ -154,8 +154,8 @@ def run_on_all(script: str, keys: Mapping[int, Sequence[str]]) -> dict[int, Any]
 
 
 def _run_on(node: Node, script: str, keys: Sequence[Sequence[str]]) -> list[Any]:
-    """A node's answers. The library's own pipeline for a cluster has no answer at all if one node
-    refuses the connection, and asks a silent one again for every shard."""
+    """A node's results. The library's own cluster pipeline returns nothing at all if one node
+    refuses the connection, and asks a silent node again for every shard."""
     pipeline: Any = redis.Redis(connection_pool=node.pool).pipeline(transaction=False)
     for names in keys:
         pipeline.eval(script, len(names), *names)
@@ -169,7 +169,7 @@ def _run_on(node: Node, script: str, keys: Sequence[Sequence[str]]) -> list[Any]
 
 
 def is_away(shard_key: str) -> bool:
-    """Whether the shard's node could not be reached just now, or no node has the shard."""
+    """Whether the shard's node was unreachable within AWAY_S, or no node has the shard."""
     if not _away_until:
         return False
     try:
@@ -180,7 +180,7 @@ def is_away(shard_key: str) -> bool:
 
 
 def _cluster_addresses(url: str) -> tuple[str, list[ClusterNode]]:
-    """The address with its first node alone, and the other nodes: any of them tells of all."""
+    """The URL with its first node only, and the other nodes. Any node knows all the others."""
     parts = urlsplit(url)
     credentials, at, hosts = parts.netloc.rpartition("@")
     first, *others = hosts.split(",")

@@ -1,13 +1,14 @@
-"""The stream between the door and the writer, in shards: Valkey streams read by consumer groups.
+"""The stream between the door and the drains, in shards: Valkey streams read by consumer groups.
 
-An entry is one accepted request. It stays until the transaction that stored it has committed.
-All keys of a shard have one hash tag, so that shards live on any node of a Valkey Cluster:
+An entry holds messages of one accepted request. It stays until the transaction that stored it has
+committed. All keys of a shard have the same hash tag, so a shard can be on any node of a cluster:
 
     ingest:{n}            the stream
     ingest:{n}:identity   a random name of this stream, for as long as its data lives
-    ingest:{n}:waiting    "bytes", "messages" and "t<tenant>" (messages): what stands in the stream
-    ingest:{n}:accepted   "<tenant>:<minute>" (messages): what was ever appended, until the ledger
-                          in the database has it; a minute is counted from 1970
+    ingest:{n}:waiting    "bytes", "messages" and "t<tenant>" (messages): what is in the stream
+    ingest:{n}:accepted   "<tenant>:<minute>" (messages): all that was appended, until the ledger in
+                          the database has it; minutes since 1970
+    ingest:{n}:turn       which drain may run next (see turn_take)
 """
 
 import hashlib
@@ -40,7 +41,7 @@ GROUP = "drain"
 CONSUMER = "drain"
 FIELD = b"d"
 
-# Appends and counts as one: what is in the stream is in the ledger, and nothing else is.
+# Appends and counts in one step, so that the ledger counts exactly what is in the stream.
 APPEND = """
 local waiting = tonumber(redis.call('HGET', KEYS[2], 'bytes') or '0')
 if waiting >= tonumber(ARGV[1]) then return false end
@@ -55,7 +56,7 @@ end
 return #ARGV
 """
 
-# Takes entries out as one; those that are out already count for nothing.
+# Takes entries out and corrects the counts in one step; ignores entries that are out already.
 FINISH = """
 for n = 2, #ARGV, 4 do
     if redis.call('XDEL', KEYS[1], ARGV[n]) == 1 then
@@ -66,36 +67,36 @@ for n = 2, #ARGV, 4 do
     redis.call('XACK', KEYS[1], ARGV[1], ARGV[n])
 end
 """
-# Lua's stack holds the arguments of one call.
+# The arguments of one call must fit on Lua's stack.
 FINISH_AT_ONCE = 1000
 
-# Moves an entry to where nobody reads.
+# Moves an entry to a stream that no drain reads.
 SET_ASIDE = """
 redis.call('XADD', KEYS[2], '*', 'd', ARGV[3])
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
 """
 
-# How much stands in a shard: entries that wait, and counts.
+# How much a shard holds: waiting entries, and counts.
 HELD = "return redis.call('XLEN', KEYS[1]) + redis.call('HLEN', KEYS[2])"
 
 APPEND_SHA = hashlib.sha1(APPEND.encode()).hexdigest()
-# How many shards are asked to take an entry. Each is sent all of it.
+# How many shards are asked to take an entry. The whole entry is sent to each.
 MOST_SHARDS_ASKED = 3
-# Appends that come while others are on their way to a shard are sent together, up to so much.
+# Appends that arrive while others are being sent to a shard are sent together, up to this size.
 MAX_BYTES_TOGETHER = 1024**2
 
 
 class StreamAway(Exception):
-    """The stream cannot take an entry just now; nothing was acknowledged."""
+    """The stream cannot take an entry right now; nothing was acknowledged."""
 
 
 class ShardAway(StreamAway):
-    """A shard has not taken an entry, which is certain; another one may."""
+    """A shard has certainly not taken an entry, so another one may be asked."""
 
 
 class StreamFull(ShardAway):
-    """As many bytes wait as may wait; nothing was accepted."""
+    """The shard is full; nothing was accepted."""
 
 
 class Waiting(NamedTuple):
@@ -106,7 +107,7 @@ class Waiting(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """An entry that is stored, with what it counted for."""
+    """An entry that is stored, with its share of the shard's counts."""
 
     entry_id: bytes
     size: int
@@ -115,16 +116,16 @@ class Finished(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """When the oldest entry that waits was accepted, None if none does, and the shards that are
-    away, about which that says nothing."""
+    """When the oldest waiting entry was accepted, None if none waits; and the shards that are
+    unavailable, whose entries that does not cover."""
 
     oldest_waiting_at: datetime | None
     away: list[int]
 
 
 def held_beyond() -> list[int]:
-    """The shards beyond INGEST_SHARDS that hold messages or counts all the same: it was lowered, or
-    a door has another. Those whose node is away are left out.
+    """The shards beyond INGEST_SHARDS that still hold messages or counts: the setting was lowered,
+    or is higher at a door. Shards whose node is unavailable are left out.
 
     Raises RedisError if no node of a cluster answers.
     """
@@ -157,10 +158,10 @@ def minute_of(ts: datetime) -> int:
 def append(*entries: Entry) -> None:
     """Appends accepted requests; once this returns, they are on Valkey's disk.
 
-    Goes to a shard by chance, and to another one if that has certainly not taken them: its node is
-    away, or it is at its mark. Raises StreamAway if Valkey is away, out of memory or starting,
-    StreamFull at the mark. Where the answer alone was lost the entries may have been appended, so
-    whoever sends them again may send duplicates.
+    Picks a random shard, and another one if the first has certainly not taken them: its node is
+    unavailable, or it is full. Raises StreamAway if Valkey is unavailable, out of memory or
+    starting, and StreamFull if the shards are full. If only the response was lost, the entries may
+    have been appended, so sending them again may send duplicates.
     """
     arguments: list[bytes | int] = []
     for entry in entries:
@@ -177,7 +178,7 @@ def append(*entries: Entry) -> None:
 
 
 def _shards_to_ask() -> Iterator[int]:
-    """MOST_SHARDS_ASKED shards by chance, without those that are away; if all are, one of them."""
+    """MOST_SHARDS_ASKED random shards that are available; if none is, one that is not."""
     first = randrange(settings.INGEST_SHARDS)
     others = sample(range(settings.INGEST_SHARDS), settings.INGEST_SHARDS)
     asked = 0
@@ -199,8 +200,8 @@ def _appends(shard: int) -> GroupCommit:
 
 
 def _send(shard: int, link: nodes.Link, values: Sequence[bytes | int]) -> None:
-    """Raises ShardAway if the shard has certainly not taken the entries, StreamAway if nobody
-    knows."""
+    """Raises ShardAway if the shard has certainly not taken the entries, StreamAway if it may
+    have."""
     keys = (stream_key(shard), waiting_key(shard), accepted_key(shard))
     arguments = (*keys, settings.INGEST_SHARD_MAX_BYTES, *values)
     try:
@@ -220,12 +221,12 @@ def _send(shard: int, link: nodes.Link, values: Sequence[bytes | int]) -> None:
     except RedisError as error:
         raise StreamAway(str(error)) from error
     if appended is None:
-        raise StreamFull(f"shard {shard} is at its mark")
+        raise StreamFull(f"shard {shard} is full")
 
 
 def _send_append(link: Any, arguments: Sequence[Any]) -> Any:
-    """Runs APPEND on a connection, without the layers of the client above it: they take longer
-    than everything else that an append does in this process."""
+    """Runs APPEND directly on a connection: the layers of the client above it take longer than
+    everything else that an append does in this process."""
     try:
         link.send_command("EVALSHA", APPEND_SHA, 3, *arguments)
         return link.read_response()
@@ -235,8 +236,8 @@ def _send_append(link: Any, arguments: Sequence[Any]) -> Any:
 
 
 def run_script(script: str, keys: Sequence[str], *arguments: Any) -> Any:
-    """Runs a script on the node of its keys, which are all of one shard, and there alone: a
-    library's registered script would be sent to every node, of which one may be away."""
+    """Runs a script only on the node of its keys, which all belong to one shard. The library sends
+    a registered script to every node, and one of them may be unavailable."""
     client: Any = connection()
     sha = hashlib.sha1(script.encode()).hexdigest()
     try:
@@ -246,10 +247,10 @@ def run_script(script: str, keys: Sequence[str], *arguments: Any) -> Any:
 
 
 def identity_ensure(shard: int) -> str:
-    """Makes the shard's stream and group if they are not there; returns the stream's identity.
+    """Creates the shard's stream and group if they are missing; returns the stream's identity.
 
-    Entry ids only ever grow in one stream. Another identity means another stream, in which they
-    may begin anywhere.
+    Entry ids only grow within one stream. A new identity means a new stream, whose ids may start
+    anywhere.
     """
     client = connection()
     client.set(f"{stream_key(shard)}:identity", secrets.token_hex(16), nx=True)
@@ -263,7 +264,7 @@ def identity_ensure(shard: int) -> str:
 
 
 def identity_renew(shard: int) -> str:
-    """Another identity for the shard's stream, which is not what it was."""
+    """Gives the shard's stream a new identity, because it is no longer the same stream."""
     identity = secrets.token_hex(16)
     connection().set(f"{stream_key(shard)}:identity", identity)
     return identity
@@ -277,13 +278,13 @@ def last_id(shard: int) -> bytes:
 
 
 def read_left(shard: int, *, after: bytes, count: int) -> list[Waiting]:
-    """Entries that a drain was given and did not finish, from `after` on."""
+    """Entries that a drain read but did not finish, those after `after`."""
     answer = connection().xreadgroup(GROUP, CONSUMER, {stream_key(shard): after}, count=count)
     return _waiting(answer)
 
 
 def read_new(shard: int, *, count: int, block_ms: int | None) -> list[Waiting]:
-    """Entries that no drain had yet; waits for the first one up to `block_ms`."""
+    """Entries that no drain has read yet; waits for the first one up to `block_ms`."""
     answer = connection().xreadgroup(
         GROUP, CONSUMER, {stream_key(shard): ">"}, count=count, block=block_ms
     )
@@ -299,18 +300,18 @@ def finish(shard: int, finished: Sequence[Finished]) -> None:
 
 
 def set_aside(shard: int, entry: Waiting) -> None:
-    """Moves an entry that cannot be read where nobody reads; it goes on counting as in flight."""
+    """Moves an unreadable entry to a stream that no drain reads. It still counts as in flight."""
     keys = (stream_key(shard), f"{stream_key(shard)}:unreadable")
     run_script(SET_ASIDE, keys, GROUP, entry.entry_id, entry.data)
 
 
 def waiting_counts(shard: int) -> dict[str, int]:
-    """What stands in the stream: `bytes`, `messages`, and messages as `t<tenant>`."""
+    """What is in the stream: `bytes`, `messages`, and messages as `t<tenant>`."""
     return _counts(connection().hgetall(waiting_key(shard)))
 
 
 def accepted_counts(shard: int) -> dict[tuple[int, int], int]:
-    """Messages accepted, by (tenant, minute), as far as the shard still counts them."""
+    """Messages accepted, by (tenant, minute), for minutes that the shard still counts."""
     return {
         (int(tenant), int(minute)): count
         for name, count in _counts(connection().hgetall(accepted_key(shard))).items()
@@ -326,9 +327,15 @@ def accepted_prune(shard: int, counted: Sequence[tuple[int, int]]) -> None:
 
 
 def turn_take(shard: int, turn: str | None) -> str | None:
-    """The turn of a drain that begins, which its successor will bring along as `turn`.
+    """Takes the turn for a drain that starts; returns the turn for its successor.
 
-    None for a successor whose turn was taken by another: each shard has one line of drains.
+    Returns None for a successor whose `turn` another drain has taken: it must not run.
+
+    Each drain starts its successor, and beat keeps starting drains without a turn in case one died.
+    If beat's drain ran between a drain and its successor, both would start successors, and from
+    then on two lines of drains would compete for the shard. So every start replaces the turn, and
+    the successor that comes too late ends its line. The caller holds the shard's lock, so nobody
+    changes the turn between the read and the write.
     """
     key = f"{stream_key(shard)}:turn"
     current: Any = connection().get(key)
@@ -341,12 +348,13 @@ def turn_take(shard: int, turn: str | None) -> str | None:
 
 def oldest_waiting_at(shards: Iterable[int]) -> datetime | None:
     """When the oldest entry of these shards that is not stored yet was accepted; None if none
-    waits. Raises RedisError if one of them is away."""
+    waits. Raises RedisError if one of them is unavailable."""
     return _oldest_at(_first_id(shard) for shard in shards)
 
 
 def survey(shards: Iterable[int]) -> Survey:
-    """What the shards that answer hold, and which do not. Raises RedisError if none answers."""
+    """The oldest waiting entry of the shards that answer, and which do not. Raises RedisError if
+    none answers."""
     first_ids, away = [], []
     for shard in shards:
         try:

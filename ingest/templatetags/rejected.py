@@ -1,4 +1,4 @@
-"""Rejected messages on pages that are about something else."""
+"""Rejected messages on the pages of other things."""
 
 from django import template
 from django.template.defaultfilters import pluralize
@@ -6,13 +6,13 @@ from django.template.defaultfilters import pluralize
 from ingest.models import RejectedMessage
 
 register = template.Library()
-# Whoever looks at the device's page has them counted every 10 s.
+# An open page of a device counts them every 10 s, so counting stops here.
 COUNTED = 10_000
 
 
 @register.simple_tag
 def messages_held(device_id: int) -> str:
-    """How many messages of the device wait for its approval, in words; empty if none does."""
+    """How many messages of the device wait for its approval, as text; empty if none do."""
     held = RejectedMessage.objects.filter(
         device=device_id, reason=RejectedMessage.Reason.PENDING_DEVICE, replayed_at=None
     )

@@ -1,4 +1,4 @@
-"""`/api/v1/devices`: devices with the state that they are in."""
+"""`/api/v1/devices`: devices with their current state."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ from devices.api.base.fields import (
     TenantSlug,
     YesNoFilter,
 )
-from devices.api.base.lookup import device_in_path
+from devices.api.base.lookup import device_in_path, row_in_path
+from devices.api.base.queries import parameters_check
 from devices.api.base.viewset import TenantViewSet
 from devices.fleet.registration import devices_approve
 from devices.models import Device
@@ -45,7 +46,9 @@ class DeviceFilter(TenantFilter):
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
-    id = serializers.IntegerField(read_only=True, help_text="By which live messages name it.")
+    id = serializers.IntegerField(
+        read_only=True, help_text="Our id of the device, which live messages use."
+    )
     tenant = serializers.CharField(source="tenant_slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
     group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
@@ -68,7 +71,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
 
 
 class DeviceChange(ModelBody):
-    """A device stays in its tenant, and its ID is its own to say."""
+    """The fields that may be changed: all but the tenant and the `device_id`."""
 
     site = RowId(help_text="Id of a site of the same tenant, or null.")
     group = RowId(help_text="Id of a group of the same tenant, or null.")
@@ -87,15 +90,24 @@ class DeviceCreate(DeviceChange):
         extra_kwargs = {"device_id": {"trim_whitespace": False}}
 
 
+def _devices() -> QuerySet[Device]:
+    """Devices with the fields of their tenant and status that the API shows."""
+    return Device.objects.annotate(
+        tenant_slug=F("tenant__slug"),
+        state=F("status__state"),
+        state_since=F("status__state_since"),
+    )
+
+
 class Pause(StrictBody, serializers.Serializer[Device]):
     why = serializers.CharField(
-        max_length=200, help_text="Everybody who looks at the device will read it."
+        max_length=200, help_text="Shown to everybody who can see the device."
     )
 
 
 class DeviceViewSet(TenantViewSet):
-    """A device is named by its `device_id`. Who has one of the same name in several tenants adds
-    `?tenant=<slug>`."""
+    """Devices, each addressed by its `device_id`. If several of your tenants have a device with
+    that id, add `?tenant=<slug>`."""
 
     serializer_class = DeviceSerializer
     filterset_class = DeviceFilter
@@ -117,12 +129,11 @@ class DeviceViewSet(TenantViewSet):
     }
 
     def get_queryset(self) -> QuerySet[Device]:
-        """With what is shown of what belongs to them."""
-        return Device.objects.annotate(
-            tenant_slug=F("tenant__slug"),
-            state=F("status__state"),
-            state_since=F("status__state_since"),
-        )
+        return _devices()
+
+    def retrieve(self, request: Request, **names: Any) -> Response:
+        parameters_check(request, ())
+        return self.answered(row_in_path(self, _devices))
 
     def named(self, queryset: QuerySet[Device]) -> Device:
         return device_in_path(self, queryset)
@@ -142,18 +153,18 @@ class DeviceViewSet(TenantViewSet):
         return self.answered(self.reread(device))
 
     def destroy(self, request: Request, **names: Any) -> Response:
-        """Its keys go with it; what it said stays until its time is over."""
+        """Deletes the device and its keys. Its readings and heartbeats stay until they expire."""
         self.found().delete()
         return Response(status=204)
 
     def approve(self, request: Request, **names: Any) -> Response:
-        """It registered itself; what is held of it is stored some seconds later."""
+        """Approves a device that registered itself. Its held messages are stored within seconds."""
         device: Device = self.found()
         devices_approve(ids=[device.pk])
         return self.answered(self.reread(device))
 
     def pause(self, request: Request, **names: Any) -> Response:
-        """It is not judged any more; its heartbeats are still stored."""
+        """Pauses the device: it never becomes late or offline. Its messages are still stored."""
         device: Device = self.found()
         why = self.body()["why"]
         by = request.user.get_username()
@@ -161,7 +172,7 @@ class DeviceViewSet(TenantViewSet):
         return self.answered(self.reread(device))
 
     def resume(self, request: Request, **names: Any) -> Response:
-        """From now on it is called late again if no message comes in time."""
+        """Ends the pause: the device becomes late again if no message arrives in time."""
         device: Device = self.found()
         presence_resume(device_ids=[device.pk], by=request.user.get_username(), ts=timezone.now())
         return self.answered(self.reread(device))

@@ -1,6 +1,6 @@
-"""`/api/v1/monitoring/…` and `/api/v1/ops/pool_health`: how the installation is.
+"""`/api/v1/monitoring/…` and `/api/v1/ops/pool_health`: the state of the installation.
 
-Whether it is well is told to everybody who is signed in. The rest is for operators.
+`health` answers everybody who is signed in; the rest is for operators.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ from telemetry.sql import hypertable
 from telemetry.sql.hypertable import Extension
 
 MAX_CHUNKS = 1000
-# What operators may read of the settings: no addresses, no keys.
+# The settings that operators may read: no addresses, no keys.
 SHOWN_SETTINGS = (
     "DATABASE_POOL_SIZE",
     "INGEST_SHARDS",
@@ -44,17 +44,17 @@ SHOWN_SETTINGS = (
 STATES = tuple(Health)
 EDITIONS = ("community", "apache")
 NO_EXTENSION = Finding(
-    Health.FAILING, "TimescaleDB is missing. Install the extension, then run: manage.py migrate"
+    Health.FAILING, "TimescaleDB is missing. Install the extension, then run manage.py migrate."
 )
 
 
 class OperatorView(ScopedView):
-    """For operators. Each of their requests is recorded, as it is everywhere."""
+    """For operators only. Each of their requests is recorded, as everywhere."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if not self.access.is_operator:
-            raise PermissionDenied("This is for operators of the installation.")
+            raise PermissionDenied("Only operators of the installation may see this.")
 
 
 class DatabaseHealthAnswer(serializers.Serializer[Any]):
@@ -76,19 +76,21 @@ class TimescaleHealthAnswer(serializers.Serializer[Any]):
 
 
 class HealthAnswer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=STATES, help_text="That of the worst part.")
+    status = serializers.ChoiceField(choices=STATES, help_text="The status of the worst part.")
     database = serializers.ChoiceField(choices=STATES)
     valkey = serializers.ChoiceField(choices=STATES)
     worker = serializers.ChoiceField(choices=STATES)
     timescaledb = serializers.ChoiceField(choices=STATES)
     why = serializers.DictField(
         child=serializers.CharField(),
-        help_text="Of each part that is not ok: what is wrong and what to do.",
+        help_text="For each part that is not ok: what is wrong and what to do.",
     )
 
 
 class SystemHealthAnswer(HealthAnswer):
-    details = serializers.DictField(help_text="`database` and `timescaledb`, as under health/….")
+    details = serializers.DictField(
+        help_text="The responses from health/database and health/timescaledb."
+    )
 
 
 class HypertableAnswer(serializers.Serializer[Any]):
@@ -160,19 +162,21 @@ class PoolUseAnswer(UseAnswer):
 
 class PoolHealthAnswer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=STATES)
-    pool = PoolUseAnswer(allow_null=True, help_text="Of the process that answers; null: none.")
+    pool = PoolUseAnswer(
+        allow_null=True, help_text="The pool of the process that answers; null if it has none."
+    )
     server = UseAnswer(help_text="All connections of the database server.")
 
 
 class HealthView(ScopedView):
     @extend_schema(operation_id="health", request=None, tags=["monitoring"], responses=HealthAnswer)
     def get(self, request: Request) -> Response:
-        """Whether all parts are well. (Load balancers ask `/health`, which needs no sign-in.)"""
+        """The status of each part. (Load balancers use `/health`, which needs no sign-in.)"""
         return Response(_health(_extension()))
 
 
 class SystemHealthView(OperatorView):
-    """`/operator/system/health`, as a system before called it."""
+    """`/operator/system/health`, the path that an earlier system used."""
 
     @extend_schema(
         operation_id="system_health",
@@ -181,7 +185,7 @@ class SystemHealthView(OperatorView):
         responses=SystemHealthAnswer,
     )
     def get(self, request: Request) -> Response:
-        """Health with the figures of the database and TimescaleDB."""
+        """Health, with figures for the database and TimescaleDB."""
         details = {"database": _database_health(), "timescaledb": _timescale_health()}
         return Response({**_health(_extension()), "details": details})
 
@@ -194,7 +198,7 @@ class DatabaseHealthView(OperatorView):
         responses=DatabaseHealthAnswer,
     )
     def get(self, request: Request) -> Response:
-        """The database server: its size, and how many connections of how many are in use."""
+        """The database server: its size, its connections and how many it allows."""
         return Response(_database_health())
 
 
@@ -206,7 +210,7 @@ class TimescaleHealthView(OperatorView):
         responses=TimescaleHealthAnswer,
     )
     def get(self, request: Request) -> Response:
-        """TimescaleDB: its version and edition, and how much it holds."""
+        """TimescaleDB: its version and edition, and the number of hypertables and chunks."""
         return Response(_timescale_health())
 
 
@@ -218,7 +222,7 @@ class TimescaleStatusView(OperatorView):
         responses=TimescaleHealthAnswer,
     )
     def get(self, request: Request) -> Response:
-        """The same as health/timescaledb, by the name that a system before gave it."""
+        """The same as health/timescaledb, under the name that an earlier system used."""
         return Response(_timescale_health())
 
 
@@ -230,7 +234,7 @@ class HypertablesView(OperatorView):
         responses=HypertablesAnswer,
     )
     def get(self, request: Request) -> Response:
-        """Every hypertable: its chunks, size and time."""
+        """Every hypertable: its chunks, its size and the time it covers."""
         with connection.cursor() as cursor:
             rows = hypertable.hypertables(cursor)
         return Response({"hypertables": [one._asdict() for one in rows]})
@@ -262,10 +266,10 @@ class CompressionView(OperatorView):
         responses=CompressionAnswer,
     )
     def get(self, request: Request) -> Response:
-        """What the columnstore saves, where the edition has one."""
+        """How much space the columnstore saves, if the edition has one."""
         edition = _extension().edition
         if edition != "community":
-            reason = "TimescaleDB's Apache edition has no columnstore; nothing is compressed."
+            reason = "The Apache edition of TimescaleDB has no columnstore; nothing is compressed."
             answer = {"available": False, "reason": reason, "hypertables": []}
         else:
             with connection.cursor() as cursor:
@@ -283,7 +287,7 @@ class ConfigurationView(OperatorView):
         responses=ConfigurationAnswer,
     )
     def get(self, request: Request) -> Response:
-        """The settings in force that are no secrets."""
+        """The settings in force, without secrets."""
         return Response(
             {
                 "edition": _extension().edition,

@@ -1,4 +1,4 @@
-"""The paths below /api/v1/ for devices with their state."""
+"""The paths below /api/v1/ for devices, the installation and live events."""
 
 from django.urls import path
 

@@ -1,16 +1,16 @@
-"""`/ws/live`: the devices of one's tenants, as they change.
+"""`/ws/live`: a websocket that sends the devices of the person's tenants whenever they change.
 
-Signed in is who has the portal's session, or shows an access token (never in the address): as the
-second subprotocol after `rollcall.jwt`, or within 5 s as the first message, `{"type": "auth",
-"token": …}`, which may also bring a new token later on. The socket is closed with 4401 when the
-token or the session is over, with 4403 if the person belongs to no tenant, and with 4429 if they
-have too many open.
+A client signs in with the portal's session or with an access token, which is never part of the
+address. The token is the second subprotocol after `rollcall.jwt`, or the first message, sent within
+5 s: `{"type": "auth", "token": …}`. The same message renews the token later. The socket is closed
+with 4401 when the token or the session ends, with 4403 if the person belongs to no tenant, and with
+4429 if they have too many connections open.
 
 From the server: `{"type": "hello", "server_time": …}` once changes arrive, then
 `{"type": "devices", "server_time": …, "devices": [{"id", "state", "state_since", "reason",
-"last_seen", "battery_pct"}, …]}`. From the client: `{"type": "watch", "ids": […]}`, at most 500
-ids of the portal's own; it is answered with the latest of those devices, and from then on only
-they are sent. Without it every change of one's tenants is sent.
+"last_seen", "battery_pct"}, …]}`. From the client: `{"type": "watch", "ids": […]}` with at most 500
+of the portal's ids. The server answers with the latest status of those devices, and from then on
+sends only them. A client that watches nothing gets every change in its tenants.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ AUTH_WITHIN_S = 5
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):
-    """One person's socket, which is sent what a listener hears for it."""
+    """One person's socket; it passes on what its listener hears."""
 
     # The listener has a channel, so the socket needs none.
     channel_layer_alias = ""
@@ -52,14 +52,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         self.slot: Slot | None = None
         self.is_closed = False
         self.watched: frozenset[int] | None = None
-        # What answers a `watch` is read before anything newer is sent.
+        # Held while a `watch` is answered, so that no older status follows a newer one.
         self.sending = asyncio.Lock()
-        # Waits for a token, then passes on what is heard.
+        # Waits for a token, then passes on what the listener hears.
         self.serving: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Whatever ends the socket, an error of ours too: its slot is free again, and nothing goes
-        on for it."""
+        """Frees the slot and ends all work of the socket, even after an error of ours."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -74,14 +73,14 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         try:
             yield
         except (RedisError, DatabaseError) as error:
-            log.warning("a socket is sent away, what it needs is away: %r", error)
+            log.warning("closing a socket, a service is unavailable: %r", error)
             await self.close(code=TRY_AGAIN_LATER)
-        except OSError as error:  # what was sent did not arrive
-            log.info("a socket ends, its client has left: %r", error)
+        except OSError as error:  # a message could not be sent
+            log.info("closing a socket, its client has left: %r", error)
             await self.close(code=TRY_AGAIN_LATER)
 
     async def close(self, code: Any = None, reason: Any = None) -> None:
-        """Once; nothing is sent afterwards."""
+        """Closes the socket once; later calls do nothing, and nothing more is sent."""
         if not self.is_closed:
             self.is_closed = True
             with suppress(OSError):  # the client has left
@@ -102,7 +101,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
     ) -> None:
         if not text_data:
             await self.close(code=NOT_UNDERSTOOD)
-        elif not self.is_closed:  # what came before the client heard of it
+        elif not self.is_closed:  # the client may send before it learns of the close
             await super().receive(text_data=text_data, **kwargs)
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:
@@ -127,7 +126,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
                 await self._send(live_message("devices", devices=latest))
 
     async def _show(self, visitor: Visitor | None) -> None:
-        """Takes on what a token says: who a stranger is, or for how long the visitor may stay."""
+        """Signs the client in, or lets a visitor stay until their new token expires."""
         if self.listener is None:
             await self._welcome(visitor)
         elif visitor is None or visitor.user_id != self.listener.visitor.user_id:
@@ -164,11 +163,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await self.close(code=NOT_SIGNED_IN)
 
     async def _serve(self, listener: Listener) -> None:
-        """Says hello once changes are heard, and passes them on until that is over, or the client
-        takes nothing."""
+        """Says hello once changes arrive, then passes them on until the visitor may hear nothing
+        any more, or the client stops reading."""
         try:
             async with self._closed_on_failure():
-                async with self.sending:  # a `watch` is answered after the hello
+                async with self.sending:  # the hello goes before any answer to a `watch`
                     await listener.open()
                     if not listener.is_over:
                         await self._send(live_message("hello"))
@@ -205,7 +204,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
 
 
 def _offered_token(subprotocols: Iterable[str]) -> str | None:
-    """The token offered beside SUBPROTOCOL; "" if that stands alone, None if it is not there."""
+    """The token offered with SUBPROTOCOL; "" if there is none, None without SUBPROTOCOL."""
     offered = list(subprotocols)
     if SUBPROTOCOL not in offered:
         return None

@@ -1,9 +1,10 @@
 """`/api/v1/live`: the messages of `/ws/live` as server-sent events.
 
-The first is `{"type": "hello", "server_time": …, "resumed": …}`. If it was not resumed, messages
-of type `devices` with the latest of all one's devices follow; then those that change. Who comes
-back within a minute with `Last-Event-ID`, as browsers do by themselves, is sent what changed
-meanwhile. The last is `{"type": "closed", "code": 4401}` when the token or the session is over.
+The first is `{"type": "hello", "server_time": …, "resumed": …}`. If the stream was not resumed,
+`devices` messages with the latest status of all the person's devices follow. After that come the
+devices that change. A client that reconnects within a minute with `Last-Event-ID`, as browsers do
+automatically, resumes: it gets what changed in between. The last message is
+`{"type": "closed", "code": 4401}` when the token or the session ends.
 """
 
 import asyncio
@@ -45,24 +46,24 @@ KEEP_ALIVE_S = 15
 RETRY_MS = 2000
 KEEP_ALIVE = b": still here\n\n"
 NO_GOOD_TOKEN = (
-    "This access token is none of ours, or has expired: get another at "
+    "This access token is not valid or has expired. Get another at "
     "/api/v1/auth/token/refresh, or sign in again."
 )
 
 
 class WrongServer(APIException):
-    """This process cannot hold on to a connection."""
+    """This process, a WSGI server, cannot keep a connection open."""
 
     status_code = 421
-    default_detail = "This server does not stream; ask the portal's own address (PORT), or a proxy."
+    default_detail = "This server does not stream. Use the portal's address (PORT), or the proxy."
 
 
 class TooManyStreams(APIException):
-    """The person has as many open as one may have."""
+    """The person has as many connections open as LIVE_CONNECTIONS allows."""
 
     status_code = 429
     wait = 30
-    default_detail = "You have too many live connections open; close one, or try again later."
+    default_detail = "You have too many live connections open. Close one, or try again later."
 
 
 class SignIn(NotAuthenticated):
@@ -70,8 +71,10 @@ class SignIn(NotAuthenticated):
 
 
 class Stream(StreamingHttpResponse):
-    """The events for a visitor, who has a slot until they end or, if they never begin, until this
-    is closed or dropped. Raises TooManyStreams."""
+    """The events for a visitor. Raises TooManyStreams if no slot is free.
+
+    The slot is given back when the events end or, if they never begin, when this is closed.
+    """
 
     def __init__(self, visitor: Visitor, last_id: str) -> None:
         slot = visitor.slot_take()
@@ -89,10 +92,10 @@ class Stream(StreamingHttpResponse):
         self._slot.give_back()
 
 
-# It changes nothing. Else POST would be answered with a page about forms, and not with 405.
+# A GET that changes nothing needs no form token; without this, POST would get a page, not 405.
 @csrf_exempt
 async def live_events(request: HttpRequest) -> HttpResponseBase:
-    """The stream, or a problem."""
+    """The stream, or problem details."""
     try:
         visitor = await _visitor(request)
         return Stream(visitor, request.META.get("HTTP_LAST_EVENT_ID", ""))
@@ -104,7 +107,7 @@ async def live_events(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _visitor(request: HttpRequest) -> Visitor:
-    """Who asks, and may listen. Raises APIException."""
+    """The requester, if they may listen. Raises APIException if not."""
     if request.method != "GET":
         raise MethodNotAllowed(str(request.method))
     if not isinstance(request, ASGIRequest):
@@ -124,7 +127,7 @@ async def _visitor(request: HttpRequest) -> Visitor:
 
 
 async def _signed_in(request: HttpRequest) -> Visitor | None:
-    """Raises SignIn for a token that is not good."""
+    """The person signed in, None for nobody. Raises SignIn for a token that is not valid."""
     scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme == "Bearer":
         visitor = await visitor_of_token(token.strip())
@@ -137,28 +140,28 @@ async def _signed_in(request: HttpRequest) -> Visitor | None:
 async def _events(visitor: Visitor, last_id: str, slot: Slot) -> AsyncIterator[bytes]:
     serving = asyncio.current_task()
     assert serving is not None
-    # Nothing else ends a connection that takes nothing: it is stuck in sending.
+    # If the client stops reading, sending blocks; only a cancellation ends that.
     listener = Listener(visitor, too_slow=serving.cancel)
     try:
         marks = await listener.open()
         async for event in _beginning(visitor, marks, last_id):
             yield event
             listener.moved()
-        # A reader who leaves is told once, by a cancellation, which what is awaited here may lose.
+        # A client that leaves cancels this task once, and the code awaited here may swallow that.
         while not serving.cancelling() and (batch := await listener.next(KEEP_ALIVE_S)) is not None:
             yield _devices(batch.message_id, batch.devices) if batch.devices else KEEP_ALIVE
         yield _event(None, {"type": "closed", "code": NOT_SIGNED_IN})
     except (RedisError, DatabaseError) as error:
-        log.warning("a stream ends, what it needs is away: %r", error)
-    except OSError as error:  # what was sent did not arrive
-        log.info("a stream ends, its reader has left: %r", error)
+        log.warning("ending a stream, a service is unavailable: %r", error)
+    except OSError as error:  # a message could not be sent
+        log.info("ending a stream, its client has left: %r", error)
     finally:
         slot.give_back()
         await listener.close()
 
 
 async def _beginning(visitor: Visitor, marks: Marks, last_id: str) -> AsyncIterator[bytes]:
-    """The greeting, and what the visitor has missed or, if that is not known, all there is."""
+    """The hello, then what the visitor missed or, if that is not known, all their devices."""
     event_id = now_id(marks)
     changed = await missed(last_id, marks)
     yield b"retry: %d\n\n" % RETRY_MS
@@ -182,6 +185,6 @@ def _devices(event_id: str, devices: list[dict[str, Any]]) -> bytes:
 
 
 def _event(event_id: str | None, content: dict[str, Any]) -> bytes:
-    """An event; JSON has no line's end in it."""
+    """One event, on one line: JSON contains no line break."""
     head = b"" if event_id is None else b"id: %s\n" % event_id.encode()
     return b"%sdata: %s\n\n" % (head, msgspec.json.encode(content))

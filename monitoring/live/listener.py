@@ -1,4 +1,4 @@
-"""What a visitor hears, whichever way it is sent on: by `/ws/live` or by `/api/v1/live`."""
+"""What a visitor hears; `/ws/live` and `/api/v1/live` both pass it on."""
 
 import asyncio
 import logging
@@ -24,25 +24,25 @@ HEARD_WITHIN_S = 10
 
 
 def live_message(kind: str, **content: Any) -> dict[str, Any]:
-    """A message to whoever listens."""
+    """A message to a listener, with the server's time."""
     return {"type": kind, "server_time": utc_text(timezone.now()), **content}
 
 
 class Batch(NamedTuple):
-    """The latest of devices that changed, and the id of the message that was heard last."""
+    """The latest status of each device that changed, and the id of the last message heard."""
 
     message_id: str
     devices: list[dict[str, Any]]
 
 
 class Listener:
-    """Hears the groups of a visitor, and keeps the latest of each device that changed until it is
-    taken: however slow the reader is, that is no more than the visitor has devices.
+    """Hears the groups of a visitor, and keeps the latest status of each changed device until it
+    is read. So even for a slow reader it never holds more than the visitor has devices.
 
-    What the visitor may hear is asked again every RECHECK_S: a membership that ends, a person who
-    is locked out or signs out, ends what is heard. It is over when that is nothing; `is_signed_in`
-    then tells who belongs to no tenant from who is not signed in any more. `too_slow` is called
-    when something waited for SLOW_AFTER_S and nothing was taken.
+    Every RECHECK_S it checks what the visitor may hear, because memberships end and people sign
+    out or are locked out. `is_over` becomes True when the visitor may hear nothing; `is_signed_in`
+    then says whether they belong to no tenant or are no longer signed in. `too_slow` is called
+    when changes have waited unread for SLOW_AFTER_S.
     """
 
     def __init__(self, visitor: Visitor, *, too_slow: Callable[[], object]) -> None:
@@ -51,7 +51,7 @@ class Listener:
         self.is_signed_in = True
         self._too_slow = too_slow
         layer = get_channel_layer()
-        assert layer is not None, "CHANNEL_LAYERS stands in settings"
+        assert layer is not None, "CHANNEL_LAYERS is set in the settings"
         self._layer = layer
         self._channel = ""
         self._joined: set[str] = set()
@@ -65,35 +65,36 @@ class Listener:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> Marks:
-        """From now on nothing is missed. Raises RedisError, OSError and DatabaseError."""
+        """Joins the groups; from here on nothing is missed. Raises RedisError, OSError and
+        DatabaseError."""
         self._channel = await self._layer.new_channel()
         self._tasks.append(asyncio.create_task(self._hear()))
         marks = await self.join()
-        # Comes back the way that the groups' messages come: they are really heard then.
+        # It arrives the way that the groups' messages do, which proves that those arrive too.
         await self._layer.send(self._channel, {"type": "subscribed"})
         await asyncio.wait_for(self._is_heard.wait(), HEARD_WITHIN_S)
         self._tasks.append(asyncio.create_task(self._recheck()))
         return marks
 
     async def close(self) -> None:
-        # Ends the channel too: the layer drops one whose receiver is cancelled.
+        # This ends the channel too: the layer drops a channel whose receiver is cancelled.
         for task in self._tasks:
             task.cancel()
-        with suppress(RedisError, OSError):  # what is not heard need not be left
+        with suppress(RedisError, OSError):  # without Valkey there is no group to leave
             await self._leave(self._joined)
 
     def stay(self, visitor: Visitor) -> None:
-        """The same person has shown a new token, which says for how long they may stay."""
+        """Lets the same person stay until their new token expires."""
         self.visitor = visitor
         self._renewed.set()
 
     def moved(self) -> None:
-        """The reader took what it was sent."""
+        """Records that the reader has read what it was sent."""
         self._waiting_since = asyncio.get_running_loop().time()
 
     async def next(self, timeout_s: float | None = None) -> Batch | None:
-        """What has changed since the last time, as soon as there is something; a batch without
-        devices if there was nothing for so long; None when it is over."""
+        """What has changed since the last call, as soon as something has; an empty batch if
+        nothing changes within `timeout_s`; None when the listener is over."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), timeout_s)
         if self.is_over:
@@ -103,8 +104,8 @@ class Listener:
         return Batch(self._message_id, list(devices.values()))
 
     async def join(self) -> Marks:
-        """Joins and leaves groups as the visitor's access now is; over if there is none."""
-        async with self._joining:  # a reader's wish and a recheck may come together
+        """Joins and leaves groups to match the visitor's access; over if they have none."""
+        async with self._joining:  # a `watch` and a recheck may coincide
             groups = await self.visitor.groups()
             if not groups:
                 self.is_signed_in = await self.visitor.is_signed_in()
@@ -150,5 +151,5 @@ class Listener:
             try:
                 await self.join()
             except (RedisError, OSError, DatabaseError) as error:
-                log.warning("what a reader may hear is asked again soon: %s", error)
+                log.warning("could not find out what a listener may hear, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)

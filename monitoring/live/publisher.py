@@ -1,9 +1,9 @@
-"""Publishes changes of latest status to the people who watch, about once a second.
+"""Publishes status changes to the people who watch, about once a second.
 
-A commit may change thousands of devices and there are many commits a second, so changes are
-gathered: the first go out at once, those that follow go out together after LIVE_COALESCE_S. What
-nobody watches is thrown away unread: see monitoring.live.watching. Delivery is at most once; who
-missed something finds it in monitoring.live.replay, or asks again.
+A commit may change thousands of devices, and there are many commits a second. So changes are
+gathered: the first go out at once, the following ones together after LIVE_COALESCE_S. Changes that
+nobody watches are dropped (monitoring.live.watching). Delivery is at most once; a client that
+missed changes gets them from monitoring.live.replay, or asks for everything again.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def tenant_group(tenant_id: int) -> str:
 
 
 def change_as_json(change: StatusChange) -> dict[str, Any]:
-    """What the websocket sends of a device; times are ISO 8601 in UTC."""
+    """A device as the websocket sends it; times are ISO 8601 in UTC."""
     return {
         "id": change.device_id,
         "state": change.state,
@@ -55,9 +55,9 @@ def status_as_change(status: DeviceStatus) -> StatusChange:
 
 
 class Publisher:
-    """Gathers changes and sends them to the channel layer, on an event loop of its own.
+    """Gathers changes and sends them to the channel layer, on its own event loop.
 
-    The senders (Celery's tasks) are synchronous and must not wait for anybody who watches.
+    Its callers, Celery tasks, are synchronous and must not wait for the people who watch.
     """
 
     def __init__(self) -> None:
@@ -87,23 +87,23 @@ class Publisher:
 
 
 async def _send_at_last(batches: Batches) -> None:
-    """Sends, and tries again for a while if Valkey is just starting; then gives up in the log."""
+    """Sends the changes; retries while Valkey may be restarting, then drops them with a warning."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return await _send(batches)
         except (RedisError, OSError) as error:
-            log.warning("live changes, attempt %d: %s", attempt, error)
+            log.warning("could not send live changes, attempt %d: %s", attempt, error)
             await asyncio.sleep(RETRY_AFTER_S)
 
 
 async def _send(batches: Batches) -> None:
-    """Asked at each sending who watches, so that from a mark on nothing is missing."""
+    """Sends to the groups that are watched now; asks each time, so that nobody misses a change."""
     watched = await groups_watched()
     messages = _messages(batches, watched) if watched else {}
     if not messages:
         return
     layer = get_channel_layer()
-    assert layer is not None, "CHANNEL_LAYERS stands in settings"
+    assert layer is not None, "CHANNEL_LAYERS is set in the settings"
     ids = await remember(messages)
     for group, parts in messages.items():
         for message_id, devices in zip(ids[group], parts, strict=True):
@@ -112,7 +112,7 @@ async def _send(batches: Batches) -> None:
 
 
 def _messages(batches: Batches, watched: set[str]) -> dict[str, list[list[dict[str, Any]]]]:
-    """What each watched group is to hear, in parts."""
+    """The devices to send to each watched group, in parts of DEVICES_PER_MESSAGE."""
     messages: dict[str, list[list[dict[str, Any]]]] = {}
     for tenant_id, changes in _latest(batches, watched).items():
         parts = list(_parts(map(change_as_json, changes.values())))
@@ -122,7 +122,7 @@ def _messages(batches: Batches, watched: set[str]) -> dict[str, list[list[dict[s
 
 
 def _latest(batches: Batches, watched: set[str]) -> Mapping[int, Mapping[int, StatusChange]]:
-    """The last change of each device, by the tenants that somebody watches."""
+    """The last change of each device, by tenant, for the tenants that somebody watches."""
     latest: dict[int, dict[int, StatusChange]] = {}
     for change in (one for changes in batches for one in changes):
         latest.setdefault(change.tenant_id, {})[change.device_id] = change
@@ -141,7 +141,8 @@ _publishers: dict[int, Publisher] = {}
 
 
 def publish_changes(sender: object, *, changes: Sequence[StatusChange], **kwargs: Any) -> None:
-    """Receiver of statuses_changed. A forked process has a publisher of its own."""
+    """Receives statuses_changed. Each process has its own publisher: threads do not survive a
+    fork."""
     pid = os.getpid()
     if pid not in _publishers:
         _publishers[pid] = Publisher()

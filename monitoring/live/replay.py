@@ -1,7 +1,7 @@
-"""The last messages of each group, for whoever was away for a moment.
+"""The last messages of each group, for clients that were disconnected for a moment.
 
-A stream in Valkey a group, of a bounded length, written just before a message goes out. A message's
-id begins with Valkey's time, so that one id says for all streams up to when somebody has heard.
+One Valkey stream per group, bounded in length, written just before a message goes out. A message's
+id begins with Valkey's time. So one id says, for all streams, up to when a client has heard.
 """
 
 import re
@@ -15,8 +15,8 @@ from monitoring.live.watching import MARK_LIFE_S, Marks
 
 KEPT_MESSAGES = 64
 KEPT_S = 60
-# Two publishers' messages may go out in another order than they were numbered in. What is heard
-# twice does no harm: a message holds states, not steps.
+# Messages of two publishers may arrive in a different order than their ids. Hearing one twice does
+# no harm: a message holds states, not steps.
 OVERLAP_MS = 2000
 ID = re.compile(r"([0-9]{1,15})-[0-9]{1,15}", re.ASCII)
 
@@ -24,7 +24,7 @@ assert KEPT_S < MARK_LIFE_S
 
 
 async def remember(messages: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
-    """Keeps the messages of each group; returns their ids in the same order."""
+    """Stores the messages of each group; returns their ids in the same order."""
     groups = [(group, one) for group, parts in messages.items() for one in parts]
     pipeline = async_connection().pipeline(transaction=False)
     for group, devices in groups:
@@ -40,7 +40,7 @@ async def remember(messages: Mapping[str, Sequence[Any]]) -> dict[str, list[str]
 
 
 async def missed(last_id: str, marks: Marks) -> dict[int, Any] | None:
-    """The changes since the message with this id, by device; None if not all of them are kept."""
+    """The changes since the message with this id, by device; None if some are no longer kept."""
     heard = ID.fullmatch(last_id)
     if heard is None:
         return None
@@ -59,7 +59,7 @@ async def missed(last_id: str, marks: Marks) -> dict[int, Any] | None:
 
 
 async def _since(group: str, heard_ms: int) -> list[Any] | None:
-    """The devices in messages of a group, oldest first; None if some are not kept any more."""
+    """The devices in a group's messages, oldest first; None if some are no longer kept."""
     pipeline = async_connection().pipeline(transaction=True)
     pipeline.xlen(_stream(group))
     pipeline.xrange(_stream(group), count=1)
@@ -75,5 +75,5 @@ def _stream(group: str) -> str:
 
 
 def now_id(marks: Marks) -> str:
-    """The id of somebody who has heard everything up to now."""
+    """The id for a client that has heard everything up to now."""
     return f"{marks.now_ms}-0"

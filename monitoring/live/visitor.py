@@ -1,4 +1,4 @@
-"""Who listens: somebody with a session or with a token, and what that person may hear now."""
+"""Who listens, by session or by token, and what that person may hear now."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from monitoring.live.publisher import OPERATORS, change_as_json, status_as_chang
 from telemetry.models import DeviceStatus
 
 NOBODY = Access(False, {})
-# Of sockets and streams at this process.
+# Of sockets and streams in this process.
 quota = Quota()
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody who has shown who they are, by a session or by a token.
+    """A person identified by a session or a token.
 
-    What they may hear is asked anew each time: a session ends, a token runs out, a membership is
-    taken away, a person locked out or given another password.
+    What they may hear is looked up each time: sessions end, tokens expire, memberships are removed,
+    people are locked out or get a new password.
     """
 
     user_id: int
@@ -41,14 +41,14 @@ class Visitor:
     token: Token | None = None
 
     def expires_in_s(self, ts: datetime) -> float:
-        """For how long the token is good; endless for a session."""
+        """Seconds until the token expires; infinite for a session."""
         if self.token is None:
             return float("inf")
         return (datetime.fromtimestamp(self.token["exp"], UTC) - ts).total_seconds()
 
     @database_sync_to_async
     def groups(self) -> set[str]:
-        """The groups that the person may be in at this moment; none for who may not listen."""
+        """The groups that the person may join now; empty if they may not listen."""
         access = self._access()
         return {OPERATORS} if access.is_operator else set(map(tenant_group, access.roles))
 
@@ -58,21 +58,21 @@ class Visitor:
 
     @database_sync_to_async
     def latest(self, ids: frozenset[int]) -> list[dict[str, Any]]:
-        """Those of these devices that the person may see."""
+        """The latest status of these devices, without those that the person may not see."""
         with access_scope(self._access(), reads=True):
             statuses = DeviceStatus.objects.filter(device_id__in=ids)
             return [change_as_json(status_as_change(status)) for status in statuses]
 
     @database_sync_to_async
     def devices_after(self, device_id: int, limit: int) -> Sequence[dict[str, Any]]:
-        """The next devices that the person may see, in the order of our ids."""
+        """The next devices that the person may see, ordered by our id."""
         with access_scope(self._access(), reads=True):
             statuses = DeviceStatus.objects.filter(device_id__gt=device_id)
             page = statuses.order_by("device_id")[:limit]
             return [change_as_json(status_as_change(status)) for status in page]
 
     def slot_take(self) -> Slot | None:
-        """A slot for one more socket or stream, to be given back at its end; None if the person
+        """A slot for one more socket or stream, which the caller gives back; None if the person
         has as many open as settings.LIVE_CONNECTIONS allows."""
         return quota.take(self.user_id, most=settings.LIVE_CONNECTIONS)
 
@@ -89,13 +89,13 @@ class Visitor:
 
 
 def visitor_of_session(user: Any, session: SessionBase) -> Visitor | None:
-    """Whoever is signed in with the session; None if nobody is."""
+    """The person signed in with the session; None if nobody is."""
     return Visitor(user.pk, session=session) if user.is_authenticated else None
 
 
 @database_sync_to_async
 def visitor_of_token(raw: str) -> Visitor | None:
-    """Whose access token it is; None if it is none, or not good any more."""
+    """The person of the access token; None if it is not a token or no longer valid."""
     try:
         token = token_read(AccessToken, raw.encode(errors="replace"))
     except AuthenticationFailed:
@@ -105,7 +105,7 @@ def visitor_of_token(raw: str) -> Visitor | None:
 
 
 def _is_signed_in(user: User, session: SessionBase) -> bool:
-    """True if the session, as it is stored now, is the person's, and of the password of today."""
+    """True if the stored session still belongs to the person and to their current password."""
     stored = import_module(settings.SESSION_ENGINE).SessionStore(session.session_key)
     proof = stored.get(HASH_SESSION_KEY, "")
     good = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())

@@ -1,8 +1,8 @@
-"""Who watches what: so that nobody makes messages that nobody hears.
+"""Which groups are watched, so that no message is made for nobody.
 
-Valkey knows the groups that somebody listens to, by when the mark runs out, and since when they
-are listened to without a gap. Listeners renew their marks while they listen; a mark outlives its
-last listener by a while, so that one who comes back in that time has missed nothing.
+For each watched group Valkey keeps a mark with the time it expires, and since when the group has
+been watched without a gap. Listeners renew their marks. A mark outlives its last listener for a
+while, so that a client that reconnects in that time misses nothing.
 """
 
 import asyncio
@@ -50,21 +50,21 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 
 
 class Marks(NamedTuple):
-    """Valkey's time, and since when each group is listened to without a gap; both in ms."""
+    """Valkey's time, and since when each group has been watched without a gap; both in ms."""
 
     now_ms: int
     since_ms: Mapping[str, int]
 
 
 class Watching:
-    """The listeners of this event loop: their groups stay marked as long as there are any."""
+    """Keeps the groups marked that this event loop's listeners hear."""
 
     def __init__(self) -> None:
         self._listeners: Counter[str] = Counter()
         self._renewing: asyncio.Task[None] | None = None
 
     async def begin(self, groups: Collection[str]) -> Marks:
-        """Somebody listens to these groups too: from now on messages are made for them."""
+        """Adds a listener of these groups; from now on messages are made for them."""
         marks = await _mark(groups)
         self._listeners.update(groups)
         if self._renewing is None or self._renewing.done():
@@ -72,9 +72,9 @@ class Watching:
         return marks
 
     def end(self, groups: Collection[str]) -> None:
-        """The listener has left."""
+        """Removes a listener of these groups."""
         self._listeners.subtract(groups)
-        self._listeners += Counter()  # without those at 0
+        self._listeners += Counter()  # drops groups at 0
 
     async def _renew(self) -> None:
         while self._listeners:
@@ -82,16 +82,16 @@ class Watching:
             try:
                 await _mark(set(self._listeners))
             except (RedisError, OSError) as error:
-                log.warning("who listens is told later, Valkey does not answer: %s", error)
+                log.warning("could not renew the watched groups, trying again: %s", error)
 
 
 def watching() -> Watching:
-    """That of the running event loop."""
+    """The Watching of the running event loop."""
     return _watching.setdefault(asyncio.get_running_loop(), Watching())
 
 
 async def groups_watched() -> set[str]:
-    """The groups for which messages are to be made at this moment."""
+    """The groups that somebody watches now."""
     found = await cast(Any, async_connection().eval(MARKED, 2, WATCHED, SINCE))
     return {group.decode() for group in found}
 

@@ -1,4 +1,4 @@
-"""The admin's first page: how the fleet is, and who is silent now."""
+"""The admin's first page: the state of the fleet, and which devices are silent now."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def fleet_context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _deafness() -> dict[str, Any]:
-    """Why no device can be heard just now, if that is so."""
+    """Why no device can be heard now, if none can."""
     try:
         return {"deaf_since": deaf_since(timezone.now())}
     except RedisError:

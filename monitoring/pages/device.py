@@ -1,4 +1,4 @@
-"""What the page of a device shows of its past."""
+"""A device's past, as its page shows it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -36,7 +36,7 @@ def transitions_of(device_id: int) -> Sequence[Transition]:
 
 
 def heartbeats_of(status: DeviceStatus) -> Sequence[StoredHeartbeat]:
-    """The latest heartbeats of the status's device by its own clock, newest first."""
+    """The latest heartbeats of the device, newest first by the device's own clock."""
     if status.last_seen is None:
         return []
     with connection.cursor() as cursor:

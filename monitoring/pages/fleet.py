@@ -1,4 +1,4 @@
-"""What the admin shows of many devices at once: how many are in which state, and who is silent."""
+"""Many devices at once, for the admin: how many are in each state, and which are silent."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from django.db.models import Case, Count, IntegerField, Max, Q, Value, When
 
 from telemetry.models import DeviceStatus, PresenceState
 
-# Worst first, as people want to see them.
+# Worst first.
 BY_URGENCY = (
     PresenceState.OFFLINE,
     PresenceState.LATE,
@@ -19,7 +19,7 @@ SILENT = (PresenceState.OFFLINE, PresenceState.LATE)
 
 
 class StateCount(NamedTuple):
-    """Of the devices in a state: how many, the highest id, and how many have one beyond a given."""
+    """The devices in a state: their number, their highest id, and how many were added since."""
 
     state: PresenceState
     devices: int
@@ -28,14 +28,14 @@ class StateCount(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What somebody has seen of which devices there are: how many, and the highest id."""
+    """The devices that a user saw when they opened a list, as a count and the highest id."""
 
     devices: int
     newest_id: int
 
 
 class Changes(NamedTuple):
-    """How many devices have come and gone since. One that came and went counts as neither."""
+    """How many devices were added and deleted since. A device that was both counts as neither."""
 
     added: int
     deleted: int
@@ -50,8 +50,8 @@ def urgency(path: str) -> Case:
 
 
 def counts_by_state(*, after_id: int = 0) -> list[StateCount]:
-    """How many devices there are in each state, the worst state first, none left out; `added` are
-    those with an id beyond `after_id`."""
+    """The number of devices in each state, worst first, states without devices included; `added`
+    counts those with an id above `after_id`."""
     rows = DeviceStatus.objects.order_by().values("state")
     rows = rows.annotate(
         devices=Count("pk"), newest_id=Max("pk"), added=Count("pk", filter=Q(pk__gt=after_id))
@@ -65,14 +65,14 @@ def seen_in(counts: Sequence[StateCount]) -> Seen:
 
 
 def changes_since(seen: Seen, counts: Sequence[StateCount]) -> Changes:
-    """What has changed when there are as many now; counted with `after_id=seen.newest_id`."""
+    """What has changed since; `counts` must be counted with `after_id=seen.newest_id`."""
     added = sum(one.added for one in counts)
     return Changes(added, max(0, seen.devices + added - seen_in(counts).devices))
 
 
 def silent_now(*, limit: int) -> Sequence[DeviceStatus]:
-    """Devices that are late or offline, the one that spoke last first, so that news is on top."""
+    """Late and offline devices, the most recently seen first, so that news is on top."""
     latest = DeviceStatus.objects.filter(state__in=SILENT).order_by("-last_seen", "pk")
-    # Found by their keys alone: all that are silent are sorted for it.
+    # The subquery sorts keys only; all silent devices are sorted for it.
     shown = latest.filter(pk__in=latest.values("pk")[:limit])
     return list(shown.select_related("device__site", "tenant"))

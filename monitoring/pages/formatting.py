@@ -1,4 +1,4 @@
-"""How states, times and vitals are written in the admin; monitoring/live.js writes them alike."""
+"""How the admin writes states, times and vitals; monitoring/live.js writes them the same way."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|s|min|h|d)(?!\w))")
 
 
 def state_badge(state: str) -> SafeString:
-    """A state by colour, sign and word."""
+    """A state as colour, icon and word."""
     return format_html(
         '<span class="rc-state" data-state="{}"><span class="rc-state__word">{}</span></span>',
         state,
@@ -34,12 +34,12 @@ def moment(time: datetime | None) -> str:
 
 
 def ago(time: datetime | None) -> SafeString:
-    """How long ago, counted on by the browser; the moment itself is the title."""
+    """How long ago, which the browser keeps counting; the title is the time itself."""
     return _counting(time, "ago", " ago", "never")
 
 
 def elapsed(time: datetime | None) -> SafeString:
-    """As ago, without the word."""
+    """As `ago`, without the word "ago"."""
     return _counting(time, "elapsed", "", NOTHING)
 
 
@@ -52,17 +52,17 @@ def battery(charge_pct: float | None) -> SafeString:
 
 
 def unparted(words: str) -> str:
-    """The words, in which no line ends between a number and its unit."""
+    """The words with no line break between a number and its unit."""
     return BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", words)
 
 
 def pairs(values: Mapping[str, object] | None) -> list[tuple[str, object]]:
-    """Names and values; in a template `values.items` would be the value that is called "items"."""
+    """Names and values; in a template, `values.items` would look up a value named "items"."""
     return list(values.items()) if values else []
 
 
 def vital(value: object) -> str:
-    """A further vital or a metric, which are JSON's numbers, texts, booleans and null."""
+    """A vital without a field of its own, or a metric, as text: a JSON scalar."""
     match value:
         case None:
             return NOTHING
@@ -73,20 +73,20 @@ def vital(value: object) -> str:
 
 
 def clock_skew(skew_s: float | None) -> str:
-    """The device's clock against ours, in words; "" if it is right or unknown."""
+    """How far the device's clock is ahead or behind, as text; "" if it is right or unknown."""
     if skew_s is None or abs(skew_s) < MINUTE:
         return ""
     return f"{duration(abs(skew_s))} {'ahead' if skew_s > 0 else 'behind'}"
 
 
 def is_time_notable(heartbeat: StoredHeartbeat) -> bool:
-    """Whether a heartbeat's own time is worth showing next to ours: it was kept back, or its
-    device's clock is wrong."""
+    """Whether to show a heartbeat's own time next to ours: the device buffered it, or its clock is
+    wrong."""
     return abs(heartbeat.received_at - heartbeat.time) >= NOTABLE_DELAY
 
 
 def allowance(status: DeviceStatus) -> str:
-    """What silence the device is allowed."""
+    """How long the device may be silent before it is late and offline, as text."""
     return unparted(
         f"expected every {duration(status.interval_s)}, {duration(status.grace_s)} grace: "
         f"late after {duration(status.interval_s + status.grace_s)}, "
@@ -95,7 +95,7 @@ def allowance(status: DeviceStatus) -> str:
 
 
 def live_state(device_id: int, name: str, state: str) -> SafeString:
-    """A device's state, kept up to date; `name` is what is read out when it changes."""
+    """A device's state, kept up to date; screen readers announce changes with `name`."""
     return format_html(
         '<span data-device="{}" data-field="state" data-name="{}">{}</span>',
         device_id,
@@ -105,7 +105,7 @@ def live_state(device_id: int, name: str, state: str) -> SafeString:
 
 
 def live(device_id: int, field: str, shown: object) -> SafeString:
-    """Something of a device that the browser keeps up to date."""
+    """A field of a device that the browser keeps up to date."""
     return format_html('<span data-device="{}" data-field="{}">{}</span>', device_id, field, shown)
 
 

@@ -1,4 +1,4 @@
-"""What stands in the admin's sidebar."""
+"""The admin's sidebar and account menu."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def account_links(request: HttpRequest) -> list[dict[str, str]]:
 
 
 def _messages(request: HttpRequest) -> list[dict[str, Any]]:
-    """The ledger stands below the rejected messages' address, and is another entry."""
+    """Marks one item as active: the ledger's address begins like that of rejected messages."""
     items = _items(MESSAGES)
     here = next((item for item in items if request.path.startswith(item["link"])), None)
     return [{**item, "active": item is here} for item in items]

@@ -1,9 +1,10 @@
-"""Which parts of Rollcall live: each notes in Valkey that it does, for `/health` of the others.
+"""Which parts of Rollcall are alive: each records it in Valkey, for `/health`.
 
-    alive    a hash: the part, and when one of its processes last said so, in ms from 1970
+    alive    a hash: each part, and when one of its processes last recorded it, in ms since 1970
 
-All by Valkey's clock. A part that has never said so is not missed. The ingest server, whose
-silence excuses the devices', has notes of its own (telemetry.listening).
+All times are by Valkey's clock. A part that has never been recorded is not missed. The ingest
+server has records of its own (telemetry.presence.listening), because its silence excuses that of
+devices.
 """
 
 import logging
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 KEY = "alive"
 NOTE_EVERY_S = 2.0
-# A drain says so at the beginning of each turn, every INGEST_DRAIN_RUN_S.
+# A drain records itself at the beginning of each turn, every INGEST_DRAIN_RUN_S.
 SILENT_AFTER = timedelta(seconds=20)
 NOW = "local time = redis.call('TIME') local now = time[1] * 1000 + math.floor(time[2] / 1000)"
 NOTE = f"{NOW} redis.call('HSET', KEYS[1], ARGV[1], now)"
@@ -36,7 +37,7 @@ return silent
 
 
 def silent_parts() -> Set[str]:
-    """The parts that live no more. Raises RedisError while Valkey is away."""
+    """The parts that have stopped. Raises RedisError while Valkey is unavailable."""
     answer: Any = valkey.connection().eval(
         SILENT, 1, KEY, SILENT_AFTER // timedelta(milliseconds=1)
     )
@@ -44,15 +45,15 @@ def silent_parts() -> Set[str]:
 
 
 def alive_note(part: str) -> None:
-    """Without Valkey nothing is noted, and /health tells of that instead."""
+    """Records that the part is alive. Without Valkey it records nothing: /health says so anyway."""
     try:
         valkey.connection().eval(NOTE, 1, KEY, part)
     except RedisError as error:
-        log.debug("Valkey is not told that %s lives: %s", part, error)
+        log.debug("could not record that %s is alive: %s", part, error)
 
 
 def alive_keep_noted(part: str) -> None:
-    """From now on, for as long as this process lives."""
+    """Keeps recording that the part is alive, as long as this process lives."""
     threading.Thread(target=_keep_noted, args=(part,), name="alive", daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""The database server and this process's connections to it, in figures."""
+"""Figures of the database server and of this process's connection pool."""
 
 from typing import Any, NamedTuple
 
@@ -7,10 +7,10 @@ from django.db.backends.utils import CursorWrapper
 
 from monitoring.system.health import Health
 
-# Above so much of the connections in use, in per cent.
+# Above this share of the connections in use, in per cent.
 DEGRADED_PCT, FAILING_PCT = 80, 95
 
-# pg_stat_database counts everybody's connections for everybody; pg_stat_activity does not.
+# pg_stat_database shows everybody all connections; pg_stat_activity does not.
 SERVER = """
 SELECT current_setting('server_version'), pg_database_size(current_database()),
        (SELECT sum(numbackends)::int FROM pg_stat_database),
@@ -28,7 +28,7 @@ class Server(NamedTuple):
 
 
 class Use(NamedTuple):
-    """How many connections of how many are in use."""
+    """Connections in use, and the maximum."""
 
     in_use: int
     most: int
@@ -51,7 +51,7 @@ def server_read(cursor: CursorWrapper) -> Server:
 
 
 def pool_figures() -> dict[str, Any] | None:
-    """This process's pool, by the names of psycopg's statistics; None if it has none."""
+    """The statistics of this process's pool, named as psycopg names them; None without a pool."""
     pool: Any = getattr(connection, "pool", None)
     return None if pool is None else dict(pool.get_stats())
 

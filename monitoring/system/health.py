@@ -1,4 +1,4 @@
-"""`/health`: is this process able to serve, for load balancers and people in a hurry."""
+"""`/health`: whether this process can serve, for load balancers and people."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ SILENT_AFTER = timedelta(seconds=60)
 
 
 class Health(StrEnum):
-    """The three words for how something is, everywhere."""
+    """The three health words, used everywhere."""
 
     OK = "ok"
     DEGRADED = "degraded"  # messages are accepted; something needs attention
@@ -30,7 +30,7 @@ class Health(StrEnum):
 
 
 class Finding(NamedTuple):
-    """How a part is and, unless it is ok, why: what is wrong and what to do about it."""
+    """The health of a part and, unless it is ok, what is wrong and what to do."""
 
     health: Health = Health.OK
     why: str = ""
@@ -38,18 +38,18 @@ class Finding(NamedTuple):
 
 OK = Finding()
 WORST_FIRST = (Health.FAILING, Health.DEGRADED, Health.OK)
-# By the names under which they are shown. A figure is shown as it is, and not judged.
+# By the name to show. A number is shown as it is and has no influence on the status.
 Findings = Mapping[str, Finding | float]
 Check = Callable[[], Findings]
 
 
 def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResponse]:
     """The view of `/health`: `{"status": "ok", "database": "ok", "valkey": "ok", "worker": "ok",
-    …, "why": {}}`, with what the further checks found.
+    …, "why": {}}`, with the findings of `checks`.
 
-    The status is that of the worst part, and `why` says of each part that is not ok what to do
-    about it. 503 while it is "failing", else 200. The further checks need the database and Valkey,
-    and are left out while one of them is unavailable; one that breaks is "degraded".
+    The status is the worst part's; `why` says what to do about each part that is not ok. Answers
+    503 while the status is "failing", else 200. The checks need the database and Valkey, so they
+    are left out while either is unavailable; a check that raises is "degraded".
     """
 
     @never_cache
@@ -69,7 +69,7 @@ def health_view(checks: Mapping[str, Check]) -> Callable[[HttpRequest], JsonResp
 
 
 def health_told(findings: Findings) -> dict[str, Any]:
-    """`{"status": …, <part>: …, "why": {<part>: <words>}}`: the status is the worst part's."""
+    """`{"status": …, <part>: …, "why": {<part>: <text>}}`; the status is the worst part's."""
     parts = {name: one for name, one in findings.items() if isinstance(one, Finding)}
     healths = {one.health for one in parts.values()}
     return {
@@ -82,9 +82,9 @@ def health_told(findings: Findings) -> dict[str, Any]:
 @never_cache
 @require_safe
 def api_status(request: HttpRequest) -> JsonResponse:
-    """200 `{"status": "ok", "data": {"api": "ok", "redis": "ok"}}`, as fiber-api answers.
+    """200 `{"status": "ok", "data": {"api": "ok", "redis": "ok"}}`, in fiber-api's format.
 
-    503 and "failing" when nothing can be accepted.
+    503 and "failing" while nothing can be accepted.
     """
     valkey_health = valkey_finding().health
     body = {"status": valkey_health, "data": {"api": Health.OK, "redis": valkey_health}}
@@ -92,7 +92,7 @@ def api_status(request: HttpRequest) -> JsonResponse:
 
 
 def worker_works() -> bool:
-    """Whether devices are being judged: beat sends sweeps, and the worker `ops` runs them."""
+    """Whether devices are checked: beat sends sweeps, and the worker `ops` runs them."""
     swept_at = last_sweep_at()
     return swept_at is not None and timezone.now() - swept_at < SILENT_AFTER
 
@@ -102,8 +102,8 @@ def worker_finding() -> Finding:
         return OK
     return Finding(
         Health.DEGRADED,
-        f"No sweep has run for {SILENT_AFTER.seconds} s, so states of devices are out of date. "
-        "See that beat and ops are running; their logs say more.",
+        f"No sweep has run for {SILENT_AFTER.seconds} s, so the states of devices are out of date. "
+        "Check that beat and ops are running, and read their logs.",
     )
 
 
@@ -114,7 +114,7 @@ def database_finding() -> Finding:
     except Error:
         return Finding(
             Health.FAILING,
-            "PostgreSQL does not answer. See that it is running and reachable at DATABASE_URL.",
+            "PostgreSQL does not answer. Check that it is running and reachable at DATABASE_URL.",
         )
     return OK
 
@@ -125,8 +125,8 @@ def valkey_finding() -> Finding:
     except RedisError:
         return Finding(
             Health.FAILING,
-            "Valkey does not answer, and nothing is accepted without it. See that it is running "
-            "and reachable at VALKEY_URL.",
+            "Valkey does not answer, so no message is accepted. Check that it is running and "
+            "reachable at VALKEY_URL.",
         )
     return OK
 
@@ -136,9 +136,9 @@ def _worker_findings() -> Findings:
 
 
 def _found(name: str, check: Check) -> Findings:
-    """What the check found; that it broke is a finding too, and goes to the log."""
+    """What the check found. If it raises, the log says why and the finding is "degraded"."""
     try:
         return check()
     except Exception:
-        log.exception("the check %s of /health broke", name)
-        return {name: Finding(Health.DEGRADED, "This check broke; the log says why.")}
+        log.exception("the check %s of /health failed", name)
+        return {name: Finding(Health.DEGRADED, "This check failed; the log says why.")}

@@ -14,7 +14,7 @@ from telemetry.presence.reasons import duration
 
 register = template.Library()
 
-# Where a device of this kind posts its first message, and what; any other kind a heartbeat.
+# The first message to try, by kind of device: its URL name and body. Other kinds send a heartbeat.
 FIRST_MESSAGES = {
     Device.Kind.PROBE: ("seed-push", '{"latency": 21.5, "uptime": 99.9, "packet_loss": 0.5}'),
     Device.Kind.SENSOR: ("readings", '{"metrics": {"temp_c": 21.5}}'),
@@ -65,6 +65,6 @@ def live_reason(status: DeviceStatus) -> SafeString:
 
 @register.inclusion_tag("admin/devices/device/first_message.html", takes_context=True)
 def first_message(context: RequestContext, device: Device, key: str = "rc_…") -> dict[str, Any]:
-    """A command to try the device's key with."""
+    """A curl command that tries the device's key."""
     name, body = FIRST_MESSAGES.get(Device.Kind(device.kind), HEARTBEAT)
     return {"url": device_url(context["request"], name), "key": key, "body": body}

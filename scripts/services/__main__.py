@@ -16,17 +16,17 @@ from scripts.services.packages import programs_install
 
 NOT_RUNNING = 3
 COMMANDS = {
-    "up": "start what does not run yet",
-    "down": "stop both",
-    "status": "show both; exit code 3 if one is down",
-    "erase": "stop both and remove their data",
-    "psql": "open the database; what follows goes to psql",
-    "valkey-cli": "open Valkey; what follows goes to valkey-cli",
+    "up": "start the services that are not running",
+    "down": "stop both services",
+    "status": "show both services; exit code 3 if one is down",
+    "erase": "stop both services and remove their data",
+    "psql": "open the database; further arguments go to psql",
+    "valkey-cli": "open Valkey; further arguments go to valkey-cli",
 }
 
 
 def main() -> int:
-    """The exit code: 0, 1 (an error), 2 (not on this system), 3 (`status`: something is down)."""
+    """Returns the exit code: 0, 1 (error), 2 (system not supported), 3 (`status`: one is down)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     arguments = _parser().parse_args()
     try:
@@ -71,7 +71,7 @@ def _print_status(services: Services) -> int:
 
 
 def _psql(url: str, arguments: list[str]) -> NoReturn:
-    # The address goes through the environment, where other users do not see its password.
+    # Passed in the environment, where other users cannot see the password.
     given = conninfo_to_dict(url)
     given["database"] = given.pop("dbname", "")
     environment = {**os.environ, **{f"PG{name.upper()}": str(one) for name, one in given.items()}}
@@ -90,7 +90,7 @@ def _valkey_cli(url: str, arguments: list[str]) -> NoReturn:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.services",
-        description="PostgreSQL with TimescaleDB, and Valkey, in a folder of their own.",
+        description="PostgreSQL with TimescaleDB, and Valkey, run from one folder.",
         epilog="\n".join(f"{name:<12}{what}" for name, what in COMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -23,7 +23,7 @@ class Identity(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs the services: `nobody` when root starts them, else the person themselves.
+    """The account that runs the services: `nobody` when root starts them, else the person's own.
 
     PostgreSQL refuses to run as root.
     """
@@ -58,15 +58,15 @@ class Account:
 
     @contextmanager
     def file_access(self) -> Iterator[None]:
-        """Let this thread read files as this account does, `/proc` included.
+        """Let this thread read files as this account, including `/proc`.
 
-        Root of a container may not see where another account's process works.
+        In a container, even root may not see the working folder of another account's process.
         """
         if not self.switched:
             yield
             return
         system = ctypes.CDLL(None)
-        # In this order, for only root may change its group.
+        # The group first: only root may change it.
         system.setfsgid(self.gid)
         system.setfsuid(self.uid)
         try:
@@ -76,7 +76,7 @@ class Account:
             system.setfsgid(os.getegid())
 
     def can_enter(self, folder: Path) -> bool:
-        """True if this account reaches `folder`; asked of the kernel, so that ACLs count too."""
+        """True if this account can enter `folder`; the kernel decides, so ACLs count too."""
         if not self.switched:
             return os.access(folder, os.X_OK)
         enter = subprocess.run(
@@ -89,11 +89,11 @@ class Account:
         return enter.returncode == 0
 
     def owns(self, path: Path) -> bool:
-        """True if `path` is this account's own."""
+        """True if this account owns `path`."""
         return path.stat().st_uid == self.uid
 
     def give(self, path: Path) -> None:
-        """Make `path`, and all below it, this account's own."""
+        """Make this account the owner of `path` and everything below it."""
         if not self.switched:
             return
         os.chown(path, self.uid, self.gid)

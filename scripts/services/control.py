@@ -1,4 +1,4 @@
-"""The embedded services of one clone, from the outside."""
+"""Controls the embedded services of one clone."""
 
 import logging
 import os
@@ -24,10 +24,10 @@ LAUNCH_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where clients connect to: `postgres://…` and `redis://…`, passwords included.
+    """The addresses for clients, `postgres://…` and `redis://…`, with passwords.
 
-    `database_url` is for the owner of the tables, `web_url` and `worker_url` are for the processes
-    that serve and those that store.
+    `database_url` logs in as the owner of the tables, `web_url` as a server process, `worker_url`
+    as a worker.
     """
 
     database_url: str
@@ -38,7 +38,7 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class Status:
-    """How one service is. `external` if its address was given in the environment."""
+    """The status of one service. `external` if its address was given in the environment."""
 
     name: Name
     external: bool
@@ -51,7 +51,7 @@ class Status:
 class Services:
     """PostgreSQL and Valkey of the state folder `state`.
 
-    `up` starts no service whose address stands in the environment (`DATABASE_URL`, `VALKEY_URL`).
+    A service whose address is set in the environment (`DATABASE_URL`, `VALKEY_URL`) is not started.
     All methods raise ServiceError with a message for the person.
     """
 
@@ -59,12 +59,12 @@ class Services:
         self.state = State(state)
 
     def up(self) -> Endpoints:
-        """Both services running and answering, whether they ran before or not."""
+        """Starts the services that are not running; returns when both answer."""
         for name in KINDS:
             if name in self.embedded():
                 self.start(name)
             else:
-                logger.info("%s: not started, %s is set", name, KINDS[name].variable)
+                logger.info("%s: not started because %s is set", name, KINDS[name].variable)
         return self.endpoints()
 
     def embedded(self) -> list[Name]:
@@ -72,12 +72,12 @@ class Services:
         return [name for name in KINDS if not self._external_url(name)]
 
     def down(self) -> None:
-        """Both services shut down cleanly. One that does not run is no error."""
+        """Shuts both services down cleanly. Does nothing for one that is not running."""
         for name in KINDS:
             self.stop(name)
 
     def endpoints(self) -> Endpoints:
-        """The addresses of both. ServiceError if a service has never been started."""
+        """The addresses of both services. ServiceError if one has never been started."""
         owner = self._url("postgres")
         if self._external_url("postgres"):
             web = os.environ.get("DATABASE_WEB_URL") or owner
@@ -89,18 +89,18 @@ class Services:
         return Endpoints(owner, web, worker, self._url("valkey"))
 
     def status(self) -> list[Status]:
-        """How each service is; changes nothing."""
+        """The status of each service."""
         return [self._status(name) for name in KINDS]
 
     def start(self, name: Name) -> None:
-        """The service running and answering, on the port it had before if that is free."""
+        """Starts the service, on its earlier port if that is free; returns when it answers."""
         programs = programs_install()
         with self.state.lock():
             service = self._service(name, programs)
             record = service.record
             if service.pid is not None and record.port is not None:
                 logger.info("%s: already running on port %d", name, record.port)
-                # Stored first: a role may be given its password now.
+                # Stored first, because `await_ready` may give a role its password.
                 self.state.remember(name, record)
                 service.await_ready(programs, record.port)
             else:
@@ -111,9 +111,9 @@ class Services:
                 self.state.remember(name, record)
 
     def become(self, name: Name) -> NoReturn:
-        """This process becomes the service, in the foreground, on the port that it had before.
+        """Replaces this process by the service, in the foreground, on its earlier port.
 
-        Whatever is left of an earlier start is ended first. The lock is let go of by becoming.
+        First ends what is left of an earlier start. Replacing the process releases the lock.
         """
         programs = programs_install()
         with self.state.lock():
@@ -127,15 +127,15 @@ class Services:
             service.become(programs, service.record.port)
 
     def stop(self, name: Name) -> None:
-        """The service shut down cleanly: everything written is on disk."""
+        """Shuts the service down cleanly, so that everything written is on disk."""
         self._end(name, kill=False)
 
     def kill(self, name: Name) -> None:
-        """The service and all its children killed (SIGKILL) and dead."""
+        """Kills the service and all its children (SIGKILL); returns when they are dead."""
         self._end(name, kill=True)
 
     def erase(self) -> None:
-        """Both services stopped, and all their data removed, also where it lies elsewhere."""
+        """Kills both services and removes all their data, even outside the state folder."""
         for name in KINDS:
             self.kill(name)
             with self.state.lock():
@@ -143,14 +143,14 @@ class Services:
         self.state.forget()
 
     def _service(self, name: Name, programs: Programs) -> Service:
-        """The service with its folder, made if need be."""
+        """The service; creates its folder if necessary."""
         account = Account.current()
         _check_reach(account, programs)
         home = self.state.home(name, account)
         return KINDS[name](home, account=account, record=self.state.record(name))
 
     def _launch(self, service: Service, programs: Programs, record: Record) -> int:
-        # Stored first: data whose password was lost would be of no use.
+        # Stored first: without its password, the data would be useless.
         self.state.remember(service.name, record)
         service.prepare(programs)
         for attempt in range(1, LAUNCH_ATTEMPTS + 1):
@@ -160,7 +160,7 @@ class Services:
                 service.await_ready(programs, port)
                 break
             except ServiceError:
-                # Someone else may have taken the port in between.
+                # Another process may have taken the port in between.
                 if port_is_free(port) or attempt == LAUNCH_ATTEMPTS:
                     raise
         return port
@@ -214,6 +214,6 @@ def _with_login(url: str, role: str, password: str) -> str:
 def _check_reach(account: Account, programs: Programs) -> None:
     if not account.can_enter(programs.root):
         raise ServiceError(
-            f"The user {account.name}, which runs the services, cannot read {programs.root}; set "
-            "ROLLCALL_CACHE to a folder that everyone can read."
+            f"The user {account.name}, who runs the services, cannot read {programs.root}. Set "
+            "ROLLCALL_CACHE to a folder that everybody can read."
         )

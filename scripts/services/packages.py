@@ -1,4 +1,4 @@
-"""Debian's programs, unpacked once for all clones into a cache outside of them."""
+"""Debian programs, unpacked once into a cache outside the clone, for all clones."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ from scripts.services.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
-# Raise it whenever what lies in the cache changes.
+# Increase it whenever the content of the cache changes.
 LAYOUT = 1
 CACHE_VARIABLE = "ROLLCALL_CACHE"
 MANIFEST = "installed.json"
@@ -24,10 +24,10 @@ MANIFEST = "installed.json"
 
 @dataclass(frozen=True)
 class Bundle:
-    """Packages that are unpacked together with all they need.
+    """Packages that are unpacked together with their dependencies.
 
-    `programs` are the folders whose programs are run, `libraries` the folders below the system's
-    library folder that hold libraries they need, `unused` the packages to leave out.
+    `programs` are the folders of programs to run, `libraries` the folders below the library folder
+    with libraries they need, `unused` the packages to leave out.
     """
 
     name: str
@@ -46,7 +46,7 @@ SERVICES = Bundle(
         "valkey-server",
     ),
     programs=("usr/bin", "usr/lib/postgresql/17/bin"),
-    # For the JIT, which is off; it is more than half of the download.
+    # Only for the JIT, which is off, and more than half of the download.
     unused=("libllvm19",),
 )
 
@@ -67,7 +67,7 @@ class Programs:
 
 
 def cache_folder() -> Path:
-    """Where the programs are kept, for every clone of this person."""
+    """The cache folder, which all clones of this person share."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).absolute()
     if os.geteuid() == 0:
@@ -76,14 +76,14 @@ def cache_folder() -> Path:
 
 
 def programs_install() -> Programs:
-    """The services' programs; see bundle_install."""
+    """The services' programs, downloaded if necessary. Raises as bundle_install does."""
     return Programs(bundle_install(SERVICES))
 
 
 def bundle_install(bundle: Bundle) -> Path:
-    """The folder that holds the bundle's `usr/`, downloaded only if the cache does not have it.
+    """The folder with the bundle's `usr/`, downloaded only if it is not in the cache.
 
-    Safe to call from two processes. Raises ServiceError (network, signature, cache not writable)
+    Two processes may call it at once. Raises ServiceError (network, signature, cache not writable)
     and UnsupportedSystemError.
     """
     home = cache_folder() / f"{bundle.name}-{debian.RELEASE}-{LAYOUT}-{debian.architecture()}"
@@ -121,14 +121,14 @@ def _is_complete(home: Path) -> bool:
         manifest = json.loads((home / MANIFEST).read_text())
     except (OSError, ValueError):
         return False
-    # The programs know their absolute place: a cache that was moved is of no use.
+    # The programs contain their absolute path, so a cache that was moved is useless.
     return bool(manifest.get("home") == str(home))
 
 
 def _prune(root: Path) -> None:
     for name in ("doc", "locale", "man", "lintian", "bug"):
         shutil.rmtree(root / "usr/share" / name, ignore_errors=True)
-    # Without it PostgreSQL knows that it has no JIT; with it, and no LLVM, a query would fail.
+    # Without this file, PostgreSQL knows that it has no JIT. With it, but no LLVM, queries fail.
     (root / "usr/lib/postgresql/17/lib/llvmjit.so").unlink(missing_ok=True)
 
 
@@ -139,7 +139,7 @@ def _remove_leftovers(home: Path) -> None:
 
 def _check_time_zones() -> None:
     if not Path("/usr/share/zoneinfo/UTC").exists():
-        raise ServiceError("The system has no time zones; install the package tzdata.")
+        raise ServiceError("The system has no time zones. Install the package tzdata.")
 
 
 @contextmanager
@@ -149,8 +149,8 @@ def _cache_lock(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder / "install.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise ServiceError(
-            f"{folder} cannot be written ({error.strerror}); set {CACHE_VARIABLE} to a folder of "
-            "your own."
+            f"{folder} cannot be written ({error.strerror}). Set {CACHE_VARIABLE} to a folder "
+            "that you can write to."
         ) from error
     try:
         folder.chmod(0o755)

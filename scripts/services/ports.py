@@ -8,7 +8,7 @@ ADDRESS = "127.0.0.1"
 def port_is_free(port: int) -> bool:
     """True if a server could listen on `port` now."""
     with socket.socket() as probe:
-        # As the services do: a connection that lingers in TIME_WAIT does not hold the port.
+        # As the services do, so that a connection in TIME_WAIT does not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((ADDRESS, port))

@@ -20,10 +20,10 @@ WORKER_ROLE = "rollcall_worker"
 SUPERUSER = "postgres"
 START_TIMEOUT_S = 300
 SETTINGS_FILE = "rollcall.conf"
-# 107 bytes for the whole path, of which the socket's name takes up to 15.
+# The whole path may have 107 bytes, and the socket's name takes up to 15.
 LONGEST_SOCKET_FOLDER = 90
 
-# Written anew at each start, so that an upgrade of the project takes effect.
+# Rewritten at each start, so that changes in a newer version take effect.
 SETTINGS = """\
 # Written by scripts.services at each start: changes here are lost. Use ALTER SYSTEM.
 listen_addresses = '{address}'
@@ -34,7 +34,7 @@ max_connections = 100
 
 shared_preload_libraries = 'timescaledb'
 timescaledb.telemetry_level = off
-# The Apache edition has no jobs for workers to run; each database would only pay for a scheduler.
+# The Apache edition has no background jobs; each database would run a scheduler for nothing.
 timescaledb.max_background_workers = 0
 max_worker_processes = 4
 max_parallel_workers = 2
@@ -71,7 +71,7 @@ log_truncate_on_rotation = on
 log_checkpoints = off
 """
 
-# `\\gexec` runs what the query returns: nothing if the thing is there already.
+# `\\gexec` runs what the query returns, which is nothing if the object exists.
 PROVISION = """\
 select 'alter role rollcall rename to {role}'
  where exists (select from pg_roles where rolname = 'rollcall') \\gexec
@@ -91,9 +91,9 @@ select 'create database {database} owner {role}'
 
 
 class Postgres(Service):
-    """The database. Its role `rollcall_owner` may create databases and roles, and is no superuser:
-    TimescaleDB is in template1, and so in every database made from it. Processes log in as
-    `rollcall_web` and `rollcall_worker`, whose rights the migrations give them."""
+    """The database. The role `rollcall_owner` may create databases and roles but is no superuser,
+    so TimescaleDB is installed in template1 and thereby in every new database. Processes log in as
+    `rollcall_web` and `rollcall_worker`, which the migrations grant their rights."""
 
     name = "postgres"
     program = "postgres"
@@ -113,7 +113,7 @@ class Postgres(Service):
     def sockets(self) -> Path | None:
         """The folder of its Unix socket, over which an answer takes half as long as over TCP.
 
-        None where its path would be longer than a socket's may be: then there is TCP alone.
+        None if the path is too long for a socket: then there is only TCP.
         """
         folder = self.home / "run"
         return folder if len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER else None
@@ -177,15 +177,15 @@ class Postgres(Service):
         unfinished.rename(self.folder)
 
     def _clear_sockets(self) -> None:
-        # What a crash left would be in the way, as the lock below would.
+        # Sockets left by a crash would prevent a start, like the lock below.
         if self.sockets is not None:
             shutil.rmtree(self.sockets, ignore_errors=True)
             self.sockets.mkdir(mode=0o700)
             self.account.give(self.sockets)
 
     def _clear_stale_lock(self) -> None:
-        # After a crash its process id may be that of another process of this account, which
-        # PostgreSQL would take for itself.
+        # After a crash its process id may belong to another process of this account, which
+        # PostgreSQL would mistake for a running server.
         if not self._processes():
             (self.folder / "postmaster.pid").unlink(missing_ok=True)
 
@@ -194,10 +194,10 @@ class Postgres(Service):
         command = [programs.postgres("postgres"), "--single", "-j", "-D", str(self.folder)]
         done = self._run([*command, SUPERUSER], text=statement)
         if done.returncode != 0:
-            raise self.failure("did not take its new password")
+            raise self.failure("did not accept its new password")
 
     def _says_ready(self) -> bool:
-        """Whether the server lets clients in: it says so in the last line of this file."""
+        """Whether the server accepts clients, which the last line of this file says."""
         try:
             return (self.folder / "postmaster.pid").read_text().rstrip().endswith("ready")
         except FileNotFoundError:
@@ -227,8 +227,8 @@ class Postgres(Service):
             raise self.failure("could not be set up")
 
     def _extension_upgrade(self, programs: Programs, port: int) -> None:
-        # Newer packages hold only the newer library, which a database must be told of before
-        # anything else. Databases without the extension answer with an error, which is right.
+        # Newer packages contain only the newer library, so the extension must be updated before
+        # any other statement. A database without the extension answers with an error: ignore it.
         query = "select datname from pg_database where datallowconn"
         names = self._psql(programs, port, query, role=SUPERUSER, database=SUPERUSER).stdout
         for name in names.splitlines():

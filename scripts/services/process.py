@@ -1,8 +1,7 @@
-"""Processes of a service: found, signalled and awaited.
+"""Finds, signals and awaits the processes of a service.
 
-A process belongs to a service if it runs the service's program in the service's data folder. So a
-process id that the kernel has given to someone else is never signalled, and none is lost when its
-pid file is.
+A process belongs to a service if it runs the service's program in the service's data folder. So no
+reused process id is ever signalled, and a lost pid file does no harm.
 """
 
 import os
@@ -21,21 +20,21 @@ KILL_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Process:
-    """A living process."""
+    """A running process."""
 
     pid: int
     parent: int
 
 
 def processes_find(program: str, folder: Path, account: Account) -> list[Process]:
-    """The living processes of `account` that run `program` with `folder` as working folder."""
+    """The processes of `account` that run `program` with `folder` as their working folder."""
     wanted = str(folder)
     with account.file_access():
         return [found for found in _processes(program) if _working_folder(found.pid) == wanted]
 
 
 def leader_find(program: str, folder: Path, account: Account) -> Process | None:
-    """The one process of them that is no child of another."""
+    """The process among them that is not a child of another one."""
     processes = processes_find(program, folder, account)
     pids = {process.pid for process in processes}
     return next((process for process in processes if process.parent not in pids), None)
@@ -44,7 +43,7 @@ def leader_find(program: str, folder: Path, account: Account) -> Process | None:
 def processes_kill(program: str, folder: Path, account: Account) -> bool:
     """Kill all processes of `account` that run `program` in `folder`; True when they are dead.
 
-    The leader is stopped first, so that it cannot have another child meanwhile.
+    The leader is stopped first, so that it cannot start another child meanwhile.
     """
     if leader := leader_find(program, folder, account):
         signal_send(leader.pid, signal.SIGSTOP)
@@ -54,7 +53,7 @@ def processes_kill(program: str, folder: Path, account: Account) -> bool:
 
 
 def signal_send(pid: int, number: signal.Signals) -> None:
-    """Send a signal; a process that is gone already is no error."""
+    """Send a signal; does nothing if the process is gone."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -1,8 +1,7 @@
-"""Becomes an embedded service: `python -m scripts.services.run [--state var] postgres|valkey`.
+"""Runs an embedded service: `python -m scripts.services.run [--state var] postgres|valkey`.
 
-For whoever keeps processes running, as supervisord does for `make run`: the server takes this
-process's place, in the foreground, and is to be stopped with the signal that it stops cleanly by
-(PostgreSQL: SIGINT, a fast shutdown).
+For supervisors, such as supervisord in `make run`. The server replaces this process and stays in
+the foreground. Stop it with the signal for a clean stop (PostgreSQL: SIGINT, a fast shutdown).
 """
 
 import argparse
@@ -14,7 +13,7 @@ from scripts.services.errors import ServiceError
 
 
 def main() -> int:
-    """The exit code, if there is no server to become."""
+    """Returns an exit code only if the server cannot be run."""
     parser = argparse.ArgumentParser(prog="python -m scripts.services.run", description=__doc__)
     parser.add_argument("--state", type=Path, default=Path("var"), help="default: var")
     parser.add_argument("name", choices=KINDS)

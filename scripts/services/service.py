@@ -1,4 +1,4 @@
-"""What PostgreSQL and Valkey have in common: started, awaited, stopped and killed alike."""
+"""What PostgreSQL and Valkey have in common: starting, awaiting, stopping and killing them."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ CLEAR_TIMEOUT_S = 10.0
 
 
 class Service(ABC):
-    """One service of one state folder. `home` is its own folder, `record` what is remembered."""
+    """One service of one state folder. `home` is its folder, `record` its stored record."""
 
     name: ClassVar[str]
     program: ClassVar[str]
@@ -42,7 +42,7 @@ class Service(ABC):
     @property
     @abstractmethod
     def log(self) -> Path:
-        """The file that tells why the service did not start."""
+        """The file that says why the service did not start."""
 
     @abstractmethod
     def url(self, port: int) -> str:
@@ -50,7 +50,7 @@ class Service(ABC):
 
     @abstractmethod
     def prepare(self, programs: Programs) -> None:
-        """Make the data folder ready for a start; what is there already is kept."""
+        """Prepare the data folder for a start; existing data is kept."""
 
     @abstractmethod
     def command(self, programs: Programs, port: int) -> list[str]:
@@ -58,15 +58,15 @@ class Service(ABC):
 
     @abstractmethod
     def await_ready(self, programs: Programs, port: int) -> None:
-        """Return once clients are answered. ServiceError if that does not come about."""
+        """Return once the service answers clients. ServiceError if it does not."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of the service's programs, apart from the person's own settings."""
+        """The variables of the service's programs, without the person's own settings."""
         return {"PATH": os.defpath, "LC_ALL": "C", "HOME": str(self.home)}
 
     def launch(self, programs: Programs, port: int) -> None:
-        """Start the service in a session of its own; whether it comes up, `await_ready` tells."""
+        """Start the service in a new session; `await_ready` says whether it comes up."""
         command = self.command(programs, port)
         self.log_trim()
         with self.log.open("ab") as output:
@@ -81,11 +81,11 @@ class Service(ABC):
                 start_new_session=True,
                 **self.account.identity,
             )
-        # It may end at any time, and is then no zombie for as long as this process lives.
+        # Reaps it whenever it ends, so that it does not stay as a zombie.
         Thread(target=server.wait, daemon=True).start()
 
     def become(self, programs: Programs, port: int) -> NoReturn:
-        """This process becomes the service, in the foreground. It keeps its marks."""
+        """Replace this process by the service, in the foreground, keeping its marks."""
         self.log_trim()
         command = self.account.command(self.command(programs, port))
         os.chdir(self.folder)
@@ -93,7 +93,7 @@ class Service(ABC):
 
     @property
     def pid(self) -> int | None:
-        """The process id of the running service, None if it does not run."""
+        """The process id of the service; None if it is not running."""
         leader = process.leader_find(self.program, self.folder, self.account)
         return leader.pid if leader else None
 
@@ -102,10 +102,12 @@ class Service(ABC):
         if (pid := self.pid) is not None:
             process.signal_send(pid, self.stop_signal)
         if not process.wait_until(lambda: not self._processes(), timeout_s):
-            raise ServiceError(f"{self.name} still runs after {timeout_s:.0f} s; see {self.log}.")
+            raise ServiceError(
+                f"{self.name} is still running after {timeout_s:.0f} s; see {self.log}."
+            )
 
     def clear(self) -> None:
-        """End what is left of an earlier start: cleanly if it can be, and if not, killed."""
+        """End what is left of an earlier start, cleanly if possible, else by killing it."""
         try:
             self.stop(timeout_s=CLEAR_TIMEOUT_S)
         except ServiceError:
@@ -117,12 +119,12 @@ class Service(ABC):
             raise ServiceError(f"{self.name} (process {self.pid}) cannot be killed.")
 
     def kill_left_behind(self) -> None:
-        """Kill what still runs in a data folder of this path that has since been removed."""
+        """Kill processes that still run in a removed data folder at this path."""
         removed = Path(f"{self.folder}{process.DELETED}")
         process.processes_kill(self.program, removed, self.account)
 
     def log_trim(self) -> None:
-        """Keep the log bounded: one that has grown large becomes `….1`, over the one before."""
+        """Bound the log: a large one is renamed to `….1`, replacing the previous `….1`."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
 
@@ -138,7 +140,7 @@ class Service(ABC):
     def _run(
         self, argv: list[str], *, text: str = "", secret: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program as the service's account, apart from the person's own settings."""
+        """Run a program as the service's account, without the person's own settings."""
         return subprocess.run(
             argv,
             input=text,

@@ -1,4 +1,4 @@
-"""What is remembered between runs: `services.json`, and where each service keeps its data."""
+"""What is kept between runs: `services.json`, and the data folder of each service."""
 
 import fcntl
 import json
@@ -17,20 +17,20 @@ from scripts.services.errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
-# Where the data lies when `nobody` cannot enter the state folder.
+# For the data if `nobody` cannot enter the state folder.
 ELSEWHERE = Path("/var/lib/rollcall")
 
 
 @dataclass
 class Record:
-    """What is remembered of one service."""
+    """The stored record of one service."""
 
     password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     superuser_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    # Of the roles that processes log in as.
+    # For the roles that processes log in as.
     web_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     worker_password: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    # False until the service has taken the superuser's password over.
+    # False until the superuser's password is set in the service.
     password_applied: bool = False
     port: int | None = None
     pid: int | None = None
@@ -46,7 +46,7 @@ class State:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold off every other process that would start or stop these services."""
+        """Keep other processes from starting or stopping these services meanwhile."""
         file = self.folder / "services.lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -60,11 +60,11 @@ class State:
             os.close(descriptor)
 
     def record(self, name: str) -> Record:
-        """What is remembered of the service `name`; if nothing, a new record with new passwords."""
+        """The stored record of the service `name`, or a new one with new passwords."""
         return Record(**self._read().get(name, {}))
 
     def remember(self, name: str, record: Record) -> None:
-        """Store the record, readable by its owner alone."""
+        """Store the record, readable only by its owner."""
         records = {**self._read(), name: asdict(record)}
         private_write(self.file, json.dumps(records, indent=2) + "\n")
 
@@ -73,9 +73,8 @@ class State:
         self.file.unlink(missing_ok=True)
 
     def home(self, name: str, account: Account) -> Path:
-        """The folder of the service `name`, made if need be, which `account` owns and reaches.
-
-        It is `<state>/<name>`, or a folder elsewhere with a link to it from there.
+        """The folder of the service `name`, which `account` owns and can enter; created if
+        necessary. It is `<state>/<name>`, or a folder elsewhere that `<state>/<name>` links to.
         """
         place = self.folder / name
         if not place.exists():
@@ -89,12 +88,12 @@ class State:
         return place.resolve()
 
     def home_find(self, name: str) -> Path | None:
-        """The folder of the service `name` if it has been made."""
+        """The folder of the service `name`; None if there is none."""
         place = self.folder / name
         return place.resolve() if place.exists() else None
 
     def home_remove(self, name: str) -> None:
-        """Remove the folder of the service `name`, wherever it lies."""
+        """Remove the folder of the service `name`, wherever it is."""
         place = self.folder / name
         if place.exists():
             shutil.rmtree(place.resolve())
@@ -104,13 +103,13 @@ class State:
     def _move_elsewhere(self, place: Path, account: Account) -> None:
         ELSEWHERE.mkdir(parents=True, exist_ok=True)
         ELSEWHERE.chmod(0o755)
-        # The name is random: a name made of the path would meet the data of a clone that was
-        # moved away from it.
+        # A random name: one derived from the path would collide with the data of a clone that
+        # used to be there.
         target = ELSEWHERE / f"{place.name}-{secrets.token_hex(6)}"
         shutil.move(place, target)
         account.give(target)
         place.symlink_to(target)
-        logger.info("%s lies in %s, where the user %s can enter", place, target, account.name)
+        logger.info("%s is in %s, which the user %s can enter", place, target, account.name)
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
@@ -120,12 +119,12 @@ class State:
         except PermissionError as error:
             raise _foreign(self.folder) from error
         except ValueError as error:
-            raise ServiceError(f"{self.file} is damaged; remove it, and start again.") from error
+            raise ServiceError(f"{self.file} is damaged. Remove it, then start again.") from error
         return dict(content)
 
 
 def _foreign(path: Path) -> ServiceError:
-    return ServiceError(f"{path} belongs to another user; run this as that user.")
+    return ServiceError(f"{path} belongs to another user. Run this as that user.")
 
 
 def private_write(path: Path, text: str, account: Account | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Valkey, keeping every acknowledged write."""
+"""Valkey, configured to keep every acknowledged write."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ auto-aof-rewrite-percentage 100
 auto-aof-rewrite-min-size 64mb
 save ""
 
-# A full buffer refuses a write, which the sender is told, instead of losing an earlier one.
+# When memory is full, refuse a write, so that the sender knows, instead of evicting an earlier one.
 maxmemory {memory_bytes}
 maxmemory-policy noeviction
 {more}"""
@@ -50,7 +50,7 @@ class Valkey(Service):
     variable = "VALKEY_URL"
     default_port = 6379
     stop_signal = signal.SIGTERM
-    # Settings of a Valkey that is more than this; lines of its configuration.
+    # Further lines of the configuration, for subclasses.
     more = ""
 
     @property
@@ -99,7 +99,7 @@ class Valkey(Service):
                 reply = b"".join(iter(lambda: connection.recv(4096), b""))
         except OSError:
             return False
-        # While it loads its data it answers with an error.
+        # While it loads its data, it answers with an error.
         return b"+PONG" in reply
 
 

@@ -1,7 +1,7 @@
-"""Files that are made whole before the first byte is sent.
+"""Files that are complete before the first byte is sent.
 
-So what goes wrong on the way is answered as an error, a reader sees by the length if something is
-missing, and nobody who reads slowly keeps a transaction, or a connection to the database.
+So a failure is answered as an error, the length shows a reader whether something is missing, and a
+slow reader holds no transaction and no database connection.
 """
 
 import asyncio
@@ -25,10 +25,11 @@ from devices.tenancy.access import Access
 
 log = logging.getLogger(__name__)
 
-# So many are made at once. A person's own count until they are read: they take room on the disk.
+# How many exports are made at once, and how many one person may have. The latter count until they
+# are downloaded, because they take disk space.
 AT_ONCE, OF_ONE_PERSON = 3, 2
 MAX_BYTES = 1024**3
-# Whoever waits behind a proxy would have been sent away by then.
+# A proxy would have given up waiting by then.
 MAX_S = 240
 READ_BYTES = 256 * 1024
 
@@ -36,20 +37,20 @@ _made, _kept = Quota(AT_ONCE), Quota()
 
 
 class Busy(APIException):
-    """As many exports are made as may be, of all people."""
+    """The maximum number of exports is being made, counting everybody's."""
 
     status_code = 503
     is_expected = True
     wait = 10
-    default_detail = "Other exports are being made just now; try again in some seconds."
+    default_detail = "Too many exports are being made; try again in a few seconds."
 
 
 class TooMany(APIException):
-    """As many exports of the person are made, or not read yet, as may be."""
+    """The person has the maximum number of exports that are not downloaded yet."""
 
     status_code = 429
     wait = 10
-    default_detail = f"You have {OF_ONE_PERSON} exports going on; try again when one is read."
+    default_detail = f"You have {OF_ONE_PERSON} exports running; wait until one is downloaded."
 
 
 class NoRoom(APIException):
@@ -57,7 +58,7 @@ class NoRoom(APIException):
 
     status_code = 503
     wait = 60
-    default_detail = "There is no room for this file just now; ask for a shorter period."
+    default_detail = "There is no disk space for this file; ask for a shorter period."
 
 
 def export_response(
@@ -68,14 +69,14 @@ def export_response(
     name: str,
     content_type: str,
 ) -> StreamingHttpResponse:
-    """What `parts` yields, as a file of that name.
+    """What `parts` yields, as a file called `name`.
 
-    Raises Busy, TooMany, NoRoom, and ValidationError if it would be longer than MAX_BYTES, or takes
-    longer than MAX_S.
+    Raises Busy, TooMany, NoRoom, and ValidationError if the file is larger than MAX_BYTES or takes
+    longer than MAX_S to make.
     """
     kind = AsgiFile if isinstance(request._request, ASGIRequest) else WsgiFile
-    # Closed by itself, sometime later, what yields the parts would close its cursor on a
-    # connection that serves somebody else by then.
+    # Left to the garbage collector, the generator would close its cursor later, on a connection
+    # that serves another request by then.
     try:
         with closing(parts), ExitStack() as held:
             held.callback(_slot(_kept, access, TooMany).give_back)
@@ -83,7 +84,7 @@ def export_response(
             size = _write(parts, file, access)
             content = kind(file, held.pop_all())
     except OSError as error:
-        log.error("a file for somebody cannot be written: %s", error)
+        log.error("an export cannot be written: %s", error)
         raise NoRoom from None
     response = StreamingHttpResponse(content, content_type=content_type)
     response["Content-Length"] = str(size)
@@ -93,17 +94,17 @@ def export_response(
 
 
 def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
-    """Writes all parts, and answers with how many bytes they are."""
+    """Writes all parts; returns the file's size in bytes."""
     slot = _slot(_made, access, Busy)
     try:
         size, until = 0, monotonic() + MAX_S
         for part in parts:
             size += file.write(part)
             if size > MAX_BYTES:
-                words = f"The file would be longer than {MAX_BYTES >> 20} MiB; ask for less."
+                words = f"The file is larger than {MAX_BYTES >> 20} MiB; ask for a shorter period."
                 raise ValidationError({"start": words})
             if monotonic() > until:
-                words = f"The file takes longer than {MAX_S} s to make; ask for less."
+                words = f"The file takes longer than {MAX_S} s; ask for a shorter period."
                 raise ValidationError({"start": words})
         file.seek(0)
     finally:
@@ -119,7 +120,8 @@ def _slot(quota: Quota, access: Access, refusal: type[APIException]) -> Slot:
 
 
 class File:
-    """The content of a response: a file, closed with it. `held` is all there is to give back."""
+    """The content of a response: a file. Closing the response closes the file and releases
+    everything in `held`."""
 
     def __init__(self, file: IO[bytes], held: ExitStack) -> None:
         self._file, self._held = file, held
@@ -128,7 +130,7 @@ class File:
         self._held.close()
 
 
-# The view's connection would be given back only with the whole response.
+# Both give back the view's database connection before the file is read, not after.
 
 
 class WsgiFile(File):

@@ -14,14 +14,14 @@ from telemetry.times import utc_text
 READING_COLUMNS = ("time", "received_at", "msg_type", "seq", "site")
 METRICS = "metrics."
 BUCKET_COLUMNS = ("time", "metric", "count", "avg", "min", "max")
-# What spreadsheets take for the beginning of a formula, the wide ones in East Asian editions.
+# Spreadsheets read text that begins so as a formula; East Asian editions also the wide characters.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _encode = msgspec.json.Encoder().encode
 
 
 def cell(value: Any) -> str:
-    """The value as a cell of CSV; text that a spreadsheet would compute has a ' before it."""
+    """The value as a CSV cell. Text that a spreadsheet would read as a formula starts with a '."""
     match value:
         case None:
             return ""
@@ -43,24 +43,24 @@ def csv_parts(header: Sequence[str], parts: Iterable[Iterable[Sequence[Any]]]) -
 
 
 def metric_column(name: str) -> str:
-    """The header of the metric's column, which is no other column's.
+    """The header of the metric's column, different from all other columns.
 
-    `metrics.` stands before one of READING_COLUMNS, before what a spreadsheet would compute, and
-    before what begins so itself.
+    It starts with `metrics.` if the name is one of READING_COLUMNS, looks like a formula, or starts
+    with `metrics.` itself.
     """
     is_clear = name not in READING_COLUMNS and not name.startswith((METRICS, *FORMULA))
     return name if is_clear else METRICS + name
 
 
 def reading_cells(reading: StoredReading, names: Sequence[str]) -> list[Any]:
-    """A row of READING_COLUMNS and the metrics."""
+    """A CSV row: READING_COLUMNS, then these metrics."""
     metrics = msgspec.json.decode(reading.metrics)
     own = [getattr(reading, column) for column in READING_COLUMNS]
     return [*own, *(metrics.get(name) for name in names)]
 
 
 def bucket_cells(bucket: Bucket) -> list[Any]:
-    """A row of BUCKET_COLUMNS in CSV, where a metric is called as its column of readings is."""
+    """A CSV row of BUCKET_COLUMNS. The metric is named like its column in a file of readings."""
     return _bucket_values(bucket, metric_column(bucket.name))
 
 
@@ -74,12 +74,12 @@ def _bucket_values(bucket: Bucket, name: str) -> list[Any]:
 
 
 def ndjson(objects: Iterable[Any]) -> bytes:
-    """One JSON value a line."""
+    """One JSON value per line."""
     return b"".join(_encode(one) + b"\n" for one in objects)
 
 
 def number(value: Any) -> float | None:
-    """A figure of the database as JSON has it."""
+    """A number from the database as a JSON number."""
     return None if value is None else float(value)
 
 

@@ -1,4 +1,4 @@
-"""`/api/v1/devices/<device_id>/heartbeats`: the signs of life of a device."""
+"""`/api/v1/devices/<device_id>/heartbeats`: a device's stored heartbeats."""
 
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ class HeartbeatSerializer(serializers.Serializer[Any]):
     time = serializers.DateTimeField(help_text="The device's clock.")
     received_at = serializers.DateTimeField()
     address = serializers.IPAddressField(allow_null=True)
-    vitals = serializers.DictField(allow_null=True, help_text="Further vitals.")
+    vitals = serializers.DictField(allow_null=True, help_text="All other vitals.")
 
     def get_fields(self) -> dict[str, Any]:
         named = {vital.name: FIELDS[vital.type](allow_null=True) for vital in NAMED_VITALS}
@@ -54,7 +54,7 @@ class HeartbeatsView(PeriodView):
         responses=HeartbeatsPage,
     )
     def get(self, request: Request, device_id: str) -> HttpResponse:
-        """The heartbeats of a period by the device's clock, to 10 s, newest first."""
+        """A device's heartbeats in a period by its own clock, rounded to 10 s, newest first."""
         given = PageQuery.asked(request)
         device = name_in_path(self)
         about, span, limit = f"heartbeats:{device.id}", given["span"], given["limit"]

@@ -1,4 +1,4 @@
-"""Pages of a device's past, newest first: the next one begins where the last one ended."""
+"""Pages of a device's past, newest first. Each page starts where the one before it ended."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def json_response(content: Any) -> HttpResponse:
-    """As JSON, which msgspec writes many times faster than DRF's renderer does."""
+    """A JSON response, written by msgspec: many times faster than DRF's renderer."""
     response = HttpResponse(_encode(content), content_type="application/json")
     response["Cache-Control"] = "private, no-cache"
     return response
@@ -25,19 +25,19 @@ def json_response(content: Any) -> HttpResponse:
 def page_response(
     rows: Sequence[Any], *, request: Request, cursor: str | None, **others: Any
 ) -> HttpResponse:
-    """A page with the address of the next one, if there is a cursor for it."""
+    """A page, with the URL of the next one if there is a `cursor` for it."""
     url = request.build_absolute_uri()
     following = None if cursor is None else replace_query_param(url, "cursor", cursor)
     return json_response({**others, "results": rows, "next": following})
 
 
 def past_seal(span: Span, last: Sequence[str], *, about: str) -> str:
-    """A cursor: the period, so that it does not move on with the clock, and the last row's key."""
+    """A cursor made of the last row's key and the period, which must not move with the clock."""
     moments = [one.isoformat() for one in span]
     return cursor_seal([*moments, *last], about=about)
 
 
 def past_open(cursor: str, *, about: str) -> tuple[Span, list[str]]:
-    """What was sealed. Raises NoSuchReference."""
+    """The period and the key that past_seal sealed. Raises NoSuchReference."""
     start, end, *last = cursor_open(cursor, about=about)
     return Span(datetime.fromisoformat(start), datetime.fromisoformat(end)), last

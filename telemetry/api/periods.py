@@ -1,4 +1,4 @@
-"""What may be asked of a device's past: which time, which metrics, how much at once."""
+"""Query parameters about a device's past: which period, which metrics, how much at once."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from devices.api.base.queries import Query
 
 MAX_DAYS = 31
-# Nobody measured anything before, and a bucket of it may begin before there are dates.
+# Nothing was measured earlier, and a bucket of that time could begin before datetime.min.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_HOURS = MAX_DAYS * 24
 DEFAULT_HOURS = 1
@@ -22,20 +22,20 @@ MAX_BUCKETS = 5000
 MAX_VALUES = 50_000
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 BUCKET = re.compile(r"([1-9][0-9]{0,6})([smhd])", re.ASCII)
-# What is left of `…T12:00:00+01:00` in an address, where `+` stands for a space.
+# `…T12:00:00+01:00` after URL decoding, which turns `+` into a space.
 PLUS_LOST = re.compile(r"(.+T.+) ([0-9]{2}:?[0-9]{2})$", re.ASCII)
 FORMATS = ("json", "csv", "ndjson")
 
 
 class Span(NamedTuple):
-    """The time from `start` up to, and without, `end`."""
+    """The time from `start` until just before `end`."""
 
     start: datetime
     end: datetime
 
 
 class MomentField(serializers.DateTimeField):
-    """ISO 8601, be the `+` of its zone written `%2B` or not."""
+    """ISO 8601. Accepts a `+` in the time zone that was not written as `%2B`."""
 
     def to_internal_value(self, value: Any) -> datetime:
         moment: datetime = super().to_internal_value(PLUS_LOST.sub(r"\1+\2", value))
@@ -43,19 +43,18 @@ class MomentField(serializers.DateTimeField):
 
 
 class PeriodQuery(Query):
-    """`hours` until now, or `start` and `end`; as a Span, `span`."""
+    """`hours` until now, or `start` and `end`; validated into the Span `span`."""
 
     hours = serializers.IntegerField(
-        required=False, min_value=1, max_value=MAX_HOURS, help_text="So many hours until now."
+        required=False, min_value=1, max_value=MAX_HOURS, help_text="How many hours back from now."
     )
     start = MomentField(
         required=False,
-        help_text=f"ISO 8601, in UTC if no zone is named; at most {MAX_DAYS} days before the end.",
+        help_text=f"ISO 8601, in UTC unless it names a zone; at most {MAX_DAYS} days before `end`.",
     )
     end = MomentField(
         required=False,
-        help_text="ISO 8601, in UTC if no zone is named, without the moment itself; now if it is "
-        "left out.",
+        help_text="ISO 8601, in UTC unless it names a zone; not part of the period. Default: now.",
     )
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -68,26 +67,26 @@ class PageQuery(PeriodQuery):
         default=DEFAULT_LIMIT,
         min_value=1,
         max_value=MAX_LIMIT,
-        help_text="How many results a page has at most.",
+        help_text="The maximum number of results per page.",
     )
     cursor = serializers.CharField(
-        required=False, max_length=1000, help_text="As found in `next`; it keeps the period."
+        required=False, max_length=1000, help_text="Taken from `next`; it keeps the period."
     )
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{BUCKET.pattern}$"})
 class BucketField(serializers.CharField):
-    """Such as `30s`, `5m`, `1h`, `1d`; a timedelta inside."""
+    """Such as `30s`, `5m`, `1h` or `1d`; validated into a timedelta."""
 
     def to_internal_value(self, data: Any) -> Any:
         match = BUCKET.fullmatch(super().to_internal_value(data))
         if match is None:
             raise ValidationError(
-                "This should be a whole number above 0 and one of s, m, h, d, such as 30s or 5m."
+                "Send a whole number above 0, followed by s, m, h or d: for example 30s or 5m."
             )
         bucket = timedelta(seconds=int(match[1]) * UNITS_S[match[2]])
         if bucket > timedelta(days=MAX_DAYS):
-            raise ValidationError(f"At most {MAX_DAYS} days, which is as much as can be asked for.")
+            raise ValidationError(f"A bucket can be at most {MAX_DAYS} days long.")
         return bucket
 
 
@@ -97,19 +96,17 @@ class ReadingsQuery(PageQuery):
         required=False,
         allow_empty=False,
         max_length=MAX_NAMES,
-        help_text="Names of metrics; all if there is none.",
+        help_text="Names of metrics. Default: all.",
     )
     bucket = BucketField(
         required=False,
-        help_text="Such as `30s`, `5m`, `1h`: figures of each metric for each so much time.",
+        help_text="Such as `30s`, `5m`, `1h`: return figures of each metric per bucket.",
     )
-    fill = serializers.BooleanField(
-        default=False, help_text="Buckets without any number too, with null."
-    )
+    fill = serializers.BooleanField(default=False, help_text="Include empty buckets, with null.")
     format = serializers.ChoiceField(
         choices=FORMATS,
         required=False,
-        help_text="`csv` and `ndjson` are all of the period, as a file; so does `Accept`.",
+        help_text="`csv` and `ndjson` return the whole period as a file; `Accept` works, too.",
     )
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +114,7 @@ class ReadingsQuery(PageQuery):
         if "bucket" in given:
             _check_buckets(given["span"], given["bucket"], given.get("metric"))
         elif given["fill"]:
-            raise ValidationError({"fill": "This goes together with bucket."})
+            raise ValidationError({"fill": "Send fill together with bucket."})
         return given
 
 
@@ -125,31 +122,31 @@ def _span(given: dict[str, Any], *, now: datetime) -> Span:
     start, end = given.get("start"), given.get("end")
     if "hours" in given:
         if start or end:
-            raise ValidationError({"hours": "Either hours, or start and end."})
+            raise ValidationError({"hours": "Send either hours, or start and end."})
         return Span(now - timedelta(hours=given["hours"]), now)
     if start is None:
         if end is not None:
-            raise ValidationError({"start": "Needed together with end."})
+            raise ValidationError({"start": "Send start together with end."})
         return Span(now - timedelta(hours=DEFAULT_HOURS), now)
     end = end or now
     if start < EARLIEST:
-        raise ValidationError({"start": f"This should be in {EARLIEST:%Y} or later."})
+        raise ValidationError({"start": f"Must be in {EARLIEST:%Y} or later."})
     if start >= end:
-        raise ValidationError({"start": "This should be before the end."})
+        raise ValidationError({"start": "Must be before end."})
     if end - start > timedelta(days=MAX_DAYS):
-        raise ValidationError({"start": f"At most {MAX_DAYS} days at once; ask for parts."})
+        raise ValidationError({"start": f"A period can be at most {MAX_DAYS} days; ask for parts."})
     return Span(start, end)
 
 
 def _check_buckets(span: Span, bucket: timedelta, metrics: list[str] | None) -> None:
-    # Both ends may cut a bucket.
+    # Both ends of the span may cut a bucket in two.
     count = (span.end - span.start) // bucket + 2
     if count > MAX_BUCKETS:
-        words = f"At most {MAX_BUCKETS:,} buckets; these are {count:,}: take longer ones."
+        words = f"{count:,} buckets; at most {MAX_BUCKETS:,} are possible. Use longer ones."
         raise ValidationError({"bucket": words})
     if metrics and count * len(metrics) > MAX_VALUES:
         raise ValidationError({"bucket": too_many_values()})
 
 
 def too_many_values() -> str:
-    return f"At most {MAX_VALUES:,} values; take longer buckets, or name fewer metrics."
+    return f"At most {MAX_VALUES:,} values are possible. Use longer buckets or name fewer metrics."

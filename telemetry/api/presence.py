@@ -22,16 +22,16 @@ from telemetry.sql.presenceevent import StoredTransition
 
 class PresenceQuery(Query):
     limit = serializers.IntegerField(default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
-    cursor = serializers.CharField(required=False, max_length=1000, help_text="As found in `next`.")
+    cursor = serializers.CharField(required=False, max_length=1000, help_text="Taken from `next`.")
 
 
 class TransitionSerializer(serializers.Serializer[Any]):
     time = serializers.DateTimeField()
     previous_state = serializers.ChoiceField(choices=PresenceState.choices)
     state = serializers.ChoiceField(choices=PresenceState.choices)
-    reason = serializers.CharField(help_text="In words.")
+    reason = serializers.CharField(help_text="The reason as text.")
     lasted_s = serializers.FloatField(
-        allow_null=True, help_text="How long it was in this state; null if it is in it now."
+        allow_null=True, help_text="How long the device stayed in this state; null if it still is."
     )
 
 
@@ -53,7 +53,7 @@ class PresenceView(ScopedView):
         responses=PresencePage,
     )
     def get(self, request: Request, device_id: str) -> HttpResponse:
-        """The device's transitions from state to state, newest first."""
+        """The device's presence transitions, newest first."""
         given = PresenceQuery.asked(request)
         limit = given["limit"]
         device = name_in_path(self)
@@ -77,7 +77,7 @@ class PresenceView(ScopedView):
 def _after(
     cursor: str | None, *, about: str
 ) -> tuple[datetime | None, tuple[datetime, str] | None]:
-    """When the state of the page's first row ended, and the row before it."""
+    """When the state of the page's first row ended, and the key of the row before it."""
     if cursor is None:
         return None, None
     time, state = cursor_open(cursor, about=about)

@@ -1,6 +1,6 @@
 """`/api/v1/devices/<device_id>/readings`: what a device measured.
 
-Page by page, as figures of buckets of time, or all of a period as a file.
+Page by page, as figures per bucket, or a whole period as a file.
 """
 
 from collections.abc import Generator, Sequence
@@ -42,10 +42,10 @@ ANY = "*/*"
 
 
 class FileRenderer(BaseRenderer):
-    """Stands for a kind of file that can be asked for; the view makes the file."""
+    """A file format that can be requested. The view makes the file, not the renderer."""
 
     def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
-        """Problems are no files, and have been rendered."""
+        """Never called: the view returns complete responses, and errors are JSON."""
         raise NotImplementedError
 
 
@@ -60,7 +60,7 @@ class NdjsonFile(FileRenderer):
 
 
 class FormatOrAccept(DefaultContentNegotiation):
-    """`?format=` is heard before `Accept`."""
+    """`?format=` takes precedence over `Accept`."""
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
         if "format" not in request.query_params and request.META.get("HTTP_ACCEPT", ANY) == ANY:
@@ -78,7 +78,7 @@ class ReadingSerializer(serializers.Serializer[Any]):
     msg_type = serializers.CharField()
     seq = serializers.IntegerField(allow_null=True)
     site = serializers.CharField(allow_null=True)
-    metrics = serializers.DictField(help_text="Name to number, text or boolean.")
+    metrics = serializers.DictField(help_text="Names with numbers, texts or booleans.")
 
 
 class ReadingsPage(serializers.Serializer[Any]):
@@ -91,7 +91,7 @@ class ReadingsPage(serializers.Serializer[Any]):
 
 
 class BucketSerializer(serializers.Serializer[Any]):
-    time = serializers.DateTimeField(help_text="When the bucket begins.")
+    time = serializers.DateTimeField(help_text="The start of the bucket.")
     metric = serializers.CharField()
     count = serializers.IntegerField()
     avg = serializers.FloatField(allow_null=True)
@@ -105,7 +105,7 @@ class ReadingsBuckets(serializers.Serializer[Any]):
     start = serializers.DateTimeField()
     end = serializers.DateTimeField()
     bucket_s = serializers.IntegerField()
-    results = BucketSerializer(many=True, help_text="By metric and time.")
+    results = BucketSerializer(many=True, help_text="Sorted by metric and time.")
 
 
 ANSWERS = {
@@ -132,11 +132,11 @@ class ReadingsView(PeriodView):
         responses=ANSWERS,
     )
     def get(self, request: Request, device_id: str) -> HttpResponseBase:
-        """What the device measured: pages newest first, figures of buckets, or a file.
+        """What the device measured: pages, newest first, figures per bucket, or a file.
 
-        A file holds all of the period, oldest first. In CSV, text that a spreadsheet would take
-        for a formula has a `'` before it, and a metric that is named like another column, or
-        begins with `metrics.`, has `metrics.` before its name.
+        A file holds the whole period, oldest first. In CSV, text that a spreadsheet would read as a
+        formula gets a `'` in front. A metric that is named like another column, or starts with
+        `metrics.`, gets `metrics.` in front of its name.
         """
         given = ReadingsQuery.asked(request)
         device = name_in_path(self)
@@ -204,7 +204,7 @@ def _about(device: DeviceName, window: Window) -> dict[str, Any]:
 
 
 def _buckets(window: Window, given: dict[str, Any]) -> list[Bucket]:
-    """Raises ValidationError if there are more values than an answer may have."""
+    """Raises ValidationError if there are more values than a response may have."""
     with connection.cursor() as cursor:
         found = reading_history.buckets(
             cursor, window, bucket=given["bucket"], fill=given["fill"], limit=MAX_VALUES + 1
@@ -222,19 +222,19 @@ def _bucket_parts(found: list[Bucket], kind: str) -> Generator[bytes, None, None
 
 
 def _columns(window: Window) -> Sequence[str]:
-    """The metrics, each of which gets a column. Raises ValidationError if they are too many."""
+    """The metrics, one column each. Raises ValidationError if there are too many."""
     if window.names is not None:
         return list(dict.fromkeys(window.names))
     with connection.cursor() as cursor:
         names = reading_history.names(cursor, window, limit=MAX_COLUMNS + 1)
     if len(names) > MAX_COLUMNS:
-        words = f"There are more than {MAX_COLUMNS} metrics here; name those you want."
+        words = f"This period has more than {MAX_COLUMNS} metrics; name the ones you want."
         raise ValidationError({"metric": words})
     return names
 
 
 def _whole(window: Window) -> Generator[list[StoredReading], None, None]:
-    """Read by a cursor of the server's, so that this process holds a few rows at a time."""
+    """Uses a server-side cursor, so this process holds only a few rows at a time."""
     with connection.chunked_cursor() as cursor:
         yield from reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)
 

@@ -1,4 +1,4 @@
-"""`/api/v1/devices/<device_id>/status`: the latest of a device, and why it is in its state."""
+"""`/api/v1/devices/<device_id>/status`: a device's latest status, and why it is in its state."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
     device_id = serializers.CharField(source="device.device_id", read_only=True)
     state = serializers.ChoiceField(choices=PresenceState.choices, read_only=True)
     since = serializers.DateTimeField(
-        source="state_since", read_only=True, help_text="Since when it is in its state."
+        source="state_since", read_only=True, help_text="When the device entered its state."
     )
-    reason = serializers.CharField(read_only=True, help_text="Why it is, in words.")
+    reason = serializers.CharField(read_only=True, help_text="Why it is in its state.")
     clock_skew_s = serializers.FloatField(
         read_only=True, allow_null=True, help_text="The device's clock minus ours."
     )
-    vitals = serializers.DictField(read_only=True, allow_null=True, help_text="Further vitals.")
+    vitals = serializers.DictField(read_only=True, allow_null=True, help_text="All other vitals.")
     metrics = serializers.DictField(
-        read_only=True, allow_null=True, help_text="Of the latest reading."
+        read_only=True, allow_null=True, help_text="The metrics of the latest reading."
     )
 
     class Meta:
@@ -50,7 +50,7 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
 
 
 class StatusViewSet(TenantViewSet):
-    """The latest status of a device: state and reason, vitals, metrics, and its clock."""
+    """The latest status of a device: state and reason, vitals, metrics and clock skew."""
 
     serializer_class = StatusSerializer
     problems = {"retrieve": (409,)}

@@ -1,8 +1,8 @@
-"""`/api/v1/telemetry/summary`: how a fleet is, and what it measured lately.
+"""`/api/v1/telemetry/summary`: the state of a fleet, and what it measured lately.
 
-Readings have no index by tenant, which would cost their storing too much. So the figures are of
-all readings of the period as long as these are few, and else of each device's latest; the answer
-says which, and when it was computed: it is kept for some seconds.
+Readings have no index by tenant, because it would make storing them too slow. So the figures cover
+all readings of the period if there are few, and otherwise the latest reading of each device. The
+response says which, and when it was computed: it is cached for a few seconds.
 """
 
 import logging
@@ -36,16 +36,19 @@ KEPT_S = 10
 MOST_READINGS = 10_000
 MAX_NAMES = 200
 
-# How many messages of these tenants were stored from a moment on, by the minute.
+# How many messages of these tenants were stored since a time, rounded down to the minute.
 MessagesStored = Callable[[Sequence[int], datetime], int]
 
 
 class SummaryQuery(Query):
     hours = serializers.IntegerField(
-        default=DEFAULT_HOURS, min_value=1, max_value=MAX_HOURS, help_text="So many until now."
+        default=DEFAULT_HOURS,
+        min_value=1,
+        max_value=MAX_HOURS,
+        help_text="How many hours back from now.",
     )
     tenant = serializers.CharField(
-        required=False, max_length=63, help_text="Slug of one of your tenants; else all of them."
+        required=False, max_length=63, help_text="The slug of one of your tenants. Default: all."
     )
 
 
@@ -56,7 +59,7 @@ class DeviceCounts(serializers.Serializer[Any]):
 
 
 class MetricFigures(serializers.Serializer[Any]):
-    devices = serializers.IntegerField(help_text="How many devices had a number.")
+    devices = serializers.IntegerField(help_text="How many devices sent a number.")
     avg = serializers.FloatField()
     min = serializers.FloatField()
     max = serializers.FloatField()
@@ -65,21 +68,21 @@ class MetricFigures(serializers.Serializer[Any]):
 class Summary(serializers.Serializer[Any]):
     hours = serializers.IntegerField()
     start = serializers.DateTimeField()
-    computed_at = serializers.DateTimeField(help_text=f"Up to {KEPT_S} s ago; the period's end.")
+    computed_at = serializers.DateTimeField(help_text=f"The period's end, up to {KEPT_S} s ago.")
     devices = DeviceCounts()
     messages = serializers.IntegerField(
-        help_text="Stored in the period, heartbeats among them; its first minute is counted whole."
+        help_text="Stored in the period, including heartbeats. Its first minute counts in full."
     )
     metrics_of = serializers.ChoiceField(
         choices=("readings", "latest"),
-        help_text=f"`readings`: all of the period, up to {MOST_READINGS:,}. `latest`: there are "
-        "more, and the figures are of each device's latest reading in the period.",
+        help_text=f"`readings`: all readings of the period, at most {MOST_READINGS:,}. `latest`: "
+        "there are more, so only the latest reading of each device in the period.",
     )
     metrics = serializers.DictField(child=MetricFigures())
 
 
 class SummaryView(PeriodView):
-    """`messages_stored` is given by the URL table: counting messages is not for this room."""
+    """The URL table passes `messages_stored`: messages are counted in an app above this one."""
 
     problems = (404,)
     period_field = "hours"
@@ -94,17 +97,17 @@ class SummaryView(PeriodView):
         responses=Summary,
     )
     def get(self, request: Request) -> HttpResponse:
-        """How many devices there are and in which state, how many messages came, and each
-        metric's average, lowest and highest over the last `hours`."""
+        """How many devices are in which state, how many messages came, and each metric's average,
+        minimum and maximum over the last `hours`."""
         given = SummaryQuery.asked(request)
         hours = given["hours"]
         tenant_ids = _tenant_ids(given.get("tenant"))
-        # The scope has shown which tenants they are, so they may name what is kept.
+        # These ids come from within the scope, so the cache key is safe to share.
         key = f"summary:{hours}:{','.join(map(str, tenant_ids))}"
         return json_response(_kept(key, lambda: self._computed(hours, tenant_ids)))
 
     def _computed(self, hours: int, tenant_ids: list[int]) -> dict[str, Any]:
-        assert self.messages_stored is not None, "the URL table gives it"
+        assert self.messages_stored is not None, "the URL table passes it"
         now = timezone.now()
         window = FleetWindow(tenant_ids, now - timedelta(hours=hours), now)
         metrics_of, metrics = _metrics(window)
@@ -120,7 +123,7 @@ class SummaryView(PeriodView):
 
 
 def _tenant_ids(slug: str | None) -> list[int]:
-    """The tenants that the scope shows, or the one that is named. Raises Http404."""
+    """The tenants in the scope, or the named one. Raises Http404 if the scope does not have it."""
     tenants = Tenant.objects.order_by("pk").values_list("pk", flat=True)
     if slug is None:
         return list(tenants)
@@ -160,7 +163,7 @@ def _metrics(window: FleetWindow) -> tuple[str, dict[str, Any]]:
 
 
 def _kept(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What was computed some seconds ago, or now. With the cache away: now."""
+    """The cached summary if there is one; otherwise computes it. Works without the cache, too."""
     try:
         kept: dict[str, Any] | None = cache.get(key)
         if kept is None:
@@ -168,5 +171,5 @@ def _kept(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             cache.set(key, kept, KEPT_S)
         return kept
     except RedisError as error:
-        log.warning("a summary is not kept, the cache is away: %s", error)
+        log.warning("a summary is not cached, the cache is unavailable: %s", error)
         return compute()

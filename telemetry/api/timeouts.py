@@ -1,4 +1,4 @@
-"""Questions that take too long are given up, in words."""
+"""Cancels queries that take too long, and tells the requester."""
 
 from psycopg.errors import QueryCanceled
 from rest_framework.exceptions import ValidationError
@@ -10,10 +10,10 @@ TIMEOUT_S = 15
 
 
 class PeriodView(ScopedView):
-    """Asks about a period. A statement may take TIMEOUT_S, and is planned for the period, since a
-    plan that is kept opens every chunk there is.
+    """A view that reads a period. Each statement is planned for its period, because a generic plan
+    opens every chunk, and is cancelled after TIMEOUT_S.
 
-    If one takes longer, the period is too long for what is in it, and `period_field` is named.
+    Then the period holds too much, and the response is a validation error of `period_field`.
     """
 
     period_field = "start"

@@ -1,4 +1,4 @@
-"""The paths below /api/v1/ for what was said."""
+"""The paths below /api/v1/ for a device's status, messages and presence."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What was said: three hypertables, each device's latest status, and how presence is swept."""
+"""Three hypertables, each device's latest status, and when presence was swept."""
 
 import django.db.models.deletion
 from django.db import migrations, models

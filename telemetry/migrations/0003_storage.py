@@ -1,4 +1,4 @@
-"""How the tables lie on disk."""
+"""How the tables are stored on disk."""
 
 from django.db import migrations
 
@@ -8,7 +8,7 @@ FILLFACTOR = "ALTER TABLE telemetry_devicestatus SET (fillfactor = 70)"
 FILLFACTOR_BACK = "ALTER TABLE telemetry_devicestatus RESET (fillfactor)"
 
 # create_hypertable adds an index on the time alone. Heartbeats and readings are found by their
-# keys, which begin with the device; nothing asks for the time alone.
+# keys, which begin with the device; no query uses the time alone.
 TIME_INDEXES = """
 DROP INDEX telemetry_heartbeat_bucket_idx;
 DROP INDEX telemetry_reading_time_idx;

@@ -1,12 +1,12 @@
-"""Who sees and changes what is an ordinary table; 0005_scoped_views is about the hypertables."""
+"""Who sees and changes the ordinary tables. For the hypertables, see 0005_scoped_views."""
 
 from django.db import migrations
 
 STATUS = "SELECT rollcall_isolate('telemetry_devicestatus')"
 STATUS_BACK = "SELECT rollcall_isolate_back('telemetry_devicestatus')"
 
-# When we listened is the same for all tenants. The worker records it; pages and `/health` show when
-# the last sweep was.
+# Sweeps and breaks are the same for all tenants. The worker records them; pages and `/health` show
+# when the last sweep was.
 LISTENING = """
 GRANT SELECT, INSERT, UPDATE, DELETE ON telemetry_presencesweep TO rollcall_worker;
 GRANT SELECT ON telemetry_presencesweep TO rollcall_tenant, rollcall_operator, rollcall_web;

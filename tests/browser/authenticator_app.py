@@ -1,4 +1,4 @@
-"""An authenticator app, and the pages where its codes are typed in."""
+"""An authenticator app, and the pages where its codes are entered."""
 
 import re
 
@@ -9,14 +9,14 @@ from tests.stack_data import PASSWORD
 
 
 def fill_in_code(page: Page, code: str) -> None:
-    """The page after the right password; returns when it was left or says why not."""
+    """Enters a code after the password; returns when the page is left or shows an error."""
     expect(page.get_by_role("heading", name="Second factor")).to_be_visible()
     page.get_by_label("Code").fill(code)
     page.get_by_role("button", name="Sign in").click()
 
 
 def activate_totp(page: Page, *, password: str = PASSWORD) -> tuple[str, str]:
-    """Sets up an authenticator app on the pages for it; returns its secret and the code used."""
+    """Sets up an authenticator app in the browser; returns its secret and the code used."""
     page.goto("/accounts/2fa/")
     follow(page, "Activate")
     confirm_password(page, password)
@@ -29,14 +29,14 @@ def activate_totp(page: Page, *, password: str = PASSWORD) -> tuple[str, str]:
 
 
 def follow(page: Page, name: str) -> None:
-    """Opens the link; returns when the page behind it is there."""
+    """Opens the link; returns when its page has loaded."""
     href = page.get_by_role("link", name=name, exact=True).get_attribute("href")
     assert href is not None
     page.goto(href)
 
 
 def confirm_password(page: Page, password: str = PASSWORD) -> None:
-    """Says once more who one is, where the portal asks before something changes; those without a
+    """Confirms the person's identity if the portal asks for it before a change. People without a
     password are not asked."""
     if page.get_by_role("button", name="Confirm").is_visible():
         page.get_by_label("Password").fill(password)

@@ -31,7 +31,8 @@ def save(page: Page) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Per module, as Playwright keeps an event loop in this thread, which Django's ORM refuses."""
+    """One browser per module, because Django's ORM refuses to run while Playwright keeps an event
+    loop in this thread."""
     expect.set_options(timeout=LIMIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
@@ -40,7 +41,7 @@ def browser() -> Iterator[Browser]:
 
 
 def new_page(browser: Browser, **options: Any) -> Page:
-    """A page in a context of its own, with cookies of its own."""
+    """A page in a separate context with its own cookies."""
     context = browser.new_context(**options)
     context.set_default_timeout(LIMIT_MS)
     return context.new_page()
@@ -48,7 +49,7 @@ def new_page(browser: Browser, **options: Any) -> Page:
 
 @pytest.fixture
 def sign_in(browser: Browser, stack: Stack) -> Iterator[SignIn]:
-    """Signs people in, each in a browser of their own; fails if a page had an error in a script."""
+    """Signs people in, each in a separate browser; fails if a page had a script error."""
     pages: list[Page] = []
     errors: list[str] = []
 
@@ -69,7 +70,7 @@ def sign_in(browser: Browser, stack: Stack) -> Iterator[SignIn]:
 
 @pytest.fixture
 def complaints() -> Iterator[list[str]]:
-    """What the browser said of our policies; has to stay empty."""
+    """The browser's reports about our policies; must stay empty."""
     said: list[str] = []
     yield said
     assert said == []
@@ -95,8 +96,8 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvi
 
 @pytest.fixture(scope="session")
 def guarded_portal(stack: Stack, provider: IdentityProvider) -> Iterator[str]:
-    """The address of a second portal on the same data, which asks all staff for a second factor and
-    knows people by the provider of identities."""
+    """The address of a second portal with the same data, which requires a second factor and has
+    single sign-on."""
     addresses = Addresses("127.0.0.1", port_choose(), stack.addresses.ingest_port)
     settings = {
         "REQUIRE_SECOND_FACTOR": "1",

@@ -1,4 +1,4 @@
-"""A provider of identities (OpenID Connect) in a process of its own, over TLS on the loopback."""
+"""An OpenID Connect provider in a separate process, over TLS on the loopback address."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ from tests.waits import LIMIT_S
 
 
 class IdentityProvider:
-    """Takes any client, and signs in whoever gives a subject; `folder` holds its certificate."""
+    """Accepts any client and signs in any subject; `folder` contains its certificate."""
 
     def __init__(self, folder: Path) -> None:
         self.certificate, key = certificate_make(folder)
@@ -46,7 +46,7 @@ class IdentityProvider:
         await_condition(self._answers, LIMIT_S, self.url)
 
     def add_person(self, subject: str, **claims: Any) -> None:
-        """Somebody whom the provider knows, and what it says about them."""
+        """A person known to the provider, and what it says about them."""
         request = urllib.request.Request(
             f"{self.url}/users/{subject}",
             data=json.dumps(claims).encode(),
@@ -70,7 +70,7 @@ class IdentityProvider:
 
 
 def certificate_make(folder: Path) -> tuple[Path, Path]:
-    """Files with a certificate for the loopback address, its own authority, and with its key."""
+    """Files with a self-signed certificate for the loopback address, and with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Rollcall's tests")])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The pages work under the content security policy: the browser has nothing to complain of."""
+"""The pages work under the content security policy, and the browser reports no violation."""
 
 from playwright.sync_api import expect
 
@@ -37,7 +37,7 @@ def test_the_main_pages_of_the_admin_obey_their_policy(
         url = path.format(device=device.id, tenant=tenant)
         answer = page.goto(url)
         assert answer is not None and answer.status == 200, url
-        # unfold's parts of the page work, by what the admin's policy allows for them.
+        # unfold's parts of the page work because the admin's policy allows what they need.
         page.wait_for_function("window.Alpine !== undefined")
 
 

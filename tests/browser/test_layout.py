@@ -11,12 +11,17 @@ from tests.browser.heart import Heart
 from tests.stack_data import add_devices, add_staff, add_tenant, query
 
 DEVICES = "/admin/devices/device/"
-# As our policy lets no page be given styles otherwise.
+# Our policy allows no other way to add styles to a page.
 HIDE_TABLES = """() => {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(".rc-table { visibility: hidden; }");
     document.adoptedStyleSheets = [sheet];
 }"""
+
+# The label of each cell, and how its style changes the case of letters.
+LABELS = """cells => cells.map(
+    cell => [cell.dataset.label, getComputedStyle(cell, "::before").textTransform]
+)"""
 
 
 def box_of(element: Locator) -> tuple[float, float, float, float]:
@@ -66,7 +71,7 @@ def test_a_wide_table_shows_at_its_edge_that_it_goes_on(
     table = page.locator(".rc-table")
     scroller = page.locator(".rc-scroll", has=table)
     scroller.scroll_into_view_if_needed()
-    # Of the edges themselves, and not of what is written there.
+    # So that only the edges are compared, not the text.
     page.evaluate(HIDE_TABLES)
 
     first_left, first_right = edges(page, scroller)
@@ -114,3 +119,14 @@ def test_the_pages_of_a_long_list_stay_on_a_narrow_screen(stack: Stack, sign_in:
 
     expect(page.get_by_role("link", name="101", exact=True)).to_be_visible()
     assert goes_on_sideways(page) == 0
+
+
+def test_labels_of_a_narrow_list_are_in_sentence_case(stack: Stack, sign_in: SignIn) -> None:
+    page = sign_in(add_staff(stack, None))
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/admin/auth/user/")
+
+    row = page.locator("#result_list tr:has([data-label])").first
+    labels = row.locator("[data-label]").evaluate_all(LABELS)
+    assert "May sign in" in [label for label, _ in labels]
+    assert {case for _, case in labels} == {"none"}

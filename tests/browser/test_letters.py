@@ -1,4 +1,4 @@
-"""Somebody who is let in by e-mail, in a real browser: invited, and with a forgotten password."""
+"""People who get in by e-mail, in a real browser: by invitation, and with a forgotten password."""
 
 import re
 import secrets
@@ -50,17 +50,17 @@ def send_again(page: Page, address: str) -> None:
 
 
 def set_password_anew(page: Page, address: str) -> None:
-    """By the link that is sent to whoever has forgotten the password."""
+    """Sets a new password with the link from the e-mail."""
     page.goto("/accounts/login/")
     page.get_by_role("link", name="Forgot").click()
     page.get_by_label("Email").fill(address)
     page.get_by_role("button", name="Send the link").click()
-    expect(page.get_by_role("heading", name="Look into your e-mail")).to_be_visible()
+    expect(page.get_by_role("heading", name="Check your e-mail")).to_be_visible()
     page.goto(latest_link(address))
     page.get_by_label("New Password", exact=True).fill(NEW_PASSWORD)
     page.get_by_label("New Password (again)").fill(NEW_PASSWORD)
     page.get_by_role("button", name="Set password").click()
-    expect(page.get_by_role("heading", name="Your password is changed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Your password has been changed")).to_be_visible()
 
 
 def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_second_factor(
@@ -101,7 +101,7 @@ def test_an_invited_person_joins_by_the_link_and_a_new_password_leaves_the_secon
     fill_in_code(forgetful, code_for(secret, used=used))
     expect(forgetful).to_have_url(re.compile(f"{DEVICES}$"))
 
-    # Whoever was signed in with the old password is not any more, and the link was for once.
+    # Sessions of the old password have ended, and the link works only once.
     newcomer.goto(DEVICES)
     expect(newcomer.get_by_role("heading", name="Sign in")).to_be_visible()
     second.goto(latest_link(address))

@@ -149,7 +149,7 @@ def test_the_first_page_names_who_falls_silent(
 ) -> None:
     page = sign_in(add_staff(stack, tenant_id))
     open_live(page, "/admin/")
-    expect(page.get_by_text("Nobody was heard from yet")).to_be_visible()
+    expect(page.get_by_text("No device has sent a message yet")).to_be_visible()
 
     with Heart(stack, device):
         expect(page.locator('.rc-count[data-state="online"] strong')).to_have_text("1")
@@ -170,7 +170,7 @@ def test_an_open_list_says_how_many_devices_others_added_and_deleted(
     add_devices(stack, tenant_id, ["tablet", "watch"])
     acting = sign_in(add_staff(stack, tenant_id))
     acting.goto(f"{DEVICES}{device.id}/delete/")
-    acting.get_by_role("button", name="Yes, I").click()
+    acting.get_by_role("button", name=f"Delete {device.device_id}").click()
     expect(acting.get_by_text("was deleted successfully")).to_be_visible()
     add_devices(stack, outsider_id, ["probe"])
 
@@ -207,7 +207,7 @@ def test_a_page_that_cannot_be_kept_up_to_date_says_so(
     word = page.locator("[data-live-text]")
 
     page.route("**/fleet/", lambda route: route.fulfill(status=503))
-    expect(word).to_have_text("not up to date, trying again…")
+    expect(word).to_have_text("out of date, trying again…")
     page.set_viewport_size({"width": 390, "height": 700})
     said, counts = word.bounding_box(), page.locator(".rc-counts").bounding_box()
     assert said and counts
@@ -254,7 +254,7 @@ def test_who_is_removed_from_the_tenant_meanwhile_is_told_so_and_of_nothing_dele
     )
 
     word = page.locator("[data-live-text]")
-    expect(page.locator(".rc-changes")).to_contain_text("You see other devices than before")
+    expect(page.locator(".rc-changes")).to_contain_text("The devices you can see have changed")
     expect(word).to_have_text("you belong to no tenant")
     expect_not_reloaded(page)
 
@@ -269,7 +269,7 @@ def test_the_page_of_a_device_that_was_deleted_elsewhere_says_so_and_takes_nothi
     page.get_by_label("Grace").fill("31")
 
     acting.goto(f"{DEVICES}{device.id}/delete/")
-    acting.get_by_role("button", name="Yes, I").click()
+    acting.get_by_role("button", name=f"Delete {device.device_id}").click()
 
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("This device was deleted")

@@ -1,4 +1,4 @@
-"""A form of the admin that was refused is shown where it was."""
+"""After an error, an admin form is scrolled into view."""
 
 from playwright.sync_api import Page, expect
 
@@ -9,7 +9,7 @@ from tests.stack_data import add_devices, add_staff, add_tenant
 
 
 def device_page(stack: Stack, sign_in: SignIn) -> Page:
-    """A device's page, where its state and what it said fill the window above the form."""
+    """A device's page, where its state and its messages fill the window above the form."""
     tenant_id = add_tenant(stack)
     device, _ = add_devices(stack, tenant_id, ["phone", "other"])
     page = sign_in(add_staff(stack, tenant_id))

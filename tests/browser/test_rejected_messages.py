@@ -1,4 +1,4 @@
-"""A correction of a rejected message is not lost, whichever button follows it."""
+"""A correction of a rejected message is not lost, whichever button is pressed next."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A security key as the second factor, in a real browser with an authenticator of its own."""
+"""A security key as the second factor, in a real browser with a virtual authenticator."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.stack_data import add_staff, add_tenant
 
 FACTORS = "/accounts/2fa/"
 KEYS = "/accounts/2fa/webauthn/"
-# Without a number of its own, as keys have that are a second factor; it is touched at once.
+# Without a PIN, like keys that are only a second factor; it is touched at once.
 KEY = {
     "protocol": "ctap2",
     "transport": "usb",
@@ -25,7 +25,7 @@ KEY = {
 
 @pytest.fixture
 def page(browser: Browser, stack: Stack, complaints: list[str]) -> Iterator[Page]:
-    """At localhost, where browsers offer security keys without TLS."""
+    """The portal at localhost, where browsers offer security keys without TLS."""
     page = new_page(browser, base_url=stack.portal_url.replace("127.0.0.1", "localhost"))
     listen(page, complaints)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -35,7 +35,7 @@ def page(browser: Browser, stack: Stack, complaints: list[str]) -> Iterator[Page
 
 @pytest.fixture
 def plugs(page: Page) -> CDPSession:
-    """Where security keys are plugged in."""
+    """The browser's virtual authenticators, where security keys are plugged in."""
     session: CDPSession = page.context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     return session
@@ -58,7 +58,7 @@ def sign_in(page: Page, user: str) -> None:
 
 
 def add_key(page: Page) -> None:
-    """On the pages for it, once the person has signed in."""
+    """Adds a security key on the account pages of a signed-in person."""
     expect(page).to_have_url(re.compile("/admin/$"))
     page.goto(FACTORS)
     follow(page, "Add")

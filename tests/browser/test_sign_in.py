@@ -1,4 +1,4 @@
-"""A member signs in with a second factor in a real browser, and takes a device's key away."""
+"""A member signs in with a second factor in a real browser, and revokes a device's key."""
 
 import re
 import urllib.error

@@ -1,4 +1,4 @@
-"""Forms that are sent by who is signed out meanwhile."""
+"""Forms sent by people who have been signed out in the meantime."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Typed(NamedTuple):
 
 @pytest.fixture
 def typed(stack: Stack, sign_in: SignIn) -> Typed:
-    """A device's form in which somebody typed who is signed out by now."""
+    """A device's form, filled in by somebody who has since been signed out."""
     tenant_id = add_tenant(stack)
     (device,) = add_devices(stack, tenant_id, ["phone"])
     user = add_staff(stack, tenant_id)
@@ -45,7 +45,7 @@ def test_what_was_typed_is_sent_again_after_signing_in(typed: Typed) -> None:
     page.get_by_role("button", name="Send again").click()
     expect(page.get_by_role("heading", name="You are signed out.")).to_be_visible()
     with page.expect_popup() as opened:
-        page.get_by_role("link", name="Sign in, in a new tab").click()
+        page.get_by_role("link", name="Sign in (new tab)").click()
     fill_in_login(opened.value, user)
     opened.value.wait_for_url("**/admin/")
     page.get_by_role("button", name="Send again").click()

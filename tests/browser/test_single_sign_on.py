@@ -1,4 +1,4 @@
-"""People whom a provider of identities knows (OpenID Connect), in a real browser."""
+"""Single sign-on with an OpenID Connect provider, in a real browser."""
 
 import re
 import secrets
@@ -20,7 +20,7 @@ DEVICES = "/admin/devices/device/"
 
 @pytest.fixture
 def page(browser: Browser, guarded_portal: str, complaints: list[str]) -> Iterator[Page]:
-    """Of a browser that trusts the provider's certificate, before anybody signed in."""
+    """A page of a browser that trusts the provider's certificate, with nobody signed in."""
     page = new_page(browser, base_url=guarded_portal, ignore_https_errors=True)
     listen(page, complaints)
     yield page
@@ -28,7 +28,7 @@ def page(browser: Browser, guarded_portal: str, complaints: list[str]) -> Iterat
 
 
 def sign_on(page: Page, subject: str) -> None:
-    """The whole way: the button, the provider's page, and back."""
+    """Signs in by single sign-on: the button, the provider's page, and back."""
     page.goto(DEVICES)
     page.get_by_role("link", name="Sign in with Acme's directory").click()
     page.get_by_role("button", name="Continue").click()
@@ -41,7 +41,7 @@ def new_address() -> str:
 
 
 def people_known_as(stack: Stack, subject: str) -> list[tuple[Any, ...]]:
-    """User names of the accounts that this subject of the provider opens."""
+    """User names of the accounts linked to this subject of the provider."""
     return query(
         stack,
         "SELECT username FROM socialaccount_socialaccount s JOIN auth_user u ON u.id = s.user_id "
@@ -72,7 +72,7 @@ def test_a_person_with_the_address_signs_in_and_needs_the_second_factor(
 
     sign_on(page, user)
 
-    # There is none yet, so that it is set up before anything else.
+    # There is no second factor yet, so it must be set up first.
     expect(page.get_by_text("This installation requires a second factor")).to_be_visible()
     page.goto(DEVICES)
     expect(page).to_have_url(re.compile("/accounts/2fa/$"))

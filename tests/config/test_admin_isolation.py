@@ -1,4 +1,4 @@
-"""Every address of the admin, asked by the owner of another tenant: nothing shown, nothing changed.
+"""Another tenant's owner requests every address of the admin: nothing is shown or changed.
 
 Addresses are found from the URL table, so that a new page cannot be forgotten.
 """
@@ -23,7 +23,7 @@ from tests.ingest.way import REFUSED, append, append_heartbeat, drain, now, read
 from tests.tenant_tables import row_ensure, state, tenant_models
 
 TABLES = sorted(model._meta.db_table for model in tenant_models())
-# About who somebody is, or without any row.
+# Pages for signing in, or without any row.
 NOT_ABOUT_ROWS = {"login", "logout", "password_change", "password_change_done", "jsi18n"}
 MARK = b"acme"
 # The key of no row.
@@ -77,7 +77,7 @@ ACTIONS = [
 
 @pytest.fixture
 def full(acme: Fleet, rival: Fleet, settings: Any) -> None:
-    """Two tenants with rows of everything, some of them come the way of messages."""
+    """Two tenants with rows of everything, some of which were stored as messages."""
     settings.INGEST_SHARDS = 1
     for fleet in (acme, rival):
         append(fleet, reading(fleet.device, now()), reading(fleet.device, now(), REFUSED))
@@ -97,12 +97,12 @@ def outsider(rival: Fleet) -> User:
 
 @pytest.fixture
 def onlooker(acme: Fleet, rival: Fleet) -> User:
-    """Who may do everything in the other tenant, and in this one look at it."""
+    """Somebody who may do everything in the other tenant, and may view this one."""
     return person("onlooker", (rival.tenant, Role.OWNER), (acme.tenant, Role.VIEWER))
 
 
 def model_of(name: str) -> type[Model] | None:
-    """The model whose page an address is, by Django's naming: app_model_page."""
+    """The model of an address, by Django's naming: app_model_page."""
     for model in admin.site._registry:
         if name.startswith(f"{model._meta.app_label}_{model._meta.model_name}_"):
             return model
@@ -110,7 +110,7 @@ def model_of(name: str) -> type[Model] | None:
 
 
 def row_of(model: type[Model] | None, fleet: Fleet) -> Any:
-    """The key of a row of the fleet's tenant; of somebody of it, or of what has no tenant."""
+    """The key of a row of the fleet's tenant, of one of its people, or of one without a tenant."""
     if model is None:
         return fleet.device.pk
     if model is Tenant:
@@ -125,7 +125,7 @@ def row_of(model: type[Model] | None, fleet: Fleet) -> Any:
 
 
 def url_of(address: Address, fleet: Fleet, row: Any = None) -> str:
-    """Of this row, or of one of the fleet's tenant."""
+    """The address for this row, or for a row of the fleet's tenant."""
     row = row or row_of(model_of(address.name), fleet)
     known = {
         "app_label": "devices",
@@ -152,7 +152,7 @@ def test_no_address_shows_an_outsider_anything(acme: Fleet, outsider: User, told
         assert_nothing_is_told(client.get(url), url)
         for query in QUERIES:
             asked = f"{url}?{query.format(tenant=acme.tenant.pk)}"
-            # What was searched for stands in the field again.
+            # The search field repeats the search term.
             repeated = MARK + b"-phone" if "q=" in query else b""
             assert_nothing_is_told(client.get(asked), asked, repeated)
 
@@ -198,7 +198,7 @@ def test_no_address_lets_an_onlooker_change_anything(
 
 
 def sent_to(client: Client, url: str, acme: Fleet) -> Iterator[Any]:
-    """The answers to what would take or change something of the tenant's."""
+    """The answers to requests that would take or change something of the tenant's."""
     fields = {
         "post": "yes",
         "tenant": acme.tenant.pk,
@@ -248,7 +248,7 @@ def test_no_action_lets_an_onlooker_change_anything(
 
 
 def done(client: Client, action: str, model: type[Model], fleet: Fleet) -> Any:
-    """The answer to an action with a row of the fleet's, whose question is answered."""
+    """The answer to a confirmed action on a row of the fleet's."""
     chosen = {
         "action": action,
         "_selected_action": [str(row_of(model, fleet))],

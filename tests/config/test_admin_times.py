@@ -17,13 +17,13 @@ from tests.ingest.way import REFUSED, append, drain, now, reading
 from tests.tenant_tables import row_ensure
 
 pytestmark = pytest.mark.usefixtures("valkey")
-# A limit is hit from one moment to another of the same day.
+# For the first and last time of a breach, which are on the same day.
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?+(?: – \d\d:\d\d:\d\d)?+"
 
 
 @pytest.fixture
 def times(acme: Fleet, settings: LazySettings) -> None:
-    """Rows of everything, with the times that come late in their lives."""
+    """Rows of everything, including the times that are set late in their lives."""
     settings.INGEST_SHARDS = 1
     append(acme, reading(acme.device, now(), REFUSED))
     drain()

@@ -1,5 +1,5 @@
-"""Every route and method of the API, asked by the owner of another tenant: nothing told, nothing
-changed. Routes are found from the OpenAPI description, so that a new one cannot be forgotten.
+"""Another tenant's owner requests every route and method of the API: nothing is told, nothing
+changed. Routes are found from the OpenAPI schema, so that a new one cannot be forgotten.
 """
 
 from typing import Any, NamedTuple
@@ -23,9 +23,9 @@ from tests.tenant_tables import row_ensure, state, tenant_models
 TABLES = sorted(model._meta.db_table for model in tenant_models())
 METHODS = ("get", "post", "put", "patch", "delete")
 MARK = "acme"
-# Devices post there with a key of theirs, and people sign in there: neither asks for rows.
+# Devices post there with their key, and people sign in there: neither returns rows.
 DOORS = ("/api/push", "/api/v1/heartbeats", "/api/v1/readings", "/api/v1/enrol", "/api/v1/auth/")
-# Answered under ASGI only; tests/e2e asks it there.
+# Only answered under ASGI; tests/e2e has its tests.
 LIVE = "/api/v1/live"
 QUERIES = ("", "?tenant=acme", "?hours=1", "?q=acme", "?search=acme", "?hours=1&format=csv")
 
@@ -53,7 +53,7 @@ ROUTES = routes()
 
 @pytest.fixture
 def full(acme: Fleet, rival: Fleet, settings: Any) -> None:
-    """Two tenants with rows of everything, some of them come the way of messages."""
+    """Two tenants with rows of everything, some of which were stored as messages."""
     settings.INGEST_SHARDS = 1
     for fleet in (acme, rival):
         append(fleet, reading(fleet.device, now()), reading(fleet.device, now(), REFUSED))
@@ -80,7 +80,7 @@ def first_of(table: str, column: str, fleet: Fleet) -> Any:
 
 
 def path_of(route: Route, fleet: Fleet) -> str:
-    """The route's path with what belongs to the fleet's tenant in the place of each parameter."""
+    """The route's path, with something of the fleet's tenant in place of each parameter."""
     last = route.path.partition("{")[0].rstrip("/").rpartition("/")[2]
     tables = {
         "members": "devices_membership",
@@ -101,7 +101,7 @@ def path_of(route: Route, fleet: Fleet) -> str:
 
 
 def bodies(acme: Fleet) -> list[dict[str, Any]]:
-    """What would take, move or change something of the tenant's, if one could name it."""
+    """Bodies that would take, move or change something of the tenant's, if accepted."""
     return [
         {"tenant": "acme", "name": "stolen", "device_id": "stolen", "kind": "phone"},
         {"site": acme.site.pk, "name": "stolen", "device_id": "stolen2", "kind": "phone"},
@@ -135,7 +135,7 @@ def test_no_route_tells_or_gives_an_outsider_anything(
             assert response.status_code < 500, (address, body)
             if "{" in route.path:
                 assert response.status_code in (400, 403, 404, 405, 415), (address, body)
-            # What was asked for may be repeated in words; what else there is may not be told.
+            # The answer may repeat what the request named, but nothing else.
             words = text_of(response)
             for repeated in ("?tenant=acme", "tenant 'acme'", "acme-phone", "'acme'", '"acme"'):
                 words = words.replace(repeated, "") if repeated in address + str(body) else words
@@ -184,7 +184,7 @@ def test_nothing_moves_between_tenants_from_either_end(
 
 
 def test_every_address_below_api_is_described() -> None:
-    """What is not in the description would not be asked above."""
+    """Routes outside the schema would not be requested by the tests above."""
 
     def below(resolver: Any, prefix: str) -> set[str]:
         found = set()

@@ -46,10 +46,10 @@ def test_the_schedule_is_kept_while_the_database_is_away_and_read_again() -> Non
     known = dict(scheduler.schedule)
     long_ago = datetime.now() - timedelta(minutes=6)
 
-    scheduler._last_full_sync = long_ago  # as all of it is read now and then
+    scheduler._last_full_sync = long_ago  # as the full read every five minutes does
     with connection.execute_wrapper(refuse):
         assert dict(scheduler.schedule) == known != {}
 
-    # Past the library, which notes that something changed.
+    # Bypasses the library, which would record the change.
     PeriodicTask.objects.filter(name="ingest.drain_run.0").update(enabled=False)
     assert known.keys() - scheduler.schedule.keys() == {"ingest.drain_run.0"}

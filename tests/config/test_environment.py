@@ -71,8 +71,8 @@ def test_the_address_of_a_valkey_or_a_cluster_is_read(
 @pytest.mark.parametrize(
     ("name", "url", "words"),
     [
-        ("INGEST_STREAM_URL", "redis+cluster://one:1/3", "no database but /0"),
-        ("VALKEY_URL", "redis+cluster://one:1", "VALKEY_URL is set to something else"),
+        ("INGEST_STREAM_URL", "redis+cluster://one:1/3", "has only the database /0"),
+        ("VALKEY_URL", "redis+cluster://one:1", "VALKEY_URL is set to another value"),
     ],
 )
 def test_a_cluster_is_refused_where_there_can_be_none(

@@ -1,4 +1,4 @@
-"""The paths that the systems before called answer, by the rules of the views they lead to."""
+"""The paths of earlier systems answer, by the rules of the views they lead to."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_they_are_the_api_and_lead_to_no_page(
 
 
 def test_each_view_of_the_api_is_at_a_path_that_is_told_to_be_the_apis() -> None:
-    """What stands elsewhere is named in config/paths.py, and nothing else is named there."""
+    """config/paths.py names exactly the paths that are outside the usual prefixes."""
     views = {
         f"/{one.pattern}"
         for one in urlpatterns

@@ -1,4 +1,3 @@
-import os
 import re
 import secrets
 import subprocess
@@ -6,14 +5,13 @@ from pathlib import Path
 
 from config import settings
 from scripts.processes import BIN, ROOT
-from tests.services import endpoints
+from tests.services import endpoints, own_environment
 
 
 def test_djangos_own_check_finds_nothing_to_complain_of() -> None:
     production = {
-        **os.environ,
+        **own_environment(),
         "DATABASE_URL": endpoints.web_url,
-        "VALKEY_URL": endpoints.valkey_url,
         "BEHIND_TLS": "1",
         "DEBUG": "0",
         "SECRET_KEY": secrets.token_urlsafe(48),

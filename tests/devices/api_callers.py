@@ -15,7 +15,7 @@ V1 = "/api/v1"
 
 
 def caller(user: User | None) -> APIClient:
-    """A client that shows the person's token; nobody's without a person."""
+    """A client with the person's token, or without a token if there is no person."""
     client = APIClient()
     if user is not None:
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(user)}")

@@ -6,7 +6,7 @@ from django.core.cache import cache
 
 @pytest.fixture(autouse=True)
 def nobody_tried_yet() -> Iterator[None]:
-    """Failed attempts to sign in and what was counted of requests, forgotten before and after."""
+    """Clears failed sign-ins and request counts before and after a test."""
     cache.clear()
     yield
     cache.clear()

@@ -39,7 +39,7 @@ async def send_while_killing(
             seq = waiting.pop()
             body = batch(names, seq, start + timedelta(seconds=seq))
             while (status := await post_batch(session, stack, gateway, body)) != 202:
-                assert status in (0, 503), status  # nothing else may be sent again
+                assert status in (0, 503), status  # no other answer justifies sending it again
                 statuses.add(status)
                 await asyncio.sleep(0.1)
             acknowledged.add(seq)
@@ -54,7 +54,7 @@ async def send_while_killing(
 
 
 def batch(names: list[str], seq: int, time: datetime) -> str:
-    """A reading of each device, all of one moment and one `seq`."""
+    """One reading per device, all with the same time and `seq`."""
     moment = time.isoformat()
     return json.dumps(
         [{"device_id": n, "time": moment, "seq": seq, "metrics": {"temp_c": 21.5}} for n in names]
@@ -62,7 +62,7 @@ def batch(names: list[str], seq: int, time: datetime) -> str:
 
 
 async def post_batch(session: aiohttp.ClientSession, stack: Stack, key: str, body: str) -> int:
-    """The status that the batch was answered with; 0 if nobody answered."""
+    """The status code of the answer; 0 if there was none."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     url = f"{stack.ingest_url}/api/v1/readings"
     try:
@@ -88,13 +88,13 @@ def ledger(stack: Stack, tenant_id: int) -> tuple[int, ...]:
 
 
 def settled(stack: Stack, tenant_id: int, expected: int) -> bool:
-    """Whether so many messages were accepted, and what became of each is known."""
+    """Whether this many messages were accepted and all are accounted for."""
     accepted, *became = ledger(stack, tenant_id)
     return accepted >= expected and sum(became) == accepted
 
 
 def assert_stored_once(stack: Stack, tenant_id: int, acknowledged: set[int], devices: int) -> None:
-    """Each acknowledged batch of so many devices is stored once, and the ledger says the same."""
+    """Asserts that each acknowledged batch is stored once and the ledger agrees."""
     stored = query(
         stack,
         "SELECT seq, count(*) FROM telemetry_reading WHERE tenant_id = %s GROUP BY seq",

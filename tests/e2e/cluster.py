@@ -22,7 +22,7 @@ cluster-enabled yes
 cluster-config-file nodes.conf
 cluster-port {port}
 cluster-node-timeout 1000
-# A node that is away takes its own slots with it, and no others.
+# An unavailable node affects only its own slots.
 cluster-require-full-coverage no
 """
 
@@ -63,7 +63,7 @@ class Node:
         self._state.home_remove(self.name)
 
     def shards(self, number: int) -> list[int]:
-        """Which of so many shards have a stream on this node."""
+        """Which of the first `number` shards have their stream on this node."""
         held = {key.decode() for key in self.client.scan_iter(match="ingest:{*}")}
         return [shard for shard in range(number) if f"ingest:{{{shard}}}" in held]
 
@@ -84,7 +84,7 @@ class Cluster:
         self.url = f"valkey+cluster://:{password}@{hosts}/0"
 
     def up(self) -> None:
-        """The nodes started, empty, and joined."""
+        """Starts the nodes, empties them and joins them."""
         first, *others = self.nodes
         for number, node in enumerate(self.nodes):
             node.erase()
@@ -96,7 +96,7 @@ class Cluster:
         self.await_whole()
 
     def await_whole(self) -> None:
-        """Returns when every node knows of every other, and that it is there."""
+        """Returns when every node sees every other one."""
         for node in self.nodes:
             await_condition(partial(node.knows_all), LIMIT_S, f"{node.name} to join")
 
@@ -106,6 +106,6 @@ class Cluster:
         return int(node.client.xlen(f"ingest:{{{shard}}}"))
 
     def erase(self) -> None:
-        """The nodes killed, and their data removed."""
+        """Kills the nodes and removes their data."""
         for node in self.nodes:
             node.erase()

@@ -1,4 +1,4 @@
-"""What tests that kill services leave behind."""
+"""Cleans up after tests that kill services."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,6 @@ from django.db import connections
 
 @pytest.fixture(autouse=True)
 def own_connections_end() -> Iterator[None]:
-    """This process's connections may be to a server that was killed; later tests get new ones."""
+    """Closes this process's connections, which may be to a killed server."""
     yield
     connections.close_all()

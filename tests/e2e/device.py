@@ -13,7 +13,7 @@ from tests.waits import LIMIT_S
 async def post(
     session: aiohttp.ClientSession, stack: Stack, device: StackDevice, body: dict[str, Any]
 ) -> int:
-    """The status that a heartbeat was answered with; 0 if nobody answered."""
+    """The status code of the answer to a heartbeat; 0 if there was none."""
     try:
         async with session.post(
             f"{stack.ingest_url}/api/v1/heartbeats",

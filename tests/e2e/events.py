@@ -17,7 +17,7 @@ from tests.waits import LIMIT_S
 
 
 def access_token(stack: Stack, user: str, *, life_s: float = 300) -> str:
-    """As the portal gives it to somebody who signs in, good for so long."""
+    """An access token like the portal's, valid for `life_s` seconds."""
     statement = "SELECT id, password FROM auth_user WHERE username = %s"
     ((user_id, password),) = query(stack, statement, user)
     token = AccessToken()
@@ -28,14 +28,14 @@ def access_token(stack: Stack, user: str, *, life_s: float = 300) -> str:
 
 
 class Events:
-    """The events of a stream as they come; `last_id` is the id of the latest that had one."""
+    """The events of a stream as they arrive; `last_id` is the latest id among them."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer
         self.last_id = ""
 
     async def next(self) -> dict[str, Any]:
-        """The next message; comments are passed over."""
+        """The next message; skips comments."""
         while True:
             fields = await self._fields()
             self.last_id = fields.get("id", self.last_id)
@@ -44,7 +44,7 @@ class Events:
                 return message
 
     async def devices(self) -> list[dict[str, Any]]:
-        """Those of the next message, which is one of devices."""
+        """The devices in the next message."""
         message = await self.next()
         assert message["type"] == "devices", message
         found: list[dict[str, Any]] = message["devices"]

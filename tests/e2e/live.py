@@ -34,9 +34,9 @@ async def session_cookie(stack: Stack, user: str) -> str:
 async def live_socket(
     stack: Stack, cookie: str | None, *, hello: bool = True
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """An open socket; with `hello` it has said hello, and is in its groups.
+    """An open socket; with `hello`, the server has said hello and the socket has joined its groups.
 
-    One that is told to try again later does, as the pages do.
+    If the server says to try again later, it does so, as pages do.
     """
     cookies = {"sessionid": cookie} if cookie else {}
     async with aiohttp.ClientSession(cookies=cookies) as session:

@@ -1,4 +1,4 @@
-"""Whoever publishes to the broker beside the stack."""
+"""Clients that publish to the stack's broker."""
 
 import secrets
 import threading
@@ -55,7 +55,7 @@ class Publisher:
         return [str(self._answers[mid]) for mid in mids]
 
     def listen(self, topics: Sequence[str]) -> list[str]:
-        """Asks for these topics; returns the list to which the topic of each message is added."""
+        """Subscribes to these topics; returns a list that collects the topic of each message."""
         heard: list[str] = []
         self._client.on_message = lambda client, data, message: heard.append(message.topic)
         self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in topics])
@@ -122,7 +122,7 @@ def add_fleet(bridges: Bridges, names: Sequence[str]) -> Fleet:
 
 
 def publisher_await(broker: Mosquitto, username: str, key: str) -> Publisher:
-    """A connection, once the broker lets this user in."""
+    """A connection, as soon as the broker accepts this user."""
     let_in: list[Publisher] = []
 
     def is_let_in() -> bool:

@@ -1,7 +1,7 @@
-"""What schemathesis is told beside the description, which has no words for it: what time it is,
-that a window is said in one way only, what lines of JSON are, and that 7.0 is not written for 7.
+"""What schemathesis must know and the schema cannot say: the current time, that a window is given
+in only one way, what lines of JSON are, and that 7.0 is not written for 7.
 
-So that good data is good, and has to be taken.
+So data that it calls valid is really valid and must be accepted.
 """
 
 import json
@@ -15,20 +15,20 @@ Case = schemathesis.Case[Any]
 
 NDJSON = "application/x-ndjson"
 LINES = "\n".join(json.dumps({"seq": seq, "metrics": {"temp_c": 21.5}}) for seq in range(3))
-# Whose key it is that devices' doors are asked with.
+# The device whose key the requests to devices' endpoints use.
 DEVICE = "d1"
 TOKEN = os.environ.get("ROLLCALL_ENROLMENT_TOKEN")
 
 
 def cases(**which: str) -> Any:
-    """A decorator of what changes the cases of these operations."""
+    """A decorator for functions that change the cases of these operations."""
     changed: Any = schemathesis.hook("map_case")
     return changed.apply_to(**which)
 
 
 @cases(path_regex="/devices/.*/(readings|heartbeats)$")
 def one_window(context: Any, case: Case) -> Case:
-    """`hours` alone, or a `start` that is not long ago, and buckets that are not too many."""
+    """Only `hours`, or a recent `start`, and not too many buckets."""
     if _is_good(case) and (query := case.query):
         query.pop("end", None)
         if "hours" in query:
@@ -44,7 +44,7 @@ def one_window(context: Any, case: Case) -> Case:
 
 @cases(path_regex="^/api/v1/(heartbeats|readings)$")
 def of_now(context: Any, case: Case) -> Case:
-    """Messages of the device whose key it is."""
+    """Messages of the device that the key belongs to."""
     if _is_good(case):
         if case.media_type == NDJSON:
             case.body = LINES
@@ -70,7 +70,7 @@ def as_text(context: Any, value: Any) -> bytes:
 
 
 def _is_good(case: Case) -> bool:
-    """True if it was made to be as the description says."""
+    """True if the case was generated to be valid by the schema."""
     return case.meta is not None and case.meta.generation.mode.is_positive
 
 

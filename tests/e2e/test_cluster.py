@@ -1,4 +1,4 @@
-"""The way of a message with its stream on a Valkey Cluster of three nodes, and two drains."""
+"""From POST to row with the stream on a Valkey Cluster of three nodes, and two drains."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def gateway(clustered: Stack, tenant_id: int, devices: list[StackDevice]) -> str
 
 
 async def send(stack: Stack, gateway: str, names: list[str], count: int) -> list[int]:
-    """The statuses of so many batches, one after the other, `seq` from 0 on."""
+    """The statuses of this many batches, one after the other, with `seq` from 0."""
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
     async with aiohttp.ClientSession() as session:
         bodies = [batch(names, seq, start + timedelta(seconds=seq)) for seq in range(count)]
@@ -177,7 +177,7 @@ def test_each_drain_alone_stores_what_all_shards_hold(
             LIMIT_S,
             f"one drain to store without {name}",
         )
-        # The second time the same are sent, and recognised.
+        # The second time, the same batches are sent and recognised.
         await_stored(clustered, tenant_id, n * batches * DEVICES)
         clustered.start(name, "drain")
 

@@ -1,5 +1,5 @@
-"""Devices go on being accepted while PostgreSQL is away, and nothing of it is lost; people are told
-to come back."""
+"""While PostgreSQL is unavailable, messages are still accepted and none is lost; people are told to
+try again later."""
 
 import asyncio
 import os
@@ -24,11 +24,11 @@ from tests.stack_data import add_devices, add_gateway, add_staff, add_tenant
 AWAY_S = float(os.environ.get("ROLLCALL_AWAY_S", "10"))
 DEVICES = 100
 CLIENTS = 8
-# Of each client: 8,000 readings a second in all.
+# Per client: 8,000 readings a second in total.
 BATCHES_A_SECOND = 10
 STORE_TIMEOUT_S = 180
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
-# What a part may grow by while messages come that nobody stores.
+# How much a part's memory may grow while messages are accepted but not stored.
 MOST_GROWTH_MB = {"ingest": 60.0, "drain": 60.0, "valkey": 250.0}
 
 
@@ -42,7 +42,7 @@ class Sent:
 
 
 class Person(NamedTuple):
-    """Somebody who is signed in, with a token and with a session."""
+    """A person signed in with both a token and a session."""
 
     token: str
     cookie: str
@@ -122,8 +122,8 @@ async def people_are_told(stack: Stack, token: str, cookie: str) -> dict[str, tu
 async def send_while_away(
     stack: Stack, gateway: str, names: list[str], sent: Sent, memory: Memory, person: Person
 ) -> dict[str, tuple[int, str]]:
-    """Sends batches steadily; the database is killed meanwhile, and back after AWAY_S. Returns
-    what the person was told in that time."""
+    """Sends batches steadily while the database is killed and returns after AWAY_S. Returns what
+    the person was answered in that time."""
     numbers = count(1)
     is_over = asyncio.Event()
 

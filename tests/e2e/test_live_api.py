@@ -1,4 +1,4 @@
-"""Programs with a token hear their tenant's devices, by socket and by events, and nobody else's."""
+"""Programs with a token hear only their own tenant's devices, by socket and by event stream."""
 
 import asyncio
 import json
@@ -66,7 +66,7 @@ async def greeted(socket: aiohttp.ClientWebSocketResponse) -> None:
 
 
 async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
-    """With which code the server closes, whatever it says before."""
+    """The code with which the server closes the socket; skips earlier messages."""
     async with asyncio.timeout(LIMIT_S):
         while not socket.closed:
             await socket.receive()
@@ -74,7 +74,7 @@ async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
 
 
 async def begun(events: Events) -> list[dict[str, Any]]:
-    """What a stream that was not resumed begins with: all of the person's devices."""
+    """The first devices of a stream that was not resumed: all of the person's devices."""
     hello = await events.next()
     assert (hello["type"], hello["resumed"]) == ("hello", False)
     return await events.devices()
@@ -210,7 +210,7 @@ class TestEvents:
             await asyncio.to_thread(
                 await_condition, lambda: is_online(stack, devices[1]), LIMIT_S, "it to be stored"
             )
-            # Two seconds before the last one come once more, in case they crossed.
+            # The two seconds before are sent again, in case messages overtook each other.
             async with live_events(stack, token, Last_Event_ID=last_id) as events:
                 resumed = (await events.next())["resumed"]
                 seen: list[dict[str, Any]] = []

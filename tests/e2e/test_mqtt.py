@@ -175,7 +175,7 @@ def test_a_device_cannot_read(bridges: Bridges) -> None:
     publisher.answers(mids)
     await_seqs(bridges.stack, phone, [0, 1, 2])
 
-    # Its own message comes after those of the other, and is not given to it either.
+    # Its own message comes after the other device's, and it does not receive that either.
     listener.answers([listener.publish(fleet.topic(spy), telemetry(seq=1))])
     await_seqs(bridges.stack, spy, [1])
     assert heard == []
@@ -325,7 +325,7 @@ def test_two_bridges_share_and_one_retires(bridges: Bridges) -> None:
     bridges.start("2")
 
     def publish(numbers: range) -> None:
-        # With a time of its own each: two bridges may get two of them in the same microsecond.
+        # Each has a different time: two bridges may receive two of them in the same microsecond.
         for n in numbers:
             publisher.publish(fleet.topic(device), telemetry(seq=n, time=START.timestamp() + n))
 
@@ -334,7 +334,7 @@ def test_two_bridges_share_and_one_retires(bridges: Bridges) -> None:
 
     bridges.stop("2")
     assert " 500 messages accepted" in bridges.log("2")
-    # The broker goes on keeping a share for it until it retires.
+    # The broker keeps a share for it until it is retired.
     publish(range(1000, 1100))
     await_condition(lambda: count(bridges.stack, fleet) == 1050, LIMIT_S, "half of them")
     bridges.retire("2")

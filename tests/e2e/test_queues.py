@@ -1,4 +1,4 @@
-"""Storing and everything else have processes of their own, and say that they live."""
+"""Storing and everything else have separate processes, which record that they are alive."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.stack_data import StackDevice, add_devices, add_tenant, query
 from tests.waits import LIMIT_S
 
 OPS_PROCESSES = 2
-# Any task of ops will do, if a lock on a table makes it last as long as the test likes.
+# Any task of ops, which a lock on a table makes as long as the test needs.
 LONG_TASK, ITS_TABLE = "devices.operator_access_prune", "devices_operatoraccess"
 WAITING = f"""
 SELECT count(*)::int FROM pg_locks
@@ -37,7 +37,7 @@ def test_a_long_task_stops_neither_the_sweep_nor_storing(stack: Stack) -> None:
         began_at = datetime.now(UTC)
         await_condition(lambda: swept_since(stack, began_at), LIMIT_S, "a sweep")
 
-        # As many as ops has processes, and one that waits for its turn.
+        # One per process of ops, and one more that waits.
         for _ in range(OPS_PROCESSES):
             start_long_task(stack)
         await_waiting(stack, OPS_PROCESSES)

@@ -39,7 +39,7 @@ def device(stack: Stack, tenant_id: int) -> Iterator[StackDevice]:
     (device,) = add_devices(stack, tenant_id, ["busy"])
     query(stack, FILL, device.id, tenant_id, ROWS)
     yield device
-    # The ledger does not know of them, and others verify it.
+    # The ledger does not count them, and other tests verify it.
     query(stack, "DELETE FROM telemetry_reading WHERE tenant_id = %s", tenant_id)
 
 
@@ -49,7 +49,7 @@ def token(stack: Stack, tenant_id: int) -> str:
 
 
 def peak_kib(pid: int) -> int:
-    """The most memory that a process and its children had so far."""
+    """The peak memory of a process and its children."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     own = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]
     return int(own) + sum(peak_kib(int(child)) for child in children)
@@ -91,7 +91,7 @@ def test_readers_that_leave_or_are_slow_take_no_place_and_no_connection(
     for_operators = {"Authorization": f"Bearer {operator}"}
 
     async def leave(*, within_s: float | None) -> int | None:
-        """The status of an answer that is not read to its end; None if it had not begun."""
+        """The status of an answer that is not read to its end; None if it never began."""
         patience = aiohttp.ClientTimeout(total=within_s)
         try:
             async with (
@@ -115,10 +115,10 @@ def test_readers_that_leave_or_are_slow_take_no_place_and_no_connection(
     async def read_slowly() -> None:
         async with aiohttp.ClientSession(headers=headers) as session:
             answers: list[aiohttp.ClientResponse] = []
-            while len(answers) < OF_ONE_PERSON:  # who left last may not be forgotten yet
+            while len(answers) < OF_ONE_PERSON:  # an earlier connection may still be open
                 answers += [one for one in [await session.get(path)] if one.status == 200]
             async with asyncio.timeout(LIMIT_S):
-                while await in_use() > 1:  # who asks uses one
+                while await in_use() > 1:  # this query uses one
                     await asyncio.sleep(0.05)
             for answer in answers:
                 assert len(await answer.read()) == int(answer.headers["Content-Length"])

@@ -1,4 +1,4 @@
-"""Every reading that was acknowledged is stored once and stands in the ledger, whatever dies."""
+"""Every acknowledged reading is stored once and counted in the ledger, whatever is killed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The API answers as its description says, whatever it is asked: schemathesis."""
+"""Schemathesis: the API answers as its OpenAPI schema says, whatever the request."""
 
 import json
 import os
@@ -28,15 +28,14 @@ from tests.stack_data import (
 )
 from tests.waits import LIMIT_S
 
-# So many examples of each operation; with the variable also those at the limits of every field,
-# which are some 2,500 more for each person, and operations one after the other, which ask for what
-# the one before has made.
+# The number of examples per operation. With the variable, also cases at the limits of every field,
+# some 2,500 more per person, and sequences of operations that use what earlier ones created.
 ASKED = os.environ.get("ROLLCALL_SCHEMA_EXAMPLES")
 EXAMPLES = int(ASKED or 3)
 PHASES = "examples,coverage,fuzzing" if ASKED else "fuzzing"
 LINKED = f"{PHASES},stateful" if ASKED else PHASES
-# Always: no 5xx and no undocumented answer. When asked, also whether bad data is refused and good
-# data taken, in every way that the tool can think of.
+# Always: no 5xx and no undocumented answer. With the variable, also whether invalid data is refused
+# and valid data accepted, in every way that the tool can think of.
 CHECKS = (
     "all"
     if ASKED
@@ -46,7 +45,7 @@ CHECKS = (
 RULES = Path(__file__).with_name("schemathesis.toml")
 HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 TIMEOUT_S = 600 + 60 * EXAMPLES
-# Only devices get in here; enrolment is for whoever has a token.
+# Only devices may call these; enrolment only needs an enrolment token.
 DOORS = "^/api/v1/(heartbeats|readings)$"
 ENROL = "^/api/v1/enrol$"
 COUNT = re.compile(r"(\d+) generated")
@@ -95,7 +94,7 @@ def _devices(stack: Stack, tenant_id: int) -> int:
 
 
 def _generated(stack: Stack, token: str, which: Sequence[str], folder: Path) -> int:
-    """How many requests were made of these operations; each was answered as documented."""
+    """The number of requests to these operations; each was answered as documented."""
     done = subprocess.run(
         [
             *(str(BIN / "st"), f"--config-file={RULES}"),
@@ -117,7 +116,7 @@ def _generated(stack: Stack, token: str, which: Sequence[str], folder: Path) -> 
 
 
 def _token(stack: Stack, tenant_id: int | None, who: str) -> str:
-    """The person's token; "" for nobody's."""
+    """The person's token; "" without a person."""
     if who == "anonymous":
         return ""
     user = add_staff(stack, tenant_id, who)
@@ -125,7 +124,7 @@ def _token(stack: Stack, tenant_id: int | None, who: str) -> str:
 
 
 def _post(stack: Stack, path: str, body: Any, token: str = "") -> dict[str, Any]:
-    """What the server answers, which must be that it is fine."""
+    """The server's answer, which must be 200."""
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"

@@ -49,7 +49,7 @@ def test_every_accepted_heartbeat_is_stored_once_when_a_process_is_killed(
 async def _send_all_while_killing(
     stack: Stack, devices: list[StackDevice], kill: Callable[[Stack], None]
 ) -> tuple[Counter[int], set[tuple[str, datetime]]]:
-    """Sends HEARTBEATS different ones, each until it is accepted, and kills KILLS times between.
+    """Sends HEARTBEATS heartbeats, each until it is accepted, with KILLS kills in between.
 
     Returns how often each status was answered, and (device_id, time) of what was accepted.
     """

@@ -12,19 +12,19 @@ from tests.ingest.storage.draining import moment
 
 @pytest.fixture(autouse=True)
 def one_shard(settings: LazySettings) -> None:
-    """Where what a test accepts is found."""
+    """Reads back what a test has accepted."""
     settings.INGEST_SHARDS = 1
 
 
 @pytest.fixture(autouse=True)
 def new_moment() -> None:
-    """Each test sends its messages now: streams forget after minutes what they have accepted."""
+    """Clears the stream's records of accepted messages, which otherwise last for minutes."""
     moment.cache_clear()
 
 
 @pytest.fixture
 def fresh_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that an earlier test has seen are not remembered."""
+    """Forgets device names that an earlier test has seen."""
     fresh = directories.Directory()
     monkeypatch.setattr(directories, "directory", fresh)
     monkeypatch.setattr(batches, "directory", fresh)

@@ -153,7 +153,7 @@ def test_a_payload_is_mended_checked_and_kept_in_the_history(acme: Fleet) -> Non
     message.refresh_from_db()
     assert (message.payload, message.reason) == (MENDED, "corrected")
     entry = LogEntry.objects.get()
-    assert "Edited the payload, which was:" in entry.change_message
+    assert "Edited the payload, before:" in entry.change_message
     assert "\\u0000" in entry.change_message
 
 

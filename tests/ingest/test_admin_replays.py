@@ -1,4 +1,4 @@
-"""Rejected messages are replayed in the admin, and what became of each is said."""
+"""Rejected messages are replayed in the admin, which shows the result for each."""
 
 from typing import Any
 
@@ -42,12 +42,12 @@ def test_a_message_is_replayed_only_by_posting(acme: Fleet) -> None:
 
     answer = client.post(url, follow=True)
     assert notices(answer) == ["Replaying 1 message."]
-    assert "replay asked for by acme-manager" in answer.content.decode()
+    assert "replay requested by acme-manager" in answer.content.decode()
     assert worked() == ReplayOutcome(stored=1)
     assert Reading.objects.count() == 1
     message.refresh_from_db()
     assert message.replayed_by == "acme-manager"
-    assert LogEntry.objects.get().change_message == "Had it replayed."
+    assert LogEntry.objects.get().change_message == "Requested a replay."
     assert ledger(acme) == {"accepted": 1, "stored": 1, "late": 1, "replayed": 1}
 
 
@@ -71,7 +71,7 @@ def test_what_became_of_each_is_said(acme: Fleet) -> None:
     assert notices(answer) == ["Replaying 3 messages."]
     assert worked() == ReplayOutcome(1, 1, 1, ("$.metrics: this field is missing",))
     assert "this field is missing" in client.get(page(LIST)).content.decode()
-    assert LogEntry.objects.filter(change_message="Had it replayed.").count() == 3
+    assert LogEntry.objects.filter(change_message="Requested a replay.").count() == 3
     again = notices(act(client, [first, second, third]))
     assert again == [
         "Replaying 1 message.",
@@ -191,7 +191,10 @@ def test_one_button_saves_a_correction_and_replays_it(acme: Fleet) -> None:
     assert answer.redirect_chain == [(url, 302)]
     assert notices(answer) == ["Replaying 1 message."]
     entries = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
-    assert [words.split(",")[0] for words in entries] == ["Edited the payload", "Had it replayed."]
+    assert [words.split(",")[0] for words in entries] == [
+        "Edited the payload",
+        "Requested a replay.",
+    ]
     assert worked() == ReplayOutcome(stored=1)
     assert Reading.objects.get().metrics == {"temp_c": 3}
     assert "Save and replay" not in client.get(url).content.decode()

@@ -1,4 +1,4 @@
-"""Each named vital of the table goes the whole way of a heartbeat."""
+"""Each named vital in the table passes through every step of a heartbeat."""
 
 import json
 from typing import Any

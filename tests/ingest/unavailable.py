@@ -8,7 +8,7 @@ from django.db import OperationalError, connection
 
 
 def database_unavailable() -> AbstractContextManager[None]:
-    """No statement of this thread is answered inside; for tests with transactions of their own."""
+    """Inside the block, no statement of this thread is answered; for transactional tests."""
     return connection.execute_wrapper(_refuse)
 
 

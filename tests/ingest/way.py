@@ -1,4 +1,4 @@
-"""Takes messages the way from the stream to the database, without the servers."""
+"""Takes messages from the stream to the database, without the servers."""
 
 from datetime import UTC, datetime, timedelta
 

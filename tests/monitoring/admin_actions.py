@@ -1,4 +1,4 @@
-"""The list of devices, and what people do with those they have chosen."""
+"""The list of devices, and actions on selected rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +31,6 @@ def act(client: Client, action: str, devices: Sequence[Device], **fields: str) -
 
 
 def ask(client: Client, action: str, devices: Sequence[Device]) -> Any:
-    """The page that asks before the action is done."""
+    """The confirmation page of an action."""
     chosen = {"action": action, "index": "0", "_selected_action": [one.pk for one in devices]}
     return client.post(page(LIST), chosen)

@@ -112,7 +112,7 @@ def test_who_loses_a_tenant_is_told_of_other_devices_and_of_none_deleted(
     Membership.objects.get(user=consultant, tenant=rival.tenant).delete()
 
     content = client.get(counts, seen).content
-    assert b"You see other devices than before" in content
+    assert b"The devices you can see have changed" in content
     assert b"deleted" not in content
 
 

@@ -100,7 +100,7 @@ def test_pending_devices_are_seen_in_the_list_and_on_their_page(
 
     content = client.get(page(LIST)).content
     assert content.count(b'data-state="pending"') == 1
-    assert b"registered itself; its messages wait for approval" in content
+    assert b"registered itself; its messages are held until somebody approves it" in content
     shown = client.get(page(LIST), {"is_pending__exact": 1}).context["cl"].result_list
     assert [row.device_id for row in shown] == ["newcomer"]
     detail = client.get(page("devices_device_change", pending.pk))

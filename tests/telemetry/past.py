@@ -1,4 +1,4 @@
-"""Readings of devices in the database, without the way they come."""
+"""Readings written directly to the database."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,7 @@ def moment(seconds_ago: float = 0) -> datetime:
 
 
 def moments(count: int) -> list[datetime]:
-    """So many whole seconds before now, the newest first, no two of them the same: the clock is
-    read once."""
+    """This many different whole seconds before now, newest first; the clock is read once."""
     newest = moment(1)
     return [newest - timedelta(seconds=n) for n in range(count)]
 

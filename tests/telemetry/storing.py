@@ -1,4 +1,4 @@
-"""Messages into the database without the way they come, and the locks that this takes."""
+"""Stores messages directly in the database, and holds the locks that storing takes."""
 
 from collections.abc import Sequence
 
@@ -28,6 +28,6 @@ def readings_store(*, readings: Sequence[IncomingReading]) -> InsertOutcome:
 
 @transaction.atomic
 def device_lock(device_id: int) -> None:
-    """Keeps everybody else from the device's status until the transaction ends."""
+    """Locks the device's status until the transaction ends."""
     with connection.cursor() as cursor:
         devicestatus.lock(cursor, ids=[device_id])

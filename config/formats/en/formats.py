@@ -1,5 +1,5 @@
-"""Dates and times as everybody reads them alike, whatever country they are in: none without its
-zone, which is UTC (settings.TIME_ZONE)."""
+"""Date and time formats that people in every country read the same way; times name their zone, UTC
+(settings.TIME_ZONE)."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"

@@ -1,15 +1,17 @@
 """The device that a URL names."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import F, QuerySet
 from rest_framework.exceptions import NotFound
 from rest_framework.views import APIView
 
-from devices.fleet.selectors import Ambiguous, device_named
+from devices.fleet.selectors import Ambiguous, device_named, device_read
 from devices.http.errors import Conflict
 from devices.models import Device
 
+Found = TypeVar("Found")
 # The same for another tenant's device.
 NO_DEVICE = "You have no device with this ID."
 
@@ -22,25 +24,37 @@ class DeviceName(NamedTuple):
     tenant: str
 
 
-def device_in_path(view: APIView, devices: QuerySet[Any]) -> Device:
+def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
     """The device among these that the URL and its `?tenant=<slug>` name.
 
     Raises NotFound, or Conflict if several tenants have one and the URL names none of them.
     """
+    return _in_path(view, device_named, devices)
+
+
+def row_in_path(view: APIView, devices: Callable[[], QuerySet[Device]]) -> dict[str, Any]:
+    """The same as devices.fleet.selectors.device_read reads it."""
+    return _in_path(view, device_read, devices)
+
+
+def name_in_path(view: APIView) -> DeviceName:
+    """The same, of any device of the scope, for views of what it said."""
+    row = row_in_path(view, _names)
+    return DeviceName(row["id"], row["device_id"], row["tenant_slug"])
+
+
+def _names() -> QuerySet[Device]:
+    return Device.objects.only("device_id", "tenant_id").annotate(tenant_slug=F("tenant__slug"))
+
+
+def _in_path(view: APIView, find: Callable[..., Found | None], devices: object) -> Found:
     tenant = view.request.query_params.get("tenant")
     if tenant is not None and "\0" in tenant:
         raise NotFound(NO_DEVICE)
     try:
-        found = device_named(devices, view.kwargs["device_id"], tenant=tenant)
+        found = find(devices, view.kwargs["device_id"], tenant=tenant)
     except Ambiguous as error:
         raise Conflict(str(error)) from None
     if found is None:
         raise NotFound(NO_DEVICE)
     return found
-
-
-def name_in_path(view: APIView) -> DeviceName:
-    """The names of the device in the URL, for views of what it sent. Raises the same."""
-    devices = Device.objects.only("device_id", "tenant_id").annotate(tenant_slug=F("tenant__slug"))
-    device: Any = device_in_path(view, devices)
-    return DeviceName(device.pk, device.device_id, device.tenant_slug)

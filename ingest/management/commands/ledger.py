@@ -1,4 +1,4 @@
-"""`manage.py ledger`: what became of every accepted message, and the proof of it."""
+"""`manage.py ledger`: prints what became of every accepted message, and verifies it."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 class Command(BaseCommand):
     help = (
-        "Prints of every tenant what became of its accepted messages: "
+        "Prints what became of every tenant's accepted messages: "
         "accepted = stored + duplicate + rejected + in flight + residual."
     )
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--verify",
             action="store_true",
-            help="Recount from the tables, exact at one moment; exit 1 if anything is amiss.",
+            help="Recount from the tables, exact at one moment; exit 1 if anything differs.",
         )
         parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
 
@@ -95,7 +95,7 @@ class Command(BaseCommand):
 
 
 def _as_it_seems(shards: Sequence[int], ts: datetime, since: datetime | None) -> list[Line]:
-    """Without stopping drains: residuals are of the minutes that are over."""
+    """Without stopping drains, so residuals cover past minutes only."""
     over = ts - since if since else ALL_TIME
     residuals = residuals_settled(shards=shards, ts=ts, over=over)
     counts = [counts_read(shard) for shard in shards]
@@ -134,11 +134,11 @@ def _found(lines: list[Line]) -> list[int]:
 
 
 def _since(ts: datetime, minutes: int | None) -> datetime | None:
-    """The beginning of the first of the latest minutes; the running one is the last of them."""
+    """The start of the latest `minutes`, of which the current minute is the last."""
     if minutes is None:
         return None
     if minutes < 1:
-        raise CommandError("--minutes is 1 at the least.")
+        raise CommandError("--minutes must be at least 1.")
     return ts.replace(second=0, microsecond=0) - timedelta(minutes=minutes - 1)
 
 

@@ -1,4 +1,4 @@
-"""`manage.py mqtt_acl`: who may publish what, for mosquitto."""
+"""`manage.py mqtt_acl`: tells mosquitto who may publish what."""
 
 import logging
 import os
@@ -29,28 +29,27 @@ class Command(BaseCommand):
             "--write",
             type=Path,
             metavar="DIR",
-            help="the folder for `passwords` and `acl`; without it they are printed",
+            help="write `passwords` and `acl` to this folder (default: print them)",
         )
         parser.add_argument(
             "--reload",
             metavar="PID",
-            help="let this mosquitto read them again (SIGHUP): its process id, or the file (its "
-            "pid_file) with it",
+            help="make this mosquitto read them again (SIGHUP): its process id, or its pid_file",
         )
         parser.add_argument(
             "--every",
             type=float,
             metavar="SECONDS",
-            help="go on for ever: look so often whether keys have changed, and write and reload "
-            "if they have",
+            help="keep running: check at this interval whether keys have changed, and if so write "
+            "and reload",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         broker = Broker.from_url(settings.MQTT_URL)
         if not broker.username or not broker.password:
-            raise CommandError("MQTT_URL names no user and password, which the bridge needs.")
+            raise CommandError("MQTT_URL has no user and password; the bridge needs both.")
         if options["every"] is not None and (options["write"] is None or options["every"] <= 0):
-            raise CommandError("--every is so many seconds, above 0, and goes with --write.")
+            raise CommandError("--every must be above 0 and needs --write.")
         known = {"bridge_user": broker.username, "bridge_hash": bridge_hash(broker.password)}
         files = access_files(**known)
         if options["write"] is None:
@@ -64,7 +63,9 @@ class Command(BaseCommand):
             try:
                 newer = access_files(**known)
             except OperationalError as error:
-                log.warning("the broker's keys stay as they are, the database is away: %s", error)
+                log.warning(
+                    "the broker's keys are not updated, the database is unavailable: %s", error
+                )
                 continue
             if newer != files:
                 files = newer
@@ -78,13 +79,13 @@ class Command(BaseCommand):
                 pid = mosquitto if mosquitto.isdecimal() else Path(mosquitto).read_text()
                 os.kill(int(pid), signal.SIGHUP)
             except (OSError, ValueError) as error:
-                raise CommandError(f"mosquitto was not told to reload: {error}") from None
+                raise CommandError(f"Cannot make mosquitto reload: {error}") from None
         self.stdout.write(f"{files.users} users in {folder}")
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replaces the file in one step; only its owner can read it, who is its folder's if we may
-    give it away."""
+    """Replaces the file in one step. Only its owner can read it: the folder's owner if we are root,
+    otherwise us."""
     folder = path.parent.stat()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

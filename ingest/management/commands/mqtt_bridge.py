@@ -1,4 +1,4 @@
-"""`manage.py mqtt_bridge`: from the MQTT broker into the stream."""
+"""`manage.py mqtt_bridge`: moves messages from the MQTT broker into the stream."""
 
 import signal
 from typing import Any
@@ -17,12 +17,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--name", default="1", help="this bridge's own, the same at each start (default: 1)"
+            "--name", default="1", help="this bridge's name, the same at each start (default: 1)"
         )
         parser.add_argument(
             "--retire",
             action="store_true",
-            help="take what the broker still holds for this name, and end its session for good",
+            help="take what the broker still holds for this name, then end its session",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

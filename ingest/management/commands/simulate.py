@@ -30,8 +30,8 @@ DEFAULT_URL = "http://127.0.0.1:8001"
 
 class Command(BaseCommand):
     help = (
-        "Lets a fleet of phones send heartbeats over real HTTP until it is stopped: each at its "
-        "own interval, some silent for a while, some twice, all again when they are not heard."
+        "Simulates phones that send heartbeats over HTTP until stopped: each at its own interval, "
+        "some silent for a while, some sending twice, all retrying what was not accepted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,16 +41,18 @@ class Command(BaseCommand):
             type=Path,
             default=settings.BASE_DIR / "var" / "demo.json",
             metavar="PATH",
-            help="the phones of the file that `manage.py demo` wrote (default: var/demo.json)",
+            help="use the phones in the file from `manage.py demo` (default: var/demo.json)",
         )
         fleet.add_argument(
-            "--tenant", metavar="SLUG", help="phones of this tenant, with keys for this run only"
+            "--tenant",
+            metavar="SLUG",
+            help="use phones of this tenant, with keys for this run only",
         )
         parser.add_argument(
-            "--create", type=int, default=10, metavar="N", help="how many, with --tenant"
+            "--create", type=int, default=10, metavar="N", help="how many phones, with --tenant"
         )
-        parser.add_argument("--devices", type=int, metavar="N", help="only the first N of the file")
-        parser.add_argument("--url", help="the ingest server (default: what the file says)")
+        parser.add_argument("--devices", type=int, metavar="N", help="only the first N in the file")
+        parser.add_argument("--url", help="the ingest server (default: from the file)")
         parser.add_argument("--duration", type=_positive, metavar="S", help="stop after S seconds")
         _add_habits(parser)
 
@@ -83,7 +85,7 @@ async def _run(
     duration_s: float | None,
     say: Callable[[str], None],
 ) -> None:
-    """Lets the fleet live until a signal or for `duration_s`, telling how it goes."""
+    """Runs the fleet until a signal or for `duration_s`, and reports every REPORT_EVERY_S."""
     tally, stop = Tally(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +111,7 @@ def _fleet(options: dict[str, Any]) -> Iterator[tuple[str, Sequence[tuple[str, s
         return
     demo = demo_read(options["demo"])
     if demo is None:
-        raise CommandError(f"{options['demo']} holds no demo; write one with `manage.py demo`.")
+        raise CommandError(f"{options['demo']} contains no demo; create one with `manage.py demo`.")
     phones = demo.devices[: options["devices"]]
     yield demo.ingest_url, [(one.device_id, one.token) for one in phones]
 
@@ -118,7 +120,7 @@ def _fleet(options: dict[str, Any]) -> Iterator[tuple[str, Sequence[tuple[str, s
 def _keys_for_a_while(
     slug: str, count: int, interval_s: float
 ) -> Iterator[Sequence[tuple[str, str]]]:
-    """Phones of the tenant, made if need be, with keys that are revoked in the end."""
+    """Phones of the tenant, created if needed, with keys that are revoked at the end."""
     tenant = Tenant.objects.filter(slug=slug).first()
     if tenant is None:
         raise CommandError(f"There is no tenant {slug!r}.")
@@ -143,13 +145,13 @@ def _add_habits(parser: CommandParser) -> None:
         "--jitter",
         type=_share,
         default=DEFAULTS.jitter,
-        help="by which share an interval may be longer (default: %(default)s)",
+        help="the share by which an interval may be longer (default: %(default)s)",
     )
     parser.add_argument(
         "--silent-share",
         type=_share,
         default=DEFAULTS.silent_share,
-        help="the share of phones that is silent at any time (default: %(default)s)",
+        help="the share of phones that are silent at any time (default: %(default)s)",
     )
     parser.add_argument(
         "--silent-for",
@@ -162,7 +164,7 @@ def _add_habits(parser: CommandParser) -> None:
         "--duplicates",
         type=_share,
         default=DEFAULTS.duplicate_share,
-        help="the share of heartbeats that is sent twice (default: %(default)s)",
+        help="the share of heartbeats that are sent twice (default: %(default)s)",
     )
     parser.add_argument(
         "--retries",
@@ -176,12 +178,12 @@ def _add_habits(parser: CommandParser) -> None:
 def _positive(text: str) -> float:
     value = float(text)
     if not value > 0:
-        raise argparse.ArgumentTypeError("more than 0")
+        raise argparse.ArgumentTypeError("must be above 0")
     return value
 
 
 def _share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError("from 0 to 1")
+        raise argparse.ArgumentTypeError("must be from 0 to 1")
     return value

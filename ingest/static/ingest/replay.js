@@ -1,10 +1,10 @@
-/* "Replay" leads to another page, and would leave a correction behind that is not saved yet. Once the
- * form was changed it does what "Save and replay" does. */
+/* "Replay" leads to another page, where an unsaved correction would be lost. If the form was changed,
+ * it does what "Save and replay" does. */
 
 const saveAndReplay = document.querySelector('[name="ingest_rejectedmessage_save_and_replay"]');
 
 function isUnsaved({ value, defaultValue }) {
-  // A form that was refused is shown with what was typed, which is saved nowhere.
+  // A form with errors shows what was typed, which is not saved anywhere.
   return value !== defaultValue || document.querySelector(".errornote") !== null;
 }
 

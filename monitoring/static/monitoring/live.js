@@ -1,15 +1,14 @@
 /* Keeps a page up to date over /ws/live (its protocol: monitoring/live/consumers.py).
  *
- * What the page marks:
- *   data-device="12" data-field="state"   shows that field of device 12, written in place
- *   time[data-count="ago"|"elapsed"]      counts on every second, against the server's clock
- *   data-fragment="<url>" data-every="10" is fetched again: after a change of state of a device on
- *                                         the page, and every so many seconds while it is looked at
- *   data-gone="<id>"                      of a fragment: the template of what is shown instead once
- *                                         what it is about is gone
- *   data-form="<id>"                      of such a fragment: the form that saves nothing any more then
- *   data-live, data-live-text             says whether all this works at the moment
- *   data-live-news                        is read out to people who do not see the page
+ * Attributes in the page:
+ *   data-device="12" data-field="state"   shows that field of device 12 and is updated in place
+ *   time[data-count="ago"|"elapsed"]      is updated every second, by the server's clock
+ *   data-fragment="<url>" data-every="10" is fetched again when a device on the page changes its
+ *                                         state, and every 10 seconds while the page is visible
+ *   data-gone="<id>"                      on a fragment: the template to show once its subject is gone
+ *   data-form="<id>"                      on such a fragment: the form to disable then
+ *   data-live, data-live-text             says whether the page is up to date
+ *   data-live-news                        is announced by screen readers
  */
 
 const WATCH_EVERY_MS = 60_000;
@@ -25,7 +24,7 @@ const UNITS = [[DAY, "d", HOUR, "h"], [HOUR, "h", MINUTE, "min"], [MINUTE, "min"
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-/* ---- time: as telemetry.presence.reasons.duration and monitoring.pages.formatting write it ---- */
+/* ---- time, written as telemetry.presence.reasons.duration and monitoring.pages.formatting do ---- */
 
 let serverAheadMs = 0;
 
@@ -97,7 +96,7 @@ const WRITERS = {
   reason: (element, device) => writeReason(element, device.reason),
 };
 
-/* Returns true if the device is now shown in another state than before. */
+/* Returns true if the page showed another state of the device before. */
 function show(device) {
   let changed = false;
   for (const element of all(`[data-device="${Number(device.id)}"]`)) {
@@ -123,25 +122,24 @@ function announce(changed) {
   const name = ({ id }) => document.querySelector(`[data-device="${Number(id)}"][data-name]`).dataset.name;
   news.textContent =
     changed.length > 3
-      ? `${changed.length} devices changed their state`
+      ? `${changed.length} devices changed state`
       : changed.map((device) => `${name(device)} is ${device.state}`).join(", ");
 }
 
 /* ---- fragments ---- */
 
 const shownHtml = new WeakMap();
-const outdated = new Set(); // those that could not be fetched when it was last tried
-let isGone = false; // what the page is about
+const outdated = new Set(); // fragments whose last fetch failed
+let isGone = false; // the subject of the page
 
-/* The HTML of a fragment apart from what counts on by itself. */
+/* The HTML of a fragment without its counting times. */
 function settled(root) {
   const copy = root.cloneNode(true);
   all("time[data-count]", copy).forEach((time) => time.replaceChildren());
   return copy.innerHTML;
 }
 
-/* What the fragment should show now; null if that is not to be had, and the next round comes by
- * itself. */
+/* What the fragment should show now; null if it cannot be fetched. The next round tries again. */
 async function fetched(fragment) {
   try {
     const response = await fetch(fragment.dataset.fragment, { headers: { Accept: "text/html" } });
@@ -169,7 +167,7 @@ async function refresh(fragment) {
   if ("form" in fragment.dataset) closeIfGone(fragment);
 }
 
-/* Who types is led to the reason why the form is closed. */
+/* Scrolls to the reason why the form is disabled, in case somebody is typing. */
 function closeIfGone(fragment) {
   for (const one of document.getElementById(fragment.dataset.form).elements) one.disabled = isGone;
   if (isGone) fragment.scrollIntoView({ block: "center" });
@@ -206,16 +204,16 @@ let socket = null;
 let retries = 0;
 let retrying = null;
 let overdue = null;
-let isOver = false; // the socket: as who looks has signed out, or belongs to no tenant
+let isOver = false; // no new socket: the person has signed out, or belongs to no tenant
 let isConnected = false;
 let lostAt = null;
 
-/* Says how up to date the page is: both what the socket tells and what is fetched. */
+/* Says whether the page is up to date: what the socket sends and what is fetched. */
 function indicateLive() {
   if (isOver) return;
   if (isGone) indicate("off", "gone");
   else if (!isConnected) indicate("lost", lostAt ? `as of ${lostAt} UTC, reconnecting…` : "reconnecting…");
-  else if (outdated.size > 0) indicate("off", "not up to date, trying again…");
+  else if (outdated.size > 0) indicate("off", "out of date, trying again…");
   else indicate("on", "live");
 }
 
@@ -242,7 +240,7 @@ function watchedIds() {
   return [...ids].slice(0, MAX_WATCHED);
 }
 
-/* Asks for the latest of what is on the page; this is also how missed changes are caught up on. */
+/* Asks for the latest status of the devices on the page; this also fetches missed changes. */
 function watch() {
   if (socket?.readyState !== WebSocket.OPEN) return;
   socket.send(JSON.stringify({ type: "watch", ids: watchedIds() }));
@@ -285,7 +283,7 @@ function connect() {
   };
 }
 
-/* Gives a socket up, also one that hangs, and tries another one after a while. */
+/* Closes a socket, even one that hangs, and tries a new one after a while. */
 function drop(dropped, then = retryLater) {
   clearTimeout(overdue);
   overdue = null;
@@ -308,7 +306,7 @@ function retryLater() {
   retrying = setTimeout(connect, longest * (0.5 + Math.random() / 2));
 }
 
-/* The page is looked at again, or the network is back: no reason to wait any longer. */
+/* The page is visible again or the network is back, so there is no reason to wait. */
 function wake() {
   if (document.visibilityState !== "visible" || isOver) return;
   if (socket === null) connect();
@@ -331,10 +329,10 @@ async function copy(button) {
 
 /* ---- the page ---- */
 
-// A page that is shown once came of a form: loaded again, it would send that once more.
+// A page shown once is the answer to a form: reloading it would send the form again.
 all("[data-once]").forEach(({ dataset }) => history.replaceState(null, "", dataset.once));
 
-// Some of them are in fragments, which come again.
+// Fragments are replaced, so their buttons cannot have listeners of their own.
 document.addEventListener("click", ({ target }) => {
   const button = target.closest("[data-copy]");
   if (button) copy(button);

@@ -1,4 +1,4 @@
-"""What the description calls good is taken at the doors, and what it calls bad is not."""
+"""The devices' endpoints accept what the schema calls valid, and refuse what it calls invalid."""
 
 import json
 from datetime import UTC, datetime

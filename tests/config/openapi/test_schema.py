@@ -1,4 +1,4 @@
-"""What addresses ask for is taken as the description says, wherever it may be given."""
+"""Query parameters are accepted as the schema says, wherever they may be given."""
 
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ DESCRIBED = [
 ASKED = [
     Asked(path, one["name"]) for path, one in DESCRIBED if one["schema"].get("type") == "integer"
 ]
-# Of one credential, which a test would have to issue first.
+# The operations on one credential, which a test would have to issue first.
 LISTS_AND_DEVICES = [Asked(path, one["name"]) for path, one in DESCRIBED if "{prefix}" not in path]
 
 

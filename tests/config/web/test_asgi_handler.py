@@ -1,4 +1,4 @@
-"""What a request holds is let go of, however it ends."""
+"""A request's resources are released, however it ends."""
 
 import asyncio
 import threading
@@ -58,7 +58,7 @@ def only_these_views(settings: Any) -> None:
 
 @pytest.fixture
 def finished() -> Iterator[list[object]]:
-    """The senders of request_finished, which gives back connections to the database."""
+    """The senders of request_finished, the signal that returns database connections."""
     senders: list[object] = []
 
     def note(sender: object, **named: Any) -> None:

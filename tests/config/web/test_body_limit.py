@@ -1,4 +1,4 @@
-"""No body is without an end."""
+"""Bodies are limited."""
 
 import asyncio
 import http.client

@@ -1,4 +1,4 @@
-"""What pages may run, load and tell others."""
+"""What pages may run, load and send to others."""
 
 import re
 from typing import Any

@@ -26,7 +26,7 @@ def add_devices(fleet: Fleet, count: int, name: str = "probe") -> list[Device]:
 def ask(
     client: Client, action: str, ticked: list[Any], *, across: bool = False, query: str = ""
 ) -> Any:
-    """The page that asks, as after the press of "Run" in the list."""
+    """The confirmation page, as after pressing "Run" in the list."""
     form = {
         "action": action,
         "index": "0",
@@ -37,7 +37,7 @@ def ask(
 
 
 def answer(client: Client, asked: Any, query: str = "", **fields: str) -> Any:
-    """What follows the button of the page that asks."""
+    """The answer to the button on the confirmation page."""
     return client.post(page(LIST) + query, repeated(asked.context["question"]) | fields)
 
 

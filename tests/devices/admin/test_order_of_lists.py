@@ -16,7 +16,7 @@ COUNT = 60
 
 @pytest.fixture
 def half_known(acme: Fleet) -> None:
-    """Devices of which every other one has a site, was heard, and said its battery."""
+    """Devices of which every other one has a site, was seen, and sent its battery charge."""
     now = timezone.now()
     for n in range(COUNT):
         known = n % 2 == 0

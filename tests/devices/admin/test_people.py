@@ -158,7 +158,7 @@ def test_of_two_operators_who_demote_each_other_at_once_one_stays(way: str, oper
         "bulk": lambda: delete_selected(client, operator),
     }
 
-    # What the other's request does, once it has the lock.
+    # What the other request does once it has the lock.
     answer = after_waiting_for(
         lambda: User.objects.filter(pk=second.pk).update(is_superuser=False), ways[way]
     )

@@ -122,7 +122,7 @@ def test_a_site_that_a_device_joins_as_it_is_deleted_stays_and_the_page_says_why
     acme: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def delete(self: Any, request: Any, obj: Site) -> None:
-        # Between Django's look at what belongs to the site and its deletion.
+        # Between Django's search for what belongs to the site and its deletion.
         elsewhere(lambda: Device.objects.create(tenant=acme.tenant, device_id="new", site=obj))
         Site.objects.filter(pk=obj.pk)._raw_delete(using="default")
 

@@ -18,7 +18,7 @@ MARKS = re.compile(r'<input type="hidden" name="([\w-]*_shown)" value="([^"]*)">
 
 
 def form_of(client: Client, url: str) -> dict[str, Any]:
-    """What a browser posts of the page if nothing is filled in."""
+    """What a browser posts if nothing on the page is filled in."""
     answer = client.get(url)
     formsets = [one.formset for one in answer.context["inline_admin_formsets"]]
     forms = [answer.context["adminform"].form]

@@ -26,7 +26,7 @@ def prefix_of(key: str) -> str:
 
 @pytest.fixture(params=[KEYS, GATEWAY])
 def keys(request: pytest.FixtureRequest, acme: Fleet, rival: Fleet) -> str:
-    """Where the keys of a device, and those of a gateway, are found; each has one."""
+    """The addresses of a device's keys and of a gateway's keys; each has one key."""
     if request.param == GATEWAY:
         gateway_credential_issue(tenant=acme.tenant)
     return str(request.param)
@@ -101,7 +101,7 @@ def test_a_key_is_revoked_also_during_its_overlap(acme: Fleet, keys: str) -> Non
     answer = send(client, "post", f"{path}/revoke")
     assert answer.status_code == 200
     assert datetime.fromisoformat(answer.json()["revoked_at"]) <= datetime.now(UTC)
-    # Twice is as good as once.
+    # Revoking twice does no harm.
     assert send(client, "post", f"{path}/revoke").json() == answer.json()
 
 

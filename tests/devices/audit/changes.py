@@ -1,4 +1,4 @@
-"""What the history says of things, and a change that it can tell of."""
+"""What the history says about rows, and a change for it to record."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every change of a tenant's things is kept, with who made it and from where, for that tenant."""
+"""Every change to a tenant's rows is recorded for that tenant, with who made it and from where."""
 
 import json
 from datetime import timedelta

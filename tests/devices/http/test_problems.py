@@ -1,4 +1,4 @@
-"""Errors that people meet are pages of ours, which say what to do."""
+"""Error pages are our own and say what to do."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -38,7 +38,7 @@ def test_an_old_form_says_what_to_do(viewer: User) -> None:
     client = Client(enforce_csrf_checks=True)
     answer = client.post("/accounts/login/", {"login": "acme-viewer", "password": "x"})
     assert answer.status_code == 403
-    assert "This form is too old." in answer.content.decode()
+    assert "This form is out of date." in answer.content.decode()
 
 
 def test_errors_of_ours_need_nothing_that_may_be_broken(rf: RequestFactory) -> None:

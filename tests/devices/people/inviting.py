@@ -1,4 +1,4 @@
-"""Invitations, and those who follow them."""
+"""Invitations, and people who accept them."""
 
 from django.contrib.auth.models import User
 from django.utils import timezone

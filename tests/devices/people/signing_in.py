@@ -23,7 +23,7 @@ def ask_for_token(password: str = PASSWORD, **fields: str) -> Any:
 
 
 def forget_as_allauth_does() -> None:
-    """After one period of the three for which a code is valid."""
+    """The time one period later; a code is valid for three periods."""
     for key in shards.connection().scan_iter("*allauth.mfa.totp.used*"):
         shards.connection().delete(key)
 

@@ -1,4 +1,4 @@
-"""The page behind the link of an invitation, for whoever opens it."""
+"""The page of an invitation link, for everybody who may open it."""
 
 from datetime import timedelta
 from typing import Any

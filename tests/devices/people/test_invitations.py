@@ -120,7 +120,7 @@ def test_what_is_sent_again_needs_no_scope_and_is_the_word_of_who_sends_it(
     django_assert_num_queries: DjangoAssertNumQueries,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
-    """As the tenant's name cannot be read once the scope of the request has ended."""
+    """The tenant's name cannot be read after the request's scope has ended."""
     pk, _ = invited(acme)
     Invitation.objects.update(expires_at=NOW - timedelta(days=1))
     with django_capture_on_commit_callbacks() as on_commit:

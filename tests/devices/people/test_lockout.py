@@ -1,4 +1,4 @@
-"""Too many wrong passwords lock a person out, whichever door they come to."""
+"""Too many wrong passwords lock a person out, however they try to sign in."""
 
 import logging
 from datetime import timedelta

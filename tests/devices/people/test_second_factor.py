@@ -1,4 +1,4 @@
-"""No way in leads past a second factor that somebody has, or has to have."""
+"""No way to sign in bypasses a second factor that a person has or must have."""
 
 from typing import Any
 

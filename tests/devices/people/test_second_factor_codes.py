@@ -1,4 +1,4 @@
-"""A code of a second factor is good once, and cannot be guessed."""
+"""A second-factor code works once and cannot be guessed."""
 
 import time
 from typing import Any

@@ -99,12 +99,12 @@ def test_an_address_that_an_operator_typed_is_confirmed_by_a_link(acme: Fleet) -
     (letter,) = mail.outbox
     found = re.search(r"http://testserver(/accounts/confirm-email/\S+)", str(letter.body))
     assert found
-    assert "acme-manager on Rollcall wants to use this e-mail address" in str(letter.body)
+    assert "acme-manager wants to use this e-mail address on Rollcall" in str(letter.body)
     assert b"boss@example.org becomes the address of acme-manager" in Client().get(found[1]).content
     client.post(found[1])
 
     assert EmailAddress.objects.get(user=acme.manager).verified
-    assert b"You sign in with it" in client.get(address_page).content
+    assert b"You can sign in with it" in client.get(address_page).content
     assert b"This link does not work" in Client().get("/accounts/confirm-email/x:y:z/").content
 
 

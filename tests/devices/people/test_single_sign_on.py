@@ -1,4 +1,4 @@
-"""Whom a provider of identities lets in."""
+"""Who may sign in by single sign-on."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_a_provider_that_is_away_is_told_on_the_page_and_in_the_log(
 
 @pytest.fixture
 def adapter(settings: LazySettings) -> Any:
-    """The adapter, with a provider of identities in the settings."""
+    """The adapter, with a single sign-on provider in the settings."""
     app = {"provider_id": "oidc", "name": "Idp", "client_id": "rollcall", "secret": "s"}
     settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [app]}}
     return get_adapter()

@@ -1,4 +1,4 @@
-"""A form of somebody who was signed out meanwhile is handed back."""
+"""A form sent after signing out is returned to the person."""
 
 from typing import Any
 
@@ -49,5 +49,5 @@ def test_every_password_of_a_form_is_a_secret(form: Any) -> None:
 def test_nothing_of_another_sites_form_is_handed_back(acme: Fleet) -> None:
     client = Client(enforce_csrf_checks=True)
     answer = client.post(page("devices_device_change", acme.device.pk), {"name": "planted"})
-    assert "This form is too old." in answer.content.decode()
+    assert "This form is out of date." in answer.content.decode()
     assert "planted" not in answer.content.decode()

@@ -1,4 +1,4 @@
-"""The database shows and gives a tenant nothing of another's, in any table, however it is asked."""
+"""The database shows and gives a tenant no row of another one, in any table, by any query."""
 
 import os
 import socket
@@ -37,12 +37,12 @@ from tests.tenant_tables import (
     tenant_tables,
 )
 
-# With the chunks that hold what is compressed.
+# Includes the chunks with compressed data.
 CHUNKS = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname = '_timescaledb_internal' AND c.relname LIKE '%%_chunk'
 """
-# A statement is prepared when it is asked for the fifth time.
+# A statement is prepared the fifth time it runs.
 ASKED = 6
 TABLES = sorted(model._meta.db_table for model in tenant_models())
 # Views in both schemas, each of a table.
@@ -70,7 +70,7 @@ def scope_of(fleet: Fleet) -> Iterator[None]:
 
 
 def unscoped() -> list[str]:
-    """What shows the rows of all tenants."""
+    """The relations that show rows of all tenants."""
     return [f"public.{name}" for name in (*hypertables(), *VIEWS)]
 
 
@@ -166,7 +166,7 @@ def test_an_outsider_changes_adds_moves_and_deletes_nothing(
             assert change(f"UPDATE {table} SET {column} = %s", acme.tenant.pk) == 0, table
             names, places = ", ".join(rows[table]), ", ".join(["%s"] * len(rows[table]))
             inserted = f"INSERT INTO {table} ({names}) VALUES ({places})"
-            if table != "devices_tenant":  # its row has no tenant to be foreign to
+            if table != "devices_tenant":  # its rows belong to no tenant
                 assert change(inserted, *rows[table].values()) == 0, table
     assert state(TABLES, acme) == before
     assert state(TABLES, rival) == own
@@ -212,7 +212,7 @@ def test_the_role_that_serves_sees_nothing_without_a_scope(acme: Fleet, rival: F
             )
             ids = served.execute("SELECT id FROM devices_tenant").fetchall()
             assert ids == [(acme.tenant.pk,)]
-        # Nothing stays behind on the connection.
+        # The connection keeps no setting.
         assert served.execute("SELECT count(*) FROM devices_tenant").fetchone() == (0,)
 
 

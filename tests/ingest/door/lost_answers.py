@@ -1,4 +1,4 @@
-"""A way to Valkey on which answers to appends are lost."""
+"""A relay to Valkey that loses the answers to appends."""
 
 import socket
 import threading

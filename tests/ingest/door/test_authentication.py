@@ -11,7 +11,7 @@ from tests.conftest import Fleet
 
 
 class Database:
-    """Stands between the cache and the real look-up, which it counts, and can be away."""
+    """Sits between the cache and the real look-up, counts look-ups, and can be unavailable."""
 
     def __init__(self) -> None:
         self.asked = 0

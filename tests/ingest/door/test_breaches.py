@@ -1,4 +1,4 @@
-"""Breaches: counted at the door, a row a minute in the table, read by people."""
+"""Breaches: counted at the door, stored as one row per minute, read by people."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -35,7 +35,7 @@ Kind = LimitBreach.Kind
 
 @pytest.fixture(autouse=True)
 def early_in_a_minute(valkey: None) -> None:
-    """So that what a test does is in one minute, by Valkey's time."""
+    """Waits if necessary, so that a test runs within one minute of Valkey's time."""
     client: Any = shards.connection()
     await_condition(lambda: client.time()[0] % 60 < 57, LIMIT_S, "another minute")
 
@@ -69,7 +69,7 @@ def add_breach(fleet: Fleet, kind: LimitBreach.Kind, **fields: Any) -> LimitBrea
 
 
 def move_minute(fleet: Fleet, minutes: int) -> None:
-    """Makes what was counted older by so many minutes."""
+    """Makes the counts older by this many minutes."""
     key = breaches_key(group_of(fleet.tenant.pk))
     for name, value in counted(fleet).items():
         what, _, minute = name.rpartition(b":")

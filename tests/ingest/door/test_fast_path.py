@@ -1,4 +1,4 @@
-"""The ingest server's way past what Django does for pages."""
+"""The ingest server's fast path, which skips what Django does for pages."""
 
 import io
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.contrib import admin
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
@@ -42,7 +43,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 
 device_urlpatterns = [path("api/broken", broken), path("api/away", away)]
-urlpatterns = device_urlpatterns
+urlpatterns = [*device_urlpatterns, path("admin/", admin.site.urls)]
 handler500 = "devices.http.problems.server_error"
 
 
@@ -79,7 +80,7 @@ def test_a_message_is_accepted_and_the_connection_to_the_database_given_back(
     held: list[object] = []
 
     class Body(io.BytesIO):
-        """It may be long in coming, and nobody waits for it with a connection in hand."""
+        """The body may arrive slowly, and no database connection is held while waiting."""
 
         def read(self, *args: Any) -> bytes:
             held.append(connection.connection)

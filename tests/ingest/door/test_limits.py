@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("valkey", "fresh_directory", "keys_not_reme
 
 @pytest.fixture
 def keys_not_remembered(settings: LazySettings) -> None:
-    """A limit that a test changes is in force at once."""
+    """A limit that a test changes applies at once."""
     settings.INGEST_KEY_CACHE_S = 0
 
 
@@ -102,7 +102,7 @@ def test_a_batch_larger_than_the_burst_passes_and_leaves_a_debt(
 
     answer = post(client, acme.key, reading())
     assert answer.status_code == 429
-    # 95 are owed, and one is wanted: 96 tokens at 10 a second.
+    # The bucket owes 95 tokens and one more is needed: 96 tokens at 10 per second.
     assert answer["Retry-After"] == "10"
 
 
@@ -312,7 +312,7 @@ def test_what_the_stream_has_no_room_for_does_not_count(
 
 @pytest.fixture
 def lost_answers(settings: LazySettings) -> Iterator[None]:
-    """Valkey appends, and nobody learns of it."""
+    """Valkey appends, but the answer is lost."""
     with answers_lost() as settings.INGEST_STREAM_URL:
         nodes.connection.cache_clear()
         yield

@@ -263,7 +263,7 @@ def test_no_body_is_answered_with_500(
 
 
 def sent_as(number: int, body: bytes) -> tuple[str, str, bytes]:
-    """Path, encoding and bytes: every fifth body is a heartbeat, every third packed, some cut."""
+    """Path, encoding and bytes: every fifth is a heartbeat, every third gzipped, some are cut."""
     path = "/api/v1/heartbeats" if number % 5 == 0 else PATH
     if number % 3:
         return path, "", body

@@ -105,7 +105,7 @@ def test_a_minute_has_accepted_what_it_has_stored_before_the_stream_was_asked(
     append(acme, reading(acme.device, at), received_at=at)
     append(rival, reading(rival.device, at), received_at=at)
     drain()
-    # As if what was accepted had not been collected since.
+    # As if the accepted counts had not been collected since.
     LedgerMinute.objects.filter(minute=at).update(accepted=0)
 
     def counted(*tenant_ids: int) -> list[tuple[int, int]]:

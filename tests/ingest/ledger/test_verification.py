@@ -39,7 +39,7 @@ def account(fleet: Fleet) -> Account:
 
 
 def everything(fleet: Fleet) -> None:
-    """One stored twice over, one rejected, a heartbeat, and one in flight; all of one minute."""
+    """A duplicate, a rejected message, a heartbeat and one in flight, all of one minute."""
     at = now()
     append(fleet, reading(fleet.device, at), reading(fleet.device, at), received_at=at)
     append(fleet, reading(fleet.device, at - timedelta(seconds=1), REFUSED), received_at=at)
@@ -74,12 +74,12 @@ def test_a_row_that_vanished_is_found_out_in_its_tenant(
     everything(rival)
     Reading.objects.filter(device=acme.device).delete()
 
-    assert account(acme).problems() == ["3 messages were stored, the tables hold 1"]
+    assert account(acme).problems() == ["3 messages were stored, but the tables hold 1"]
     assert account(rival).problems() == []
     with pytest.raises(CommandError) as error:
         call_command("ledger", "--verify")
     assert str(error.value) == (
-        "The ledger does not balance.\n  acme: 3 messages were stored, the tables hold 1."
+        "The ledger does not balance.\n  acme: 3 messages were stored, but the tables hold 1."
     )
 
 
@@ -90,14 +90,14 @@ def test_messages_missing_and_too_many_are_told_apart(acme: Fleet) -> None:
     row.update(accepted=7)
     assert "2 accepted messages are missing" in account(acme).problems()
     row.update(accepted=5, stored=5)
-    assert "3 messages more than were accepted" in account(acme).problems()
+    assert "3 more messages than were accepted" in account(acme).problems()
 
 
 def test_a_rejected_message_that_vanished_is_found_out(acme: Fleet) -> None:
     everything(acme)
     RejectedMessage.objects.all().delete()
 
-    assert account(acme).problems() == ["1 messages were rejected, 0 are kept"]
+    assert account(acme).problems() == ["1 messages were rejected, but 0 are kept"]
 
 
 def test_deleted_devices_and_tenants_make_no_false_alarm(acme: Fleet, rival: Fleet) -> None:
@@ -162,7 +162,7 @@ def test_only_the_latest_minutes_are_recounted_when_asked(acme: Fleet) -> None:
 
 @pytest.fixture
 def load(acme: Fleet) -> Iterator[threading.Event]:
-    """Messages are accepted and drained all the time, until the event is set."""
+    """Accepts and drains messages until the event is set."""
     stop = threading.Event()
 
     def accept() -> None:

@@ -52,5 +52,5 @@ def test_the_same_is_there_for_programs(acme: Fleet, capsys: pytest.CaptureFixtu
 
 
 def test_the_minutes_are_one_at_the_least(acme: Fleet) -> None:
-    with pytest.raises(CommandError, match="1 at the least"):
+    with pytest.raises(CommandError, match="at least 1"):
         call_command("ledger", "--minutes", "0")

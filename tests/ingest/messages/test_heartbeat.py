@@ -42,7 +42,7 @@ def test_named_fields_and_vitals_are_told_apart() -> None:
         (b"\xff\xfe{}", "$", "not JSON"),
         ("[]", "$", "array"),
         ("3", "$", "got a whole number"),
-        ('{"battery_pct": "12"}', "$.battery_pct", "expected a number, got a text"),
+        ('{"battery_pct": "12"}', "$.battery_pct", "expected a number, got text"),
         ('{"battery_pct": 100.1}', "$.battery_pct", "100"),
         ('{"battery_pct": -1}', "$.battery_pct", "0"),
         ('{"battery_pct": true}', "$.battery_pct", "got a boolean"),
@@ -72,7 +72,7 @@ def test_named_fields_and_vitals_are_told_apart() -> None:
         ('{"time": -1}', "$.time", "before 2000"),
         ('{"time": -1e300}', "$.time", "seconds"),
         ('{"time": true}', "$.time", "ISO 8601"),
-        ('{"device_id": 7}', "$.device_id", "expected a text, got a whole number"),
+        ('{"device_id": 7}', "$.device_id", "expected text, got a whole number"),
     ],
 )
 def test_field_and_reason_are_named_when_a_message_is_invalid(

@@ -169,7 +169,7 @@ def test_objects_that_are_not_on_lines_of_their_own_are_refused(body: str) -> No
 
 
 def test_what_is_wrong_is_found_in_little_time_in_many_messages() -> None:
-    """Thousands of messages with a wrong metric each cost no more than some times good ones."""
+    """Thousands of messages with a wrong metric cost at most a few times as much as valid ones."""
     names = [f'"m{n}": 1' for n in range(63)]
 
     def seconds(last: str) -> float:
@@ -236,7 +236,7 @@ def test_what_follows_a_gzip_is_not_left_out_in_silence(more: bytes) -> None:
         unpack(gzip.compress(b'{"metrics":{"a":1}}\n') + more, encoding="gzip")
 
 
-# What may stand at each place of a body. Most is JSON, so that it comes as far as the place.
+# What may be put at each place of a body. Most is valid JSON, so that decoding gets that far.
 PLACES = [
     b"%s",
     b"[%s]",
@@ -277,7 +277,7 @@ values = st.lists(
 
 
 def bodies(values: list[bytes]) -> Iterator[bytes]:
-    """Each value at each place: many bodies for each example, which takes long to draw."""
+    """Each value at each place: many bodies per example, because drawing an example is slow."""
     for place in PLACES:
         for value in values:
             yield place.replace(b"%s", value)

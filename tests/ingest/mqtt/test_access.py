@@ -110,5 +110,5 @@ def test_the_files_are_for_their_owner_only(
 
 def test_it_wants_a_user_for_the_bridge(db: None, settings: LazySettings) -> None:
     settings.MQTT_URL = "mqtt://127.0.0.1"
-    with pytest.raises(CommandError, match="names no user"):
+    with pytest.raises(CommandError, match="has no user"):
         call_command("mqtt_acl")

@@ -25,7 +25,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the caches take for the time."""
+    """The time as the caches see it."""
     now = [1000.0]
     for module in (authentication, directories):
         monkeypatch.setattr(module, "monotonic", lambda: now[0])
@@ -193,7 +193,7 @@ def test_only_what_nobody_can_tell_the_sender_of_waits_while_the_database_is_una
 def test_a_batch_asks_for_unseen_devices_once_while_the_database_is_unavailable(
     acme: Fleet, rival: Fleet
 ) -> None:
-    """Each question may take as long as its time-out."""
+    """Each query may take as long as its time-out."""
     tenants = TenantCache()
     asked = 0
 

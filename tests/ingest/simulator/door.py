@@ -20,7 +20,7 @@ STEADY = Habits(interval_s=0.2, jitter=0, silent_share=0, duplicate_share=0)
 
 
 class Door:
-    """A server that notes each post as (when in s, key, body) and gives the `answers`, pairs of
+    """A server that records each post as (when in s, key, body) and returns the `answers`, pairs of
     status and headers; 202 once they are used up."""
 
     def __init__(self, answers: Sequence[tuple[int, dict[str, str]]] = (), port: int = 0) -> None:
@@ -52,7 +52,7 @@ class Door:
 
 
 class Diarist(Phone):
-    """Notes when it was to speak, in seconds of the fleet's life."""
+    """Records when it should post, in seconds since the fleet started."""
 
     def __init__(self) -> None:
         super().__init__(device_id="phone-1", token="key-1", seed=1)
@@ -70,7 +70,7 @@ async def live(
     count: int = 1,
     own: Sequence[Phone] = (),
 ) -> Tally:
-    """Lets `count` phones, or one's own, live until the condition holds."""
+    """Runs `count` phones, or the given ones, until the condition holds."""
     tally, stop = Tally(), asyncio.Event()
     fleet = asyncio.create_task(
         fleet_run(phones=own or phones(count), url=url, habits=habits, tally=tally, stop=stop)
@@ -92,7 +92,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 def _times(door: Door) -> list[datetime]:
-    """What the phones' clocks said, in the order of arrival."""
+    """The phones' own times, in order of arrival."""
     now = datetime.now(UTC)
     decoded = [heartbeat_decode(body, received_at=now) for _, _, body in door.posts]
     return [one.time for one in decoded if one.time]

@@ -1,4 +1,4 @@
-"""The simulated fleet against a small HTTP server of its own, and against the whole stack."""
+"""The simulated fleet against a small HTTP server, and against the whole stack."""
 
 import asyncio
 from collections import Counter

@@ -18,7 +18,7 @@ from tests.conftest import Fleet
 
 @cache
 def moment() -> datetime:
-    """When the messages of a test are sent, the same for all of them."""
+    """The time at which all messages of a test are sent."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -45,7 +45,7 @@ def ledger(fleet: Fleet) -> dict[str, int]:
 
 @contextmanager
 def status_refused(device: Device, what: str) -> Iterator[None]:
-    """The database refuses `what` in the status of the device, and says so."""
+    """Makes the database refuse `what` in the device's status, with an error."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"

@@ -30,7 +30,7 @@ def replay(*messages: RejectedMessage) -> ReplayOutcome:
 
 
 def refused(fleet: Fleet, age_s: float = 0) -> RejectedMessage:
-    """A reading that the database refused, as it was kept."""
+    """A reading that the database refused, as a rejected message."""
     at = seconds_ago(age_s)
     append(fleet, reading(fleet.device, at, REFUSED), received_at=at)
     drain()
@@ -46,7 +46,7 @@ def mended(fleet: Fleet, age_s: float = 0) -> RejectedMessage:
 def held(fleet: Fleet, *seconds: float) -> list[RejectedMessage]:
     """Readings of a device that is not approved yet, so many seconds old."""
     Device.objects.filter(pk=fleet.device.pk).update(is_pending=True)
-    until = now()  # asked once: a second that passes in between would make two of them one
+    until = now()  # read once: if a second passed in between, two readings could have the same time
     for age_s in seconds:
         at = until - timedelta(seconds=age_s)
         append(fleet, reading(fleet.device, at), received_at=at, is_pending=True)
@@ -56,7 +56,7 @@ def held(fleet: Fleet, *seconds: float) -> list[RejectedMessage]:
 
 @contextmanager
 def unstorable(device: Device, error: str) -> Iterator[None]:
-    """Readings of the device cannot be stored, whatever they say."""
+    """Makes every reading of the device impossible to store."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION unstorable() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"

@@ -1,4 +1,4 @@
-"""What others do while entries are drained."""
+"""Changes by others while entries are drained."""
 
 from functools import partial
 

@@ -40,7 +40,7 @@ def test_a_message_is_kept_as_its_device_would_send_it(acme: Fleet) -> None:
         ("{}", "$.metrics: this field is missing"),
         (
             '{"metrics": {"a": {}}}',
-            "$.metrics.a: expected a boolean or a number or a text, got an object",
+            "$.metrics.a: expected a boolean or a number or text, got an object",
         ),
         (
             '{"metrics": {"a": "\\u0000"}}',

@@ -118,7 +118,7 @@ def test_a_replay_that_goes_wrong_says_so_keeps_no_other_and_is_tried_again(
     message.refresh_from_db()
     assert (message.replay_failed_at, message.replay_error) == (at, "no space left on device")
     assert (message.replay_failures, message.replay_due_at) == (1, at + RETRY_FIRST)
-    assert "went wrong" in caplog.text
+    assert "messages failed" in caplog.text
     assert ledger(acme) == {"accepted": 1, "rejected": 1}
 
     assert requested_replay(ts=at + RETRY_FIRST / 2) == ReplayOutcome()
@@ -223,7 +223,7 @@ def test_a_message_whose_replay_goes_wrong_holds_back_none_of_its_transaction(
     assert (bad.replayed_at, bad.replay_failed_at) == (None, at)
     assert bad.replay_error == "no space left on device"
     assert not RejectedMessage.objects.filter(tenant=rival.tenant, replayed_at=None).exists()
-    assert caplog.text.count("a replay of 1 messages went wrong") == 1
+    assert caplog.text.count("a replay of 1 messages failed") == 1
     assert balance_read().residual == 0
 
 
@@ -267,7 +267,7 @@ def test_a_heartbeat_is_replayed_with_its_vitals(acme: Fleet) -> None:
 
 
 def test_an_old_message_is_stored_and_touches_no_status(acme: Fleet) -> None:
-    """Although it was not old when it came."""
+    """Its age counts at the replay, although it was not old when it arrived."""
     message = mended(acme, age_s=3600)
 
     assert replay(message).stored == 1

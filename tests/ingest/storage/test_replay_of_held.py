@@ -52,7 +52,7 @@ def test_what_was_held_is_stored_once_its_device_is_approved(acme: Fleet, rival:
 def test_an_approved_device_was_heard_when_its_old_messages_came(
     acme: Fleet, monkeypatch: pytest.MonkeyPatch, by_person: bool
 ) -> None:
-    """However many transactions replay them; and it is no more here than they say."""
+    """However many transactions replay them, the device was last seen when they say."""
     monkeypatch.setattr("ingest.storage.replay.AT_ONCE", 1)
     messages = held(acme, 7200, 3600)
     devices_approve(ids=[acme.device.pk])

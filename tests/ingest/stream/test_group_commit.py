@@ -1,4 +1,4 @@
-"""Appends of several threads: sent one batch at a time, and each told what became of it."""
+"""Appends of several threads are sent one batch at a time, and each gets its own result."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +11,7 @@ from tests.waits import LIMIT_S
 
 
 class Brought(list[bytes | int]):
-    """Values that tell when they are taken up into a batch."""
+    """Values that record when they are added to a batch."""
 
     def __init__(self, *values: bytes | int) -> None:
         super().__init__(values)
@@ -23,7 +23,7 @@ class Brought(list[bytes | int]):
 
 
 class Shard:
-    """Takes batches while it is open, and refuses those with a 0 in them."""
+    """Accepts batches while it is open, and refuses those that contain a 0."""
 
     def __init__(self) -> None:
         self.is_open = Event()
@@ -52,8 +52,8 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def gathered(
     group: GroupCommit, shard: Shard, pool: ThreadPoolExecutor, *many: bytes | int
 ) -> list["Future[None]"]:
-    """Appends of a thread each, in this order, all but the first of which came while the first was
-    being sent."""
+    """Appends, one per thread and in this order; all but the first arrive while the first is being
+    sent."""
     futures = []
     for value in many:
         brought = Brought(value)

@@ -17,7 +17,7 @@ BEYOND = range(1, 64)
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """No client and no absence is remembered from one test to the next."""
+    """Forgets clients and unavailable nodes between tests."""
     _forget()
     yield
     _forget()

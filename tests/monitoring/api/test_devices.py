@@ -1,4 +1,4 @@
-"""Devices over the API: found, added, changed, paused and removed by whom it is allowed to."""
+"""Devices over the API: found, added, changed, paused and removed by those who may."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -158,7 +158,7 @@ class TestOneDevice:
         assert_problem(send(client, "patch", "devices/rival-phone", {"name": "x"}), 403)
         body = {"device_id": "new", "tenant": "rival"}
         assert_problem(send(client, "post", "devices", body), 403)
-        # The only tenant in which devices may be added is the one that is meant.
+        # Without a tenant, the only one in which the person may add devices is used.
         assert send(client, "post", "devices", {"device_id": "new"}).json()["tenant"] == "acme"
 
     def test_the_same_name_in_two_tenants_is_a_conflict_until_the_tenant_is_told(
@@ -238,7 +238,7 @@ class TestAdding:
         client = member(acme, Role.MANAGER)
         body = {"device_id": "acme-phone"}
         assert "already" in assert_problem(send(client, "post", "devices", body), 409)["detail"]
-        # Taken in another tenant is not taken, and does not tell.
+        # A name used in another tenant is free here, and nothing reveals it.
         assert send(client, "post", "devices", {"device_id": "rival-phone"}).status_code == 201
 
 

@@ -1,4 +1,4 @@
-"""How the installation is, over the API: well or not to everybody, the rest to operators."""
+"""The state of the installation over the API: health for everybody, the rest for operators."""
 
 import pytest
 from django.contrib.auth.models import User

@@ -1,4 +1,4 @@
-"""People who listen, by socket or stream, and what is published to them."""
+"""Listeners, by socket or stream, and what is published to them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,7 +27,7 @@ from tests.waits import LIMIT_S
 
 
 def run(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Runs it on a loop whose connections are closed with it."""
+    """Runs it on an event loop whose connections are closed with it."""
 
     async def whole() -> Any:
         try:
@@ -59,10 +59,10 @@ def execute(statement: str) -> None:
 
 @asynccontextmanager
 async def nobody_can_tell_roles(
-    caplog: pytest.LogCaptureFixture, told: str = "asked again soon"
+    caplog: pytest.LogCaptureFixture, told: str = "trying again"
 ) -> AsyncIterator[None]:
-    """Inside, the database fails who asks which tenants a person has; at its end somebody did, and
-    the log has told so."""
+    """Inside the block, the database fails every query for a person's tenants; the block ends when
+    the log shows that this happened."""
     await execute("ALTER FUNCTION devices_roles_of(integer) RENAME TO devices_roles_away")
     try:
         yield
@@ -73,7 +73,7 @@ async def nobody_can_tell_roles(
 
 
 async def connected(fleet: Fleet) -> Any:
-    """A socket of the manager that was let in."""
+    """An accepted socket of the manager."""
     protocols = ["rollcall.jwt", str(AccessToken.for_user(fleet.manager))]
     scope = {"type": "websocket", "path": "/ws/live", "subprotocols": protocols}
     socket: Any = ApplicationCommunicator(  # type: ignore[no-untyped-call]
@@ -85,13 +85,13 @@ async def connected(fleet: Fleet) -> Any:
 
 
 async def leave(socket: Any) -> None:
-    """Its client goes, as the server then says."""
+    """The client leaves, as the server reports it."""
     await socket.send_input({"type": "websocket.disconnect", "code": 1000})
     await socket.wait(LIMIT_S)
 
 
 async def stream(fleet: Fleet) -> Any:
-    """What is answered to the manager who asks for a stream."""
+    """The answer to the manager's request for a stream."""
     authorization = f"Bearer {AccessToken.for_user(fleet.manager)}"
     return await AsyncClient().get("/api/v1/live", headers={"Authorization": authorization})
 

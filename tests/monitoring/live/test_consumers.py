@@ -128,7 +128,7 @@ class TestSocket:
         async def told() -> list[Any]:
             socket = await connected(acme)
             await socket.receive_output(LIMIT_S)
-            async with nobody_can_tell_roles(caplog, "sent away"):
+            async with nobody_can_tell_roles(caplog, "closing a socket"):
                 await socket.send_input({"type": "websocket.receive", "text": WATCH})
                 closed = await socket.receive_output(LIMIT_S)
             await leave(socket)

@@ -135,7 +135,7 @@ class TestListener:
             await heard.open()
             taking = asyncio.create_task(heard.next(LIMIT_S))
             await asyncio.wait([taking], timeout=0.6)
-            with ThreadPoolExecutor() as others:  # this loop stands still until both are said
+            with ThreadPoolExecutor() as others:  # the loop waits until both are sent
                 others.submit(asyncio.run, say_twice()).result()
             batch = await taking
             await heard.close()

@@ -1,4 +1,4 @@
-"""What is kept for those who were away for a moment."""
+"""What is kept for clients that were disconnected for a moment."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class TestReplay:
             await remember({group: [[{"id": 1, "n": 1}], [{"id": 2, "n": 1}], [{"id": 1, "n": 2}]]})
             some = await missed(here, marks)
             await remember({group: [[{"id": n}] for n in range(KEPT_MESSAGES)]})
-            # The stream's first is now younger than what was heard.
+            # The stream's first message is now newer than the last one heard.
             later = f"{marks.now_ms - 1}-0"
             return some, await missed(later, marks._replace(since_ms={group: marks.now_ms - 1}))
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 class TestSession:
-    """A socket that was opened with a session, of which only its key is known later."""
+    """A visitor whose session is known only by its key, as after opening a socket."""
 
     def test_it_is_over_with_the_password_that_opened_it(self, acme: Fleet) -> None:
         listener = signed_in(acme)

@@ -76,11 +76,11 @@ def test_the_first_page_has_the_latest_silence_on_top(acme: Fleet) -> None:
 @pytest.mark.parametrize(
     ("states", "words"),
     [
-        (("new", "new"), "Nobody was heard from yet"),
-        (("new", "online"), "No device is late or offline; 1 was never heard from."),
-        (("new", "paused"), "No device is late or offline; 1 was never heard from."),
+        (("new", "new"), "No device has sent a message yet"),
+        (("new", "online"), "No device is late or offline; 1 has not sent a message yet."),
+        (("new", "paused"), "No device is late or offline; 1 has not sent a message yet."),
         (("paused", "paused"), "Every device is paused"),
-        (("paused", "online"), "Everybody is here"),
+        (("paused", "online"), "All present"),
         (("online", "offline"), "no message for"),
     ],
 )
@@ -95,4 +95,4 @@ def test_the_first_page_says_that_everybody_is_here_only_if_they_are(
     content = client_of(acme.manager).get(page("index")).content.decode()
 
     assert words in content
-    assert ("Everybody is here" in content) == (words == "Everybody is here")
+    assert ("All present" in content) == (words == "Everybody is here")

@@ -68,7 +68,7 @@ def test_device_pages_keep_to_their_budget_of_queries(
     silent: Device, acme: Fleet, django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     client = client_of(acme.manager)
-    ContentType.objects.get_for_model(Device)  # kept by the process after its first page
+    ContentType.objects.get_for_model(Device)  # cached by the process after its first page
     # Those of its past, which are read in binary, are not counted: see test_history.
     for name, args, budget in (
         ("devices_device_change", (silent.pk,), 10),
@@ -136,12 +136,13 @@ def test_the_page_of_a_device_that_sends_readings_asks_for_no_key(acme: Fleet) -
     url = page("devices_device_presence", acme.device.pk)
     DeviceStatus.objects.filter(device=acme.device).update(last_reading_at=timezone.now())
     assert (
-        b"None yet: its readings show that it is alive." in client_of(acme.manager).get(url).content
+        b"None yet. The device's readings show that it is alive."
+        in client_of(acme.manager).get(url).content
     )
     Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
     DeviceStatus.objects.filter(device=acme.device).update(last_reading_at=None)
     assert (
-        b"None yet: they are stored once it is approved."
+        b"None yet. They are stored once the device is approved."
         in client_of(acme.manager).get(url).content
     )
 

@@ -9,7 +9,7 @@ from scripts.services import Services
 
 @pytest.fixture(autouse=True)
 def no_services_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The addresses that the other tests use are not given to these."""
+    """Removes the addresses of the other tests' services from the environment."""
     for variable in ("DATABASE_URL", "VALKEY_URL"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -41,7 +41,7 @@ def services(shared: Services) -> Services:
 
 @pytest.fixture
 def private(tmp_path: Path) -> Iterator[Services]:
-    """A state folder of this test's own, in a clone below a folder that is its owner's alone."""
+    """A separate state folder, in a clone below a folder that only its owner can enter."""
     clone = tmp_path / "private" / "clone"
     clone.mkdir(parents=True)
     clone.parent.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Services that run, what they have kept, and who starts them."""
+"""Running services, what they have stored, and who starts them."""
 
 import multiprocessing
 import os
@@ -46,7 +46,7 @@ def write(endpoints: Endpoints, word: str) -> None:
 
 
 def words(endpoints: Endpoints) -> tuple[set[str], set[str]]:
-    """What PostgreSQL and Valkey have kept."""
+    """What PostgreSQL and Valkey have stored."""
     with database(endpoints) as connection:
         stored = {row[0] for row in connection.execute("select word from words")}
     with closing(cache(endpoints)) as valkey:
@@ -84,7 +84,7 @@ def listen(port: int = 0) -> socket.socket:
     return taken
 
 
-# What root of a container has not: CAP_SYS_PTRACE, with which it would see into all processes.
+# CAP_SYS_PTRACE, which root in a container does not have: it allows looking into all processes.
 IN_A_CONTAINER = """
 import ctypes, os, sys
 CAP_SYS_PTRACE, PR_CAPBSET_DROP = 19, 24
@@ -109,7 +109,7 @@ def command(
 def run_as_ordinary_user(act: Callable[[], None], home: Path) -> None:
     """Run `act` in a process of an ordinary user whose home is `home`.
 
-    The process is forked, because this Python itself may lie where that user cannot reach it.
+    The process is forked, because that user may not be able to run this Python.
     """
 
     def become_and_act() -> None:

@@ -1,4 +1,4 @@
-"""Where packages come from, and whose they have to be."""
+"""Where packages come from, and which signatures they need."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ from scripts.services.account import Account
 from scripts.services.ports import ADDRESS, port_choose
 from tests.scripts.services.running import command, kept, pids, run_as_ordinary_user, write
 
-# Kept for documentation (RFC 5737): nobody answers there.
+# Reserved for documentation (RFC 5737): nothing answers there.
 UNROUTABLE = "http://192.0.2.1/debian"
 
 

@@ -1,4 +1,4 @@
-"""What devices said, and the answers of the API that tell it."""
+"""Messages of devices, and the API's answers about them."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""What was said, as a file: CSV or NDJSON."""
+"""Messages exported as CSV or NDJSON."""
 
 import json
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ class TestFiles:
             store(acme.device, at - timedelta(seconds=n), {f"m{n}-{k}": 1 for k in range(60)})
         client = member(acme, Role.VIEWER)
         problem = assert_problem(send(client, "get", "devices/acme-phone/readings?format=csv"), 400)
-        assert "name those you want" in problem["errors"][0]["reason"]
+        assert "name the ones you want" in problem["errors"][0]["reason"]
 
     def test_a_file_is_read_within_the_scope_and_has_its_length(
         self, acme: Fleet, monkeypatch: pytest.MonkeyPatch
@@ -111,7 +111,7 @@ class TestFiles:
         (line,) = [one for one in caplog.records if getattr(one, "status_code", None) == 503]
         assert (line.levelname, line.exc_info) == ("WARNING", None)
         assert line.getMessage().endswith(
-            "/readings: Other exports are being made just now; try again in some seconds."
+            "/readings: Too many exports are being made; try again in a few seconds."
         )
 
     def test_one_that_cannot_be_made_whole_is_an_error_and_leaves_its_place(
@@ -129,7 +129,7 @@ class TestFiles:
         client = member(acme, Role.VIEWER)
         for target, name, put, code, words in (
             (reading_history, "whole", broken, 503, "database cannot be reached"),
-            (exports, "TemporaryFile", full, 503, "no room for this file"),
+            (exports, "TemporaryFile", full, 503, "no disk space for this file"),
             (exports, "MAX_BYTES", 10, 400, "Some fields"),
             (exports, "MAX_S", -1, 400, "Some fields"),
         ):

@@ -1,4 +1,4 @@
-"""Lists of what was said, page by page, and who may ask for them."""
+"""Lists of messages, page by page, and who may request them."""
 
 import re
 from datetime import UTC, datetime
@@ -129,5 +129,5 @@ class TestPages:
             connection,
         ) as queries:
             send(client, "get", "devices/acme-phone/readings?hours=1&limit=1")
-        # Who asks, what that person may see, the scope, the device, for how long, and its readings.
+        # The person, their access, the scope, the device, the period, and the readings.
         assert len(queries) <= SCOPE_QUERIES + 5

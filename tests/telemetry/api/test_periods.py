@@ -1,4 +1,4 @@
-"""Periods and what else a query asks for, taken or refused in words."""
+"""Periods and other query parameters, accepted, or refused with an explanation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Sweeps at chosen moments, and what they leave."""
+"""Sweeps at chosen times, and their results."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""When no server listened, as servers note it and sweeps judge by it."""
+"""Times when no server listened, as servers record them and sweeps use them."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def nobody_has_listened() -> Iterator[None]:
 
 
 def move_back(ms: int) -> None:
-    """As if what was noted had been noted so much earlier."""
+    """Makes the records this much older."""
     client: Any = valkey.connection()
     for field, value in client.hgetall(KEY).items():
         client.hset(KEY, field, int(value) - ms)
@@ -38,7 +38,7 @@ def state_of(fleet: Fleet) -> str:
 
 
 def heard_ago(fleet: Fleet, seconds: float) -> datetime:
-    """Of a device that is expected every 60 s with 30 s grace."""
+    """The excused silence of a device that is expected every 60 s with 30 s grace."""
     at = timezone.now() - timedelta(seconds=seconds)
     heartbeats_store(heartbeats=[heartbeat(fleet.device, at)])
     PresenceSweep.objects.create(swept_at=timezone.now())

@@ -1,4 +1,4 @@
-"""Nobody is called silent for what nobody could hear."""
+"""A silence does not count while no server listened."""
 
 from datetime import datetime, timedelta
 
@@ -32,7 +32,7 @@ def test_time_in_which_nobody_listened_does_not_count(heard: Device) -> None:
 
 
 def judged_late_at(device: Device, *away: tuple[float, float], until: int) -> float:
-    """After how many seconds from T0 it is called late, by a sweep of each 10 s, if no server
+    """How many seconds after T0 the device becomes late, with a sweep every 10 s, if no server
     listened in these times."""
     for moment in range(0, until, 10):
         over = [one for one in away if one[1] <= moment]
@@ -45,7 +45,7 @@ def judged_late_at(device: Device, *away: tuple[float, float], until: int) -> fl
 
 
 def test_for_each_message_that_fell_into_a_stop_it_has_an_interval_more(heard: Device) -> None:
-    # 60 and 120 could not be heard.
+    # The heartbeats at 60 and 120 could not be heard.
     assert judged_late_at(heard, (55, 130), until=300) == 90 + 2 * 60
     assert "(2 min not counted: it was paused, or Rollcall" in status(heard).reason
 
@@ -59,7 +59,7 @@ def test_a_message_that_may_have_fallen_into_several_stops_is_excused_once(acme:
     heartbeats_store(heartbeats=[heartbeat(acme.device, T0)])
 
     stops = [(start, start + 5) for start in range(100, 1000, 100)]
-    # The last begins at 900, in which 900 at the latest was expected; all before were, too.
+    # The last gap begins at 900, so the heartbeat due by then is excused, like all earlier ones.
     assert judged_late_at(acme.device, *stops, until=2000) == 660 + 15 * 60
 
 
@@ -131,7 +131,7 @@ def test_a_stop_before_a_device_was_resumed_excuses_nothing_more(heard: Device) 
 def test_a_device_that_speaks_when_it_should_is_not_late_for_what_nobody_heard(
     acme: Fleet, interval_s: int, grace_s: int, away_s: int
 ) -> None:
-    """And one that spoke no more from then on is called late, in its time."""
+    """And a device that stays silent from then on becomes late in due time."""
     silent = Device.objects.create(tenant=acme.tenant, device_id="silent")
     times = {"expected_interval_s": interval_s, "grace_s": grace_s}
     Device.objects.filter(tenant=acme.tenant).update(**times)

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -12,10 +11,11 @@ from django.db import connection, models
 from telemetry.fields import HypertableTimeField
 from telemetry.sql import hypertable
 from telemetry.sql.hypertable import chunk_intervals_apply, chunk_intervals_check
+from tests.services import own_environment
 
 
 def define_metric(chunk: str, within: Apps) -> type[models.Model]:
-    """A hypertable of another app than telemetry."""
+    """A hypertable of an app other than telemetry."""
 
     class Metric(models.Model):
         pk = models.CompositePrimaryKey("name", "time")
@@ -70,7 +70,7 @@ def test_such_a_name_stops_every_process_at_its_start() -> None:
         "from config import settings; settings.CHUNK_INTERVALS['heartbeats'] = '1 hour'; "
         "import django; django.setup()"
     )
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment = {**own_environment(), "DJANGO_SETTINGS_MODULE": "config.settings"}
     started = subprocess.run(
         [sys.executable, "-c", start], env=environment, capture_output=True, text=True
     )

@@ -59,7 +59,7 @@ def test_heartbeats_and_readings_of_one_batch_are_one_return_and_lock_nobody_bef
         ids, at = (acme.device.pk, acme.tenant.pk), after(seconds)
         return IncomingReading(*ids, at, at, None, "telemetry", None, b'{"temp_c": %d}' % seconds)
 
-    # Who makes a chunk lets nobody else into it before the commit.
+    # A transaction that creates a chunk blocks others from it until the commit.
     heartbeats_insert([beat(-60)])
     readings_insert([measured(-60)])
     with transaction.atomic():

@@ -229,8 +229,8 @@ def test_who_store_the_same_in_different_orders_do_not_wait_for_each_other_for_e
 
 @pytest.mark.django_db(transaction=True)
 def test_a_device_is_locked_only_once_the_batch_is_inserted(acme: Fleet) -> None:
-    """So that batches of two shards are inserted side by side, whatever devices they share."""
-    # Who makes a chunk lets nobody else into it before the commit.
+    """Batches of two shards are inserted in parallel, whatever devices they share."""
+    # A transaction that creates a chunk blocks others from it until the commit.
     heartbeats_store(heartbeats=[heartbeat(acme.device, after(-60))])
     first, later = heartbeat(acme.device, T0), heartbeat(acme.device, after(60))
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""Tokens by which people call the API: given for a password, and good for a while."""
+"""Access tokens for the API: issued for a password, and valid for a while."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ async def live(token: object) -> Any:
 
 
 class PasswordsHeld:
-    """How many passwords are being checked, each until it may go."""
+    """Counts the passwords being checked; each check lasts until it is released."""
 
     lock = Lock()
     may_go = Event()
@@ -65,7 +65,7 @@ class HeldHasher(MD5PasswordHasher):
 
 
 def sign_in_apart(name: str) -> int:
-    """The status of a sign-in with a wrong password, over a database connection of its own."""
+    """The status of a sign-in with a wrong password, on a separate database connection."""
     try:
         body = {"username": name, "password": "wrong"}
         return int(send(caller(None), "post", "auth/token", body).status_code)

@@ -22,7 +22,7 @@ def test_a_person_with_a_second_factor_sends_its_code_once(acme: Fleet) -> None:
         assert answer.status_code == 200
         again = send(caller(None), "post", "auth/token", body | {"code": good})
         assert_problem(again, 401)
-    # The code without the password is nothing.
+    # The code is useless without the password.
     wrong = {**body, "password": "wrong", "code": recovery}
     assert (
         "password" in assert_problem(send(caller(None), "post", "auth/token", wrong), 401)["detail"]

@@ -1,4 +1,4 @@
-"""Whoever changes something has seen it."""
+"""Nobody changes something without having seen its current version."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What the addresses of lists ask for, and how they are refused."""
+"""Query parameters of lists, and how wrong ones are refused."""
 
 from collections.abc import Iterable
 from typing import Any
