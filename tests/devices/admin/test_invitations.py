@@ -58,7 +58,7 @@ def test_an_address_is_invited_once_at_a_time_and_no_member_is(acme: Fleet, owne
     again = client.post(url, {**form, "email": ADDRESS.upper()})
     member = client.post(url, {**form, "email": "here@example.org"})
 
-    assert b"invited already" in again.content
+    assert b"already invited" in again.content
     assert b"already a member" in member.content
     assert Invitation.objects.count() == 1
     invitations_revoke(ids=[pk], ts=NOW)
@@ -79,7 +79,7 @@ def test_when_no_mail_can_be_sent_the_page_says_so_and_the_invitation_is_kept(
         answer = client.post(page("devices_invitation_add"), form)
 
     (notice,) = get_messages(answer.wsgi_request)
-    assert f"no e-mail could be sent to {ADDRESS}" in str(notice)
+    assert f"the e-mail to {ADDRESS} could not be sent" in str(notice)
     assert Invitation.objects.filter(email=ADDRESS, revoked_at=None).exists()
 
 

@@ -88,7 +88,7 @@ def test_a_gateway_key_is_rotated_by_managers_of_its_tenant(
         answer = client.post(url, {"overlap_s": wrong})
         assert answer.context["question"].form.errors.keys() == {"overlap_s"}
 
-    assert "issued for gateways of Acme, and" in client.get(url).content.decode()
+    assert "issues a new key for gateways of Acme." in client.get(url).content.decode()
 
     answer = client.post(url, {"overlap_s": 0})
 

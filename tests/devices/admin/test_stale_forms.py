@@ -86,7 +86,9 @@ def test_a_decision_is_asked_again_when_there_is_a_newer_change(
 
     answer = client.post(url, stale | dict(MARKS.findall(refused.content.decode())))
 
-    assert "to “Robin's” meanwhile" in answer.context["adminform"].form.errors["name"][0]
+    assert (
+        "has since changed this to “Robin's”." in answer.context["adminform"].form.errors["name"][0]
+    )
 
 
 def test_the_same_form_sent_twice_is_saved_twice(acme: Fleet, url: str) -> None:
@@ -136,7 +138,7 @@ def test_every_kind_of_row_is_kept(acme: Fleet, operator: User, kind: str) -> No
 
     answer = client.post(url, stale | {field: "second"})
 
-    assert "meanwhile" in answer.context["adminform"].form.errors[field][0]
+    assert "has since changed" in answer.context["adminform"].form.errors[field][0]
     row.refresh_from_db()
     assert getattr(row, field) == "first"
 

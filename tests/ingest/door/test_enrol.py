@@ -103,7 +103,7 @@ def test_revoked_tokens_and_those_of_inactive_tenants_are_refused(
     rival.tenant.save()
 
     assert assert_problem(enrol(client, text), 401)["detail"] == "This enrolment token is revoked."
-    assert "not active" in assert_problem(enrol(client, other), 401)["detail"]
+    assert "inactive tenant" in assert_problem(enrol(client, other), 401)["detail"]
 
 
 def test_a_token_never_takes_over_a_device(client: Client, acme: Fleet) -> None:

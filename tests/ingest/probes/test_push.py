@@ -124,7 +124,7 @@ def test_the_tenants_policy_decides_on_unknown_nodes(
     setting = capfirst(str(label_for_field("registration", Tenant)))
 
     assert error["field"] == "$.node_id"
-    assert f"set {setting} on its tenant's page" in error["reason"]
+    assert f"set {setting} on the tenant's page" in error["reason"]
     assert not Device.objects.filter(device_id="two").exists()
 
 
