@@ -1,4 +1,4 @@
-"""Who may speak: tenants, their people, sites, devices and the devices' keys."""
+"""Tenants, their people, sites and devices, and the keys with which devices send."""
 
 from datetime import datetime
 
@@ -27,13 +27,13 @@ ABOUT_BURST = (
 
 
 def check(*problems: dict[str, str]) -> None:
-    """Raises ValidationError with the problems, texts by field, if there are any."""
+    """Raises ValidationError if there are any problems (error messages by field)."""
     if found := {name: words for problem in problems for name, words in problem.items()}:
         raise ValidationError(found)
 
 
 def foreign_choice(row: models.Model, name: str) -> dict[str, str]:
-    """The problem that the field names a row of another tenant; empty if it does not."""
+    """An error if the field refers to a row that belongs to a different tenant; else empty."""
     chosen = getattr(row, name)
     if chosen is None or chosen.tenant_id == row.tenant_id:  # type: ignore[attr-defined]
         return {}
@@ -41,14 +41,14 @@ def foreign_choice(row: models.Model, name: str) -> dict[str, str]:
 
 
 def lone_burst(row: models.Model, rate: str, burst: str) -> dict[str, str]:
-    """The problem that there is a burst without a rate; empty if there is no such problem."""
+    """An error if there is a burst without a rate; else empty."""
     if getattr(row, burst) is None or getattr(row, rate) is not None:
         return {}
     return {burst: "A burst needs a rate: set messages a second too, or leave both empty."}
 
 
 class Registration(models.TextChoices):
-    """A tenant's policy for devices that nobody has added."""
+    """A tenant's policy for devices that have not been added yet."""
 
     OFF = "off", "off: refuse its messages"
     PENDING = "pending", "pending: add it, and hold its messages until somebody approves it"
@@ -57,7 +57,7 @@ class Registration(models.TextChoices):
 
 @tracked()
 class Tenant(models.Model):
-    """A customer of this installation; everything else belongs to exactly one."""
+    """A customer of this installation; every other row belongs to exactly one tenant."""
 
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=63, unique=True, help_text="Used in MQTT topics and URLs.")
@@ -150,9 +150,9 @@ class Membership(models.Model):
 
 @tracked(exclude=("token_sha256",))
 class Invitation(models.Model):
-    """Invites somebody by e-mail to join a tenant.
+    """An e-mailed invitation to join a tenant.
 
-    Only a hash of the token in its link is stored (devices.people.invitations).
+    Its link contains a token, of which only a hash is stored (devices.people.invitations).
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
@@ -193,7 +193,7 @@ class Invitation(models.Model):
 
 @tracked()
 class Site(models.Model):
-    """A place where devices are."""
+    """A place where devices are installed."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="sites")
     name = models.CharField(max_length=120)
@@ -223,7 +223,7 @@ class Site(models.Model):
 
 @tracked()
 class DeviceGroup(models.Model):
-    """Devices that people look at together, wherever they are."""
+    """Devices that are viewed together, regardless of their site."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="device_groups")
     name = models.CharField(max_length=120)
@@ -245,8 +245,8 @@ class DeviceGroup(models.Model):
 
 @tracked()
 class Device(models.Model):
-    """Something that sends messages: `device_id` is its own name, unique in its tenant; `id` is
-    ours."""
+    """Something that sends messages. `device_id` is the name it uses for itself, unique within
+    its tenant; `id` is our primary key."""
 
     class Kind(models.TextChoices):
         PHONE = "phone"
@@ -318,10 +318,11 @@ class Device(models.Model):
 
 @tracked(exclude=("secret_sha256", "mqtt_password_hash"), also_by="device")
 class Credential(models.Model):
-    """A key of a device or, without one, of a gateway, which speaks for all devices of its tenant.
-    Only its hash is stored; devices.fleet.keys issues and checks keys.
+    """The key of a device or, if `device` is empty, of a gateway, which may send messages for
+    every device of its tenant. Only a hash of the key is stored; devices.fleet.keys issues and
+    checks keys.
 
-    `revoked_at` may be in the future if the key was rotated: it stays in force until then.
+    `revoked_at` may be in the future if the key was rotated: the key works until then.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", editable=False)
@@ -357,7 +358,7 @@ class Credential(models.Model):
         return f"rc_{self.prefix}_…"
 
     def is_in_force(self, *, ts: datetime) -> bool:
-        """True if the key works at this moment."""
+        """True if the key works right now."""
         return self.revoked_at is None or self.revoked_at > ts
 
 
@@ -389,7 +390,7 @@ class EnrolmentToken(models.Model):
         null=True,
         blank=True,
         related_name="+",
-        help_text="Where its devices are. Optional.",
+        help_text="Where its devices stand. Optional.",
     )
     group = models.ForeignKey(
         DeviceGroup,
@@ -414,9 +415,9 @@ class EnrolmentToken(models.Model):
 
 
 class OperatorAccess(models.Model):
-    """A request by somebody who sees all tenants: who, when and what."""
+    """A request from somebody who can see all tenants: who made it, when, and what it was."""
 
-    # Without a constraint: a record outlives the account, unchanged.
+    # No foreign key constraint, so that the record remains unchanged if the account is deleted.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.DO_NOTHING,
@@ -440,8 +441,8 @@ class OperatorAccess(models.Model):
 
 
 class FailedSignIn(AccessAttempt):
-    """Who failed to sign in, from which address, and how often since they last succeeded, as axes
-    counts it."""
+    """Failed attempts to sign in, as counted by axes: who, from which address, and how often since
+    they last succeeded."""
 
     class Meta:
         proxy = True
@@ -452,10 +453,11 @@ class FailedSignIn(AccessAttempt):
 
 
 class HistoryEntry(models.Model):
-    """A change to something that belongs to a tenant; a view over the events of all models.
+    """A change to something that belongs to a tenant, read from a view over the events of all
+    models.
 
-    `number` counts the events of the subject's model; `data` is the row after the change or, if it
-    was removed, before.
+    `number` is the event's number within the subject's model. `data` is the row after the change
+    or, if the row was removed, before it.
     """
 
     class Subject(models.TextChoices):

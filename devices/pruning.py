@@ -1,4 +1,4 @@
-"""Deletes old rows in small steps, so that nobody waits for a long transaction."""
+"""Deletes old rows in small steps, so that nothing has to wait for a long transaction."""
 
 from datetime import datetime
 from typing import Any

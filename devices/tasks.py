@@ -1,4 +1,4 @@
-"""The Celery tasks of this app; each calls the service that it is named after."""
+"""This app's Celery tasks; each calls the service it is named after."""
 
 from celery import shared_task
 from django.utils import timezone

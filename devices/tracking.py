@@ -1,7 +1,7 @@
-"""Models whose every change is recorded: who, when, before and after.
+"""Records every change to a model: who made it, when, and the values before and after.
 
-Database triggers write the events, so that bulk changes and changes by hand are recorded too. Each
-event holds its own origin (devices.http.origin) instead of a reference to a table that all tenants
+Database triggers write the events, so bulk changes and manual changes are recorded too. Each event
+contains its own origin (devices.http.origin) rather than a reference to a table that all tenants
 would share.
 """
 
@@ -19,7 +19,7 @@ def tracked(
 ) -> Callable[[Tracked], Tracked]:
     """Records every change to the model, except to the excluded fields.
 
-    Events are indexed by their object and, with `also_by`, by that field.
+    Events are indexed by object and, if `also_by` is given, by that field too.
     """
 
     def decorate(model: Tracked) -> Tracked:
@@ -39,7 +39,7 @@ def tracked(
                 related_name="+", related_query_name="+", db_index=False
             ),
             context_field=pghistory.ContextJSONField(),
-            context_id_field=None,  # type: ignore[arg-type]  # documented so
+            context_id_field=None,  # type: ignore[arg-type]  # as documented
             meta={"indexes": indexes},
         )
         return decorator(model)

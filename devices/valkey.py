@@ -1,6 +1,6 @@
-"""This process's client of VALKEY_URL, for small and frequent requests: counters, marks, health.
+"""This process's client for VALKEY_URL, for small and frequent requests: counters, marks, health.
 
-The stream has its own connections (ingest.stream.nodes), since it may be on other servers.
+The stream has its own connections (ingest.stream.nodes), since it may be on different servers.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-# Callers know what to do without an answer; retries of the client would only add to the wait.
+# Callers can cope without a response; retries by the client would only make them wait longer.
 TIMEOUTS: dict[str, Any] = {"socket_timeout": 2, "socket_connect_timeout": 1}
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedis] = WeakKeyDictionary()
@@ -23,12 +23,12 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedis] = WeakKeyDic
 
 @cache
 def connection() -> redis.Redis:
-    """The client. Each call raises RedisError while Valkey is unavailable."""
+    """The synchronous client. Every call raises RedisError while Valkey is unavailable."""
     return redis.Redis.from_url(settings.VALKEY_URL, retry=Retry(NoBackoff(), 0), **TIMEOUTS)
 
 
 def async_connection() -> AsyncRedis:
-    """The client of the running event loop; raises RedisError like the other."""
+    """The client for the running event loop. Raises RedisError like the synchronous one."""
     loop = asyncio.get_running_loop()
     if loop not in _of_loops:
         retry = AsyncRetry(NoBackoff(), 0)

@@ -58,14 +58,14 @@ ABOUT_REPLAYS = (
 
 
 class PayloadField(forms.CharField):
-    """JSON. Another layout of the same JSON is no change."""
+    """JSON. Reformatting the same JSON does not count as a change."""
 
     def has_changed(self, initial: str | None, data: str | None) -> bool:
         return laid_out(data or "") != laid_out(initial or "")
 
 
 class RejectedForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The payload, formatted for reading and checked by the rules of the door."""
+    """The payload, formatted for reading and checked by the same rules as at the door."""
 
     payload = PayloadField(
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, "spellcheck": "false"}),
@@ -108,7 +108,7 @@ class ReplayedFilter(RadioFilter):
 
 @admin.register(RejectedMessage)
 class RejectedMessageAdmin(ScopedAdmin):
-    """Nobody adds messages here, and nobody deletes them: the ledger counts them."""
+    """Messages cannot be added or deleted here, because the ledger counts them."""
 
     form = RejectedForm
     list_display = ("refusal", "of_device", "tenant", "why", "received_at", "replayed")
@@ -235,7 +235,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         return waiting and super().has_change_permission(request, obj)
 
     def has_replay_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Also True if the message was replayed meanwhile: then a warning says so."""
+        """True even if the message was replayed meanwhile: then a warning says so."""
         if object_id is None:
             return self.has_change_permission(request)
         message = self.get_object(request, object_id)
@@ -250,7 +250,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         return self._get_base_actions_detail() if waits else []
 
     def get_actions_submit_line(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
-        """None: render_change_form adds them, because it has the message."""
+        """Returns no actions: render_change_form adds them, because it has the message."""
         return []
 
     def render_change_form(
@@ -341,7 +341,7 @@ class RejectedMessageAdmin(ScopedAdmin):
             messages.warning(request, f"{_count(count)} already replayed by {by}.")
 
     def get_urls(self) -> list[URLPattern]:
-        """With the ledger, whose rows have no pages of their own."""
+        """Adds the ledger, whose rows have no pages of their own."""
         view = self.admin_site.admin_view
         return [
             path("ledger/", view(self.ledger), name="ingest_ledger"),
@@ -350,7 +350,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         ]
 
     def ledger(self, request: HttpRequest) -> HttpResponse:
-        """What became of the messages of the last hour and day."""
+        """What became of the messages from the last hour and day."""
         self._check_view(request)
         context = {
             **self.admin_site.each_context(request),
@@ -372,7 +372,7 @@ class RejectedMessageAdmin(ScopedAdmin):
 
 
 class SinceFilter(RadioFilter):
-    """By the time of the last refusal."""
+    """Filters by the time of the last refusal."""
 
     title = "when"
     parameter_name = "since"
@@ -393,7 +393,7 @@ class SinceFilter(RadioFilter):
 
 @admin.register(LimitBreach)
 class LimitBreachAdmin(ScopedAdmin):
-    """Whose messages were refused, and why. Read-only."""
+    """The tenants and devices whose messages were refused, and why. Read-only."""
 
     list_display = ("refusal", "of_device", "tenant", "count", "when", "why")
     list_display_links = None

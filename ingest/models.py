@@ -7,7 +7,7 @@ from devices.models import Device, Tenant
 
 
 class LedgerMinute(models.Model):
-    """Messages of a tenant by the minute in which they were accepted, one row per shard.
+    """Messages from a tenant by the minute in which they were accepted, one row per shard.
 
     accepted = stored + duplicate + rejected + in flight. `late` counts stored messages that were
     old when they arrived; `replayed` counts messages that were rejected before a replay stored
@@ -36,7 +36,7 @@ class LedgerMinute(models.Model):
 class DrainPosition(models.Model):
     """The last stored entry of a shard's stream, written in the transaction that stored it.
 
-    `identity` names the stream that `entry_id` belongs to: in another stream, ids start again.
+    `identity` names the stream that `entry_id` belongs to: in a different stream, ids start again.
     Every shard that was ever drained has a row, even if INGEST_SHARDS no longer includes it.
     """
 
@@ -56,7 +56,7 @@ class RejectedMessage(models.Model):
 
     `reason` is why the current payload is not stored; a corrected message waits for its replay. The
     payload is text, because jsonb may be unable to hold what caused the rejection. The device may
-    be deleted, and that must not touch its messages: a replay locks them while it waits for the
+    be deleted, and that must not touch its messages: a replay locks them while waiting for the
     device's status, so the two would deadlock.
     """
 

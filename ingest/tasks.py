@@ -15,7 +15,7 @@ from telemetry.presence import sweep
 from telemetry.presence.listening import listening
 from telemetry.presence.sweep import SweepResult
 
-# A server that has not listened for so long counts as removed.
+# A server that has not listened for this long counts as removed.
 HOLD_MAX = timedelta(hours=1)
 
 
@@ -67,8 +67,9 @@ def ledger_check() -> int:
 
 @shared_task(name="ingest.presence_sweep")
 def presence_sweep() -> SweepResult:
-    """In this app, because only the stream knows up to when every accepted message is stored. A
-    shard that is unavailable is not waited for: its devices are heard through the other shards.
+    """In this app, because only the stream knows up to when every accepted message is stored. Does
+    not wait for an unavailable shard: its devices are heard through the other shards.
+
     While no server listens, no device becomes late or offline, for at most HOLD_MAX."""
     ts = timezone.now()
     waiting = shards.survey(balances.shards_known())

@@ -10,8 +10,8 @@ from timescale.db.models.fields import TimescaleDateTimeField
 class HypertableTimeField(TimescaleDateTimeField):
     """The time column by which TimescaleDB cuts a hypertable into chunks.
 
-    `chunk` names an entry of settings.CHUNK_INTERVALS, so an installation can choose another
-    interval without a migration.
+    `chunk` names an entry of settings.CHUNK_INTERVALS, so an installation can choose a
+    different interval without a migration.
     """
 
     def __init__(self, *args: Any, chunk: str, **kwargs: Any) -> None:

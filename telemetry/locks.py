@@ -23,9 +23,9 @@ def try_lock_in_transaction(key: int) -> bool:
 
 @contextmanager
 def session_lock(key: int) -> Iterator[bool]:
-    """Holds the lock during the block. Yields False if another session holds it.
+    """Holds the lock while the `with` block runs. Yields False if another session holds it.
 
-    PostgreSQL releases it when the connection dies. So its next holder can rely on this: no
+    PostgreSQL releases it when the connection dies. So the next holder can be sure that no
     transaction on the previous holder's connection can still commit.
     """
     held = _ask("SELECT pg_try_advisory_lock(%s, %s)", key)

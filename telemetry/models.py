@@ -28,7 +28,7 @@ class WithVitals(models.Model):
 
 
 class Heartbeat(WithVitals):
-    """A device says "I am alive", with a few vitals. A hypertable: one row per device and 10 s.
+    """A device says "I am alive", with a few vitals. A hypertable: one row per device every 10 s.
 
     `time` is the device's clock in UTC (ours if it sent none), `received_at` is our clock. `bucket`
     is `time` rounded down to 10 s, so a retry stores no second row.
@@ -55,10 +55,10 @@ class Heartbeat(WithVitals):
 
 
 class Reading(models.Model):
-    """One message of metrics, which map names to numbers, text or booleans. A hypertable.
+    """One message with metrics, which map names to numbers, text or booleans. A hypertable.
 
     `time` is the device's clock in UTC (ours if it sent none), `received_at` is our clock. A second
-    message of a device with the same `time` and `msg_type` is a duplicate.
+    message from a device with the same `time` and `msg_type` is a duplicate.
     """
 
     pk = models.CompositePrimaryKey("device", "time", "msg_type")
@@ -90,8 +90,8 @@ class DeviceStatus(WithVitals):
     much of the current silence does not count because the device was paused.
 
     A device is late at last_seen + excused_s + interval_s + grace_s, and later still if a message
-    was due in a PresenceBreak. `late_at` says when the sweep looks next, which is never after that.
-    A heartbeat does not move it: an update that changes no indexed column touches no index.
+    was due in a PresenceBreak. `late_at` is when the sweep next looks, never later than that.
+    A heartbeat does not change it: an update that changes no indexed column touches no index.
     `offline_at` is the same for a device that is late.
     """
 
@@ -153,7 +153,7 @@ class PresenceEvent(models.Model):
 
 
 class PresenceBreak(models.Model):
-    """A time in which no server listened to devices. Rows may overlap."""
+    """A period in which no server listened to devices. Rows may overlap."""
 
     since = models.DateTimeField()
     until = models.DateTimeField()

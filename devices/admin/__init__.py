@@ -1,6 +1,7 @@
-"""The admin classes of this app. Those of devices are in monitoring, with their status.
+"""This app's admin classes. The ones for devices are in monitoring, next to the devices' status.
 
-Django imports only the module `admin`, so it gathers them here from a module for each subject.
+Django imports only the module `admin`, so the classes are gathered here from one module per
+subject.
 """
 
 from devices.admin.audit import HistoryEntryAdmin, OperatorAccessAdmin

@@ -1,4 +1,4 @@
-"""The admin of the history and of the operator audit log."""
+"""The admin for the history and the operator audit log."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from devices.tenancy.access import Role, access_in
 
 
 class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
-    """For admin classes of rows that nobody changes."""
+    """For admin classes whose rows cannot be changed."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -40,8 +40,8 @@ class OnlyRead(BaseModelAdmin):  # type: ignore[type-arg]
 
 
 class PeriodFilter(RangeDateTimeFilter):
-    """From one moment to another, in the time zone that the page names. An invalid moment is an
-    error at its field."""
+    """Filters by a range of times, in the time zone shown on the page. An invalid time is reported
+    on its field."""
 
     def queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         form = self.form_class(name=self.field_path, data=self.used_parameters)
@@ -56,7 +56,7 @@ class PeriodFilter(RangeDateTimeFilter):
 
 
 class InWords(EmptyLast):
-    """A list of changes that turns a whole page into readable lines at once."""
+    """A list of changes that formats the lines for a whole page at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         with lookups_answered():
@@ -69,7 +69,7 @@ class InWords(EmptyLast):
 
 @admin.register(HistoryEntry)
 class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
-    """Who changed what in the requester's tenants, when, from what to what."""
+    """Who changed what in the requester's tenants, when, and the values before and after."""
 
     actions = None
     list_display = ("when", "by", "what", "differences", "tenant", "came_from")
@@ -95,7 +95,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
     empty_help = "No changes yet."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[HistoryEntry]:
-        """Only owners see invitations, here as on the invitations' own pages."""
+        """Only owners see invitations, both here and on the invitations' own pages."""
         entries = super().get_queryset(request)
         open_to_all = entries.exclude(subject=HistoryEntry.Subject.INVITATION)
         return open_to_all | access_in(request).narrow(entries, Role.OWNER)
@@ -127,7 +127,7 @@ class HistoryEntryAdmin(OnlyRead, ScopedAdmin):
 
 @admin.register(OperatorAccess)
 class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
-    """Every request by an operator is recorded here, because operators see every tenant."""
+    """Lists every request made by an operator, because operators can see all tenants."""
 
     actions = None
     list_display = ("when", "username", "method", "path", "address")
@@ -143,7 +143,7 @@ class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
     show_full_result_count = False
     fields = ("when", "username", "method", "path", "address")
     readonly_fields = fields
-    empty_help = "No requests by operators yet."
+    empty_help = "No requests from operators yet."
 
     @display(description="when", ordering="at")
     def when(self, access: OperatorAccess) -> str:
@@ -151,7 +151,7 @@ class OperatorAccessAdmin(OnlyRead, OperatorOnly, ModelAdmin):
 
 
 def differences_shown(line: Line) -> SafeString:
-    """One field a line: `name: Kim's phone → Robin's phone`."""
+    """One line per field: `name: Kim's phone → Robin's phone`."""
     return format_html_join(
         "",
         '<span class="rc-difference"><b>{}</b> {}{}</span>',
@@ -163,7 +163,7 @@ def differences_shown(line: Line) -> SafeString:
 
 
 def _line(entry: HistoryEntry) -> Line:
-    """The entry as a readable line, which a page of a list has made already."""
+    """The entry as a readable line; on a list's page, the line has already been made."""
     if not hasattr(entry, "line"):
         entry.line = lines_of([entry])[0]  # type: ignore[attr-defined]
     line: Line = entry.line  # type: ignore[attr-defined]

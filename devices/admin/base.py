@@ -1,8 +1,8 @@
 """Admin classes for rows that belong to tenants.
 
-The database decides which rows can be seen (devices.tenancy.scope). What a person may do follows
-from Membership.role, so members need no Django permissions: viewers read, and `least_role` is the
-lowest role that may change a class's rows. Operators may do everything.
+The database decides which rows can be seen (devices.tenancy.scope). What a person may do depends
+on Membership.role, so members need no Django permissions: viewers may read, and `least_role` is the
+lowest role that may change rows of an admin class. Operators may do everything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,13 +43,13 @@ from devices.models import Device, DeviceGroup, Site, Tenant
 from devices.tenancy.access import Role, access_in, sees_several_tenants, tenant_id_of
 
 OWNED = (Tenant, Site, DeviceGroup, Device)
-# More than any list shows on a page, and fewer than a form may have fields.
+# More rows than any list shows on a page, but fewer than the fields a form may have.
 MOST_TICKED = 500
 DELETED_AT_ONCE = 1000
 
 
 class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
-    """What lists, pages, inlines and their choices share."""
+    """Shared by lists, pages and inlines and their select fields."""
 
     least_role = Role.MANAGER
 
@@ -80,7 +80,7 @@ class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
     def formfield_for_dbfield(
         self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any
     ) -> FormField | None:
-        """At most the button to add another is shown next to a choice."""
+        """Of the buttons next to a select field, only "add another" is ever shown."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field and isinstance(wrapper := field.widget, RelatedFieldWidgetWrapper):
             wrapper.can_change_related = wrapper.can_delete_related = False
@@ -91,7 +91,7 @@ class TenantScoped(BaseModelAdmin):  # type: ignore[type-arg]
 
 
 def changes_log(request: HttpRequest, rows: Sequence[Model], words: str) -> None:
-    """Records in each row's history what this person did to it."""
+    """Adds what this person did to the history of each row."""
     if rows and request.user.pk:
         LogEntry.objects.log_actions(
             user_id=request.user.pk,
@@ -102,11 +102,11 @@ def changes_log(request: HttpRequest, rows: Sequence[Model], words: str) -> None
 
 
 class Question(NamedTuple):
-    """What the page between a button and its action asks.
+    """The contents of the page that asks for confirmation before an action.
 
     `about` is the row that the action changes, `back` is where "Cancel" leads, and `repeated` are
-    hidden fields to send along. For many rows `names` are the first ones, and `more` counts the
-    rest; `notice` says why the page asks again.
+    hidden fields to be sent along. If there are many rows, `names` contains the first few and
+    `more` is the number of the others. `notice` says why the page is asking again.
     """
 
     title: str
@@ -124,10 +124,10 @@ class Question(NamedTuple):
 
 @contextmanager
 def lookups_answered() -> Iterator[None]:
-    """Wraps the queries of a list, whose filters come from its URL. A value that the database or
-    its driver cannot understand is the URL's fault, as Django treats other bad filters.
+    """Wraps the queries of a list whose filters come from the URL. Treats a value that the database
+    or its driver cannot understand as an error in the URL, as Django does with other bad filters.
 
-    Raises IncorrectLookupParameters, which leads back to the list without filters.
+    Raises IncorrectLookupParameters, which redirects to the list without filters.
     """
     try:
         yield
@@ -137,8 +137,8 @@ def lookups_answered() -> Iterator[None]:
 
 
 class FoundByKey(Paginator):  # type: ignore[type-arg]
-    """Finds the rows of a page by their keys alone. What is joined to a row, such as its device's
-    status, is then read for the rows of the page and not for all that are sorted."""
+    """Finds a page's rows by their keys alone. Joined data, such as the status of a row's device,
+    is then read only for the rows on the page and not for all rows being sorted."""
 
     object_list: QuerySet[Any]
 
@@ -149,7 +149,7 @@ class FoundByKey(Paginator):  # type: ignore[type-arg]
 
 
 class EmptyLast(ChangeList):
-    """Sorts rows without a value last, in either direction."""
+    """Sorts rows without a value last, both ascending and descending."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """PostgreSQL sorts NULL as the highest value, so only descending order needs a change."""
@@ -163,7 +163,7 @@ class EmptyLast(ChangeList):
         yield part
 
     def _may_be_empty(self, path: str) -> bool:
-        """False for what is not a field: a key, or a count that a queryset adds."""
+        """False for names that are not fields: a key, or a count added by a queryset."""
         try:
             return any(field.null for field in get_fields_from_path(self.model, path))
         except FieldDoesNotExist:
@@ -171,7 +171,7 @@ class EmptyLast(ChangeList):
 
 
 class CountedOnce(EmptyLast):
-    """Shows how many rows there are in total if that is known without counting again."""
+    """Shows the total number of rows if it is known without counting them again."""
 
     def get_results(self, request: HttpRequest) -> None:
         with lookups_answered():
@@ -181,15 +181,15 @@ class CountedOnce(EmptyLast):
 
 
 class OneAfterAnother(BaseModelAdmin):  # type: ignore[type-arg]
-    """For pages of rows that several people change."""
+    """For pages on which several people may change the same row."""
 
     change_form_before_template = "admin/as_shown.html"
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Locks the row while it is changed. If two people change it at once, the second sees what
-        the first did, and a row deleted meanwhile is not saved again."""
+        """Locks the row while it is being changed. If two people change it at the same time, the
+        second sees what the first did, and a row that has been deleted is not saved again."""
         row = super().get_object(request, object_id, from_field)  # type: ignore[misc]
         if row is None or request.method != "POST" or not self.has_change_permission(request, row):
             return row
@@ -199,13 +199,14 @@ class OneAfterAnother(BaseModelAdmin):  # type: ignore[type-arg]
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """If two people have the form open at once, the second is told what the first changed."""
+        """If two people have the form open at the same time, shows the second person what the
+        first one changed."""
         form = super().get_form(request, obj, change=change, **kwargs)  # type: ignore[misc]
         return stale_checked(form) if obj else form
 
 
 class InlineOneAfterAnother(InlineModelAdmin):  # type: ignore[type-arg]
-    """For rows on such a page."""
+    """For inline rows on such a page."""
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         return super().get_formset(request, obj, form=stale_checked(self.form), **kwargs)
@@ -215,8 +216,8 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
     """For lists with actions."""
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Runs the chosen action. Raises BadRequest for ids that are invalid or not written as the
-        list writes them (`1_0` is not 10), or for more rows than a list shows."""
+        """Runs the chosen action. Raises BadRequest if there are more rows than a list shows, or if
+        an id is invalid or not in the format that the list uses (`1_0` does not count as 10)."""
         assert self.opts.pk is not None
         ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if len(ticked) > MOST_TICKED:
@@ -231,7 +232,7 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
         return super().response_action(request, *args, **kwargs)  # type: ignore[misc]
 
     def ask(self, request: HttpRequest, question: Question) -> TemplateResponse:
-        """A page that posts the answer back to the same address."""
+        """A page that posts the person's answer to the same URL."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -242,12 +243,12 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
         return TemplateResponse(request, "admin/ask.html", context)
 
     def about_deletion(self, rows: QuerySet[Any]) -> str:
-        """What happens to related rows that are not deleted, as text for the page that asks."""
+        """What happens to related rows that are not deleted, as text for the confirmation page."""
         return ""
 
 
 class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
-    """The pages of a model whose rows belong to tenants."""
+    """Admin pages for a model whose rows belong to tenants."""
 
     compressed_fields = False
     show_facets = ShowFacets.NEVER
@@ -259,15 +260,15 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """People who may delete the rows may also delete what belongs to them, such as keys and
-        limit breaches, which nobody deletes alone."""
+        """People who may delete the rows may also delete what belongs to the rows, such as keys and
+        limit breaches, which cannot be deleted on their own."""
         objects, counts, _, protected = super().get_deleted_objects(objs, request)
         may = all(self.has_delete_permission(request, one) for one in objs)
         return objects, counts, set() if may else {str(self.opts.verbose_name)}, protected
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Locks parents before children, in the order of their keys. That is the order every writer
-        uses, to avoid deadlocks. Deletes in steps, because Django reads what it deletes."""
+        """Locks parents before children, in the order of their keys, which is the order that every
+        writer uses to avoid deadlocks. Deletes in steps, because Django reads what it deletes."""
         rows = self.model._default_manager.filter(pk__in=queryset.values("pk")).order_by("pk")
         ids = list(rows.select_for_update(no_key=True).values_list("pk", flat=True))
         for start in range(0, len(ids), DELETED_AT_ONCE):
@@ -277,7 +278,8 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Who changed what, if that is recorded (devices.tracking); else what the admin logged."""
+        """Shows who changed what, if that is recorded (devices.tracking), otherwise what the admin
+        logged."""
         if self.model not in SUBJECTS:
             return super().history_view(request, object_id, extra_context)
         row = self.get_object(request, object_id)
@@ -296,7 +298,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
         return TemplateResponse(request, "admin/history.html", context)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Without the tenant for people who have only one tenant."""
+        """Leaves out the tenant for people who have only one."""
         columns = list(super().get_list_display(request))
         return [one for one in columns if one != "tenant" or sees_several_tenants(request)]
 
@@ -307,7 +309,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
         return [one for one in filters if not isinstance(one, tuple) or one[0] != "tenant"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """A row never moves to another tenant."""
+        """A row cannot be moved to a different tenant."""
         fixed = ["tenant"] if obj is not None and hasattr(obj, "tenant_id") else []
         return [*super().get_readonly_fields(request, obj), *fixed]
 
@@ -318,20 +320,20 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
 
 
 class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
-    """Rows on their parent's page."""
+    """Rows that are shown on their parent's page."""
 
     extra = 0
     hide_title = True
 
 
 class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
-    """For rows that belong to the installation and not to a tenant."""
+    """For rows that belong to the installation rather than to a tenant."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return EmptyLast
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Empty for others, whose scope may not even read the table."""
+        """Empty for people who are not operators: their scope may not even read the table."""
         rows = super().get_queryset(request)
         return rows if access_in(request).is_operator else rows.none()
 
@@ -348,9 +350,10 @@ class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
 
 
 class KeepsTenant:
-    """For model forms: checks that a name is free in the tenant although the tenant is read-only.
+    """For model forms: checks that a name is not taken in the tenant, even if the tenant is
+    read-only.
 
-    Django skips constraints on fields that a form does not have.
+    Django skips constraints that involve fields a form does not have.
     """
 
     def _get_validation_exclusions(self) -> set[str]:

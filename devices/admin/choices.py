@@ -1,9 +1,9 @@
-"""Actions on many rows of a list: the choice of rows, and the page that asks for confirmation.
+"""Actions on many rows in a list: the selection, and the page that asks for confirmation.
 
-The page carries the choice and not its rows, which may outnumber the fields of a form: ticked rows
-by their ids, all matching rows by the filters in the list's URL. It also carries their count and
-the highest id, so that rows added meanwhile stay out, and people are asked again if the count has
-changed.
+The page describes the selection instead of containing a field for each row, since a form cannot
+have that many fields: ticked rows are given by their ids, "all matching rows" by the filters in the
+list's URL. The page also contains the number of rows and the highest id, so that rows added in the
+meantime are left out, and people are asked again if the number has changed.
 """
 
 import re
@@ -21,19 +21,19 @@ from unfold.decorators import action
 from devices.admin.base import ChosenRows, Question
 from devices.tenancy.access import Role, access_in
 
-# The list form's fields for an action, besides the rows; and those that the confirmation adds.
+# The list form's fields for an action, apart from the rows, and those added by the confirmation.
 OF_LIST = ("action", "index", "select_across")
 COUNT, UP_TO = "chosen_count", "chosen_up_to"
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 NOTHING = "None of the selected rows allow this; nothing was done."
-# How many of the chosen rows the confirmation names.
+# How many of the selected rows the confirmation page lists by name.
 NAMED = 10
 
 
 class Choice(NamedTuple):
-    """The rows that an action will change, by their ids in order: those that the person may change
-    and the action applies to. `asked_about` is how many there were when the person was asked; None
-    if they were not asked yet."""
+    """The sorted ids of the rows that an action will change: those that the person may change and
+    to which the action applies. `asked_about` is how many there were when the person was asked;
+    None if they have not been asked yet."""
 
     request: HttpRequest
     rows: QuerySet[Any]
@@ -52,7 +52,7 @@ class Choice(NamedTuple):
     def question(
         self, verb: str, *, lead: str, form: Form | None = None, is_danger: bool = False
     ) -> Question:
-        """Asks whether to apply the verb to this choice."""
+        """Asks whether to apply the action named by `verb` to the selected rows."""
         count = len(self.ids)
         names = [str(row) for row in self.rows.filter(pk__in=self.ids[:NAMED])]
         what = f"{verb} {names[0] if count == len(names) == 1 else self.words(count)}"
@@ -74,7 +74,8 @@ class Choice(NamedTuple):
         )
 
     def _repeated(self) -> list[tuple[str, str]]:
-        """If all matching rows are chosen, one id is sent: without any, Django does nothing."""
+        """If all matching rows are selected, one id is sent, because Django does nothing without
+        one."""
         given = self.request.POST
         across = given.get("select_across") == "1"
         ids = given.getlist(ACTION_CHECKBOX_NAME)
@@ -89,8 +90,8 @@ class Choice(NamedTuple):
 def choice_of(
     request: HttpRequest, queryset: QuerySet[Any], *, least_role: Role = Role.MANAGER
 ) -> Choice | None:
-    """The chosen rows for which the person has the role. If there are none, tells the person and
-    returns None. Raises BadRequest for values that the confirmation did not write."""
+    """The selected rows for which the person has the role. If there are none, shows a message and
+    returns None. Raises BadRequest for values that cannot come from the confirmation page."""
     rows = access_in(request).narrow(queryset, least_role)
     asked_about = None
     if COUNT in request.POST:
@@ -114,7 +115,7 @@ def _number(request: HttpRequest, name: str) -> int:
 def delete_selected(
     asking: ChosenRows, request: HttpRequest, queryset: QuerySet[Any]
 ) -> HttpResponse | None:
-    """Replaces Django's own, whose page carries and shows each row."""
+    """Replaces Django's own action, whose page contains and shows every row."""
     least_role = getattr(asking, "least_role", Role.OWNER)
     chosen = choice_of(request, queryset, least_role=least_role)
     if chosen is None:

@@ -1,4 +1,4 @@
-"""The admin of enrolment tokens."""
+"""The admin for enrolment tokens."""
 
 import json
 from datetime import datetime, timedelta
@@ -44,7 +44,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(EnrolmentToken)
 class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
-    """Tokens are issued here, each shown once, and revoked here."""
+    """Tokens are issued here, where each one is shown once, and revoked here."""
 
     form = TokenForm
     list_display = ("token", "label", "tenant", "site", "uses", "expires_at", "state")
@@ -88,17 +88,17 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         return (("token", "state"), ("tenant", "site", "group"), "label", ("uses", "expires_at"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """Only the label of a token can change."""
+        """Only a token's label can be changed."""
         fixed = ["token", "state", "tenant", "site", "group", "uses", "expires_at"]
         return fixed if obj else []
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """The URL cannot set the expiry: Django's widget takes no text."""
+        """Ignores an expiry in the URL, because Django's widget does not accept a string."""
         initial = super().get_changeform_initial_data(request)
         return {**initial, "expires_at": timezone.now().replace(microsecond=0) + TOKEN_LIFE}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Tokens are revoked instead, so that a record remains."""
+        """Tokens are revoked rather than deleted, so that a record of them remains."""
         return False
 
     def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
@@ -109,7 +109,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         return in_force and self.has_change_permission(request, token)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Nobody finds a token by guessing its hash."""
+        """Excludes the hash, so that tokens cannot be found by guessing it."""
         hidden = lookup.startswith("secret_sha256")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -123,7 +123,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The next page always shows the token, so there is only "Save"."""
+        """Only "Save" is offered, because the token is always shown on the next page."""
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
 
@@ -138,7 +138,7 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
     def response_add(
         self, request: HttpRequest, obj: EnrolmentToken, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The page that shows the token, once."""
+        """The page that shows the token, which is never shown again."""
         token: str = request.issued_token  # type: ignore[attr-defined]
         enrol_url = device_url(request, "enrol")
         code_text = json.dumps({"url": enrol_url, "token": token})
@@ -203,4 +203,4 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
 
 def _token_lead(token: EnrolmentToken) -> str:
     devices = "one device" if token.max_uses == 1 else f"up to {token.max_uses} devices"
-    return f"It is good for {devices}, until {localize(token.expires_at)}."
+    return f"It can be used for {devices}, until {localize(token.expires_at)}."

@@ -1,4 +1,4 @@
-"""The admin of invitations."""
+"""The admin for invitations."""
 
 from functools import partial
 from typing import Any
@@ -48,14 +48,15 @@ class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Whether an address is already invited depends on fields that the form does not have."""
+        """Also checks whether the address is already invited, which depends on fields that are not
+        in the form."""
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
         return excluded - {"accepted_at", "revoked_at"}
 
 
 @admin.register(Invitation)
 class InvitationAdmin(ScopedAdmin):
-    """Owners invite people by e-mail, send the link again and revoke it."""
+    """Where owners invite people by e-mail, send the link again, or revoke it."""
 
     form = InvitationForm
     least_role = Role.OWNER
@@ -73,7 +74,8 @@ class InvitationAdmin(ScopedAdmin):
 
     @display(description="invited by")
     def invited_by_name(self, invitation: Invitation) -> str:
-        """Empty for operators: they are not members, so members cannot see their names."""
+        """An inviter who is an operator is not named: operators are not members, so members cannot
+        see their names."""
         return invitation.invited_by.get_username() if invitation.invited_by else "an operator"
 
     @display(description="state")
@@ -108,11 +110,11 @@ class InvitationAdmin(ScopedAdmin):
         return access_in(request).allows(self.least_role)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Invitations are revoked instead, so that a record remains."""
+        """Invitations are revoked rather than deleted, so that a record of them remains."""
         return False
 
     def has_answer_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """True if it waits for an answer and the person may send it again and revoke it."""
+        """True if the invitation is still open and the person may send it again or revoke it."""
         if object_id is None:
             return self.has_change_permission(request)
         invitation = self.get_object(request, object_id)
@@ -125,7 +127,7 @@ class InvitationAdmin(ScopedAdmin):
         return self._get_base_actions_detail() if allowed else []
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Nobody finds an invitation by guessing its hash."""
+        """Excludes the hash, so that invitations cannot be found by guessing it."""
         hidden = lookup.startswith("token_sha256")
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -136,7 +138,8 @@ class InvitationAdmin(ScopedAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """A sent invitation has nothing to save: it is sent again or revoked."""
+        """Shows no save buttons for an existing invitation, which can only be sent again or
+        revoked."""
         is_new = object_id is None
         shown = {"show_save": is_new, "show_save_and_add_another": is_new}
         shown |= {"show_save_and_continue": False}
@@ -152,7 +155,7 @@ class InvitationAdmin(ScopedAdmin):
     def response_add(
         self, request: HttpRequest, obj: Invitation, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Without a message: one follows once the link is sent or has failed to be."""
+        """Shows no message yet: one follows when the link has been sent or could not be sent."""
         return HttpResponseRedirect(request.path if "_addanother" in request.POST else _list_url())
 
     @action(description="Revoke…", permissions=["answer"])
@@ -218,7 +221,8 @@ class InvitationAdmin(ScopedAdmin):
         return self.ask(request, question)
 
     def _send_on_commit(self, request: HttpRequest, invitation: Invitation, token: str) -> None:
-        """Sends once the link works; a slow mail server does not hold up the transaction."""
+        """Sends the e-mail after the commit, when the link works, so that a slow mail server does
+        not hold up the transaction."""
         url = request.build_absolute_uri(reverse("invitation", args=(token,)))
         letter = invitation_letter(invitation=invitation, url=url)
         transaction.on_commit(partial(_send, request, letter))

@@ -1,4 +1,4 @@
-"""The admin of keys, which are issued on the page of their device or tenant."""
+"""The admin for keys, which are issued on the page of their device or tenant."""
 
 import re
 from typing import Any
@@ -39,18 +39,19 @@ from devices.models import (
 from devices.tenancy.access import access_in, tenant_id_of
 
 AS_SHOWN = re.compile(r"r[ct]_([A-Za-z0-9]+)(?:_…?)?")
-# What happens to a gateway's messages for devices that nobody has added.
+# What happens to messages that a gateway sends for devices that have not been added.
 UNKNOWN_DEVICES = {
-    Registration.OFF: "Messages of devices that nobody has added are refused.",
-    Registration.PENDING: "Devices that nobody has added wait for approval in the list of devices.",
-    Registration.ON: "Devices that nobody has added are added automatically.",
+    Registration.OFF: "Messages from devices that have not been added are refused.",
+    Registration.PENDING: "New devices wait for approval in the list of devices.",
+    Registration.ON: "New devices are added automatically.",
 }
-# For pages that show a secret once: a button that copies it.
+# Adds a copy button to pages that show a secret once.
 COPIES = Script("monitoring/live.js", type="module")
 
 
 class FoundAsShown:
-    """For admin classes of secrets: a search for `rc_abc_…`, as lists show it, finds its prefix."""
+    """For admin classes for secrets: lets people search for `rc_abc_…`, as shown in lists, by
+    searching for its prefix."""
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -93,7 +94,7 @@ def key_shown(
     issued: IssuedKey,
     replaced: Credential | None = None,
 ) -> HttpResponse:
-    """The page that shows a new key once, how to try it, and what happens to the old one."""
+    """The page that shows a new key once, with how to try it and what happens to the old key."""
     credential = issued.credential
     speaker = credential.device or credential.tenant
     context = {
@@ -117,7 +118,7 @@ def key_shown(
 
 @display(description="state")
 def key_state(credential: Credential) -> SafeString:
-    """Whether it is in force, and since or until when."""
+    """Whether the key is in force, and since when or until when."""
     when = localize(credential.revoked_at) if credential.revoked_at else ""
     if credential.is_in_force(ts=timezone.now()):
         until = f" until {when}" if when else ""
@@ -132,12 +133,12 @@ def key_prefix(credential: Credential) -> SafeString:
 
 @display(description="device", ordering="device__device_id")
 def key_speaker(credential: Credential) -> str:
-    """The device whose key it is, or "gateway"."""
+    """The device that the key belongs to, or "gateway"."""
     return credential.device.device_id if credential.device else "gateway"
 
 
 class CredentialInline(ScopedInline):
-    """A device's keys on its page. New ones are issued there, each shown once."""
+    """A device's keys on the device's page, where new keys are issued; each is shown once."""
 
     model = Credential
     template = "admin/devices/credential/keys_of_device.html"
@@ -151,7 +152,8 @@ class CredentialInline(ScopedInline):
     state = staticmethod(key_state)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Without the links to rotate and revoke a key for people who may not."""
+        """Leaves out the links to rotate and revoke a key if the person is not allowed to use
+        them."""
         may_revoke = access_in(request).allows(self.least_role, tenant_id_of(obj))
         return self.fields if may_revoke else self.fields[:-1]
 
@@ -163,7 +165,7 @@ class CredentialInline(ScopedInline):
 
     @display(description="", empty_value="")
     def replace(self, credential: Credential) -> str:
-        """Links to rotate and to revoke it, where that is still possible."""
+        """Links to rotate and to revoke the key, if that is still possible."""
         links = [
             (reverse(f"admin:devices_credential_{way}", args=(credential.pk,)), way.capitalize())
             for way in _ways(credential)
@@ -186,7 +188,7 @@ class GatewayFilter(RadioFilter):
 
 @admin.register(Credential)
 class CredentialAdmin(FoundAsShown, ScopedAdmin):
-    """Keys are found, rotated and revoked here; they are issued on the page of their device or
+    """Keys can be found, rotated and revoked here; they are issued on the page of their device or
     tenant."""
 
     list_display = ("key", "speaker", "tenant", "label", "created_at", "state")
@@ -220,7 +222,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Keys are revoked instead, so that a record remains."""
+        """Keys are revoked rather than deleted, so that a record of them remains."""
         return False
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[UnfoldAction]:
@@ -233,14 +235,14 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
         return [one for one in base if one.action_name.rpartition("_")[2] in ways]
 
     def has_end_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        """Ignores whether the key has already ended: the action itself tells the person."""
+        """Does not check whether the key was already revoked: the action itself says so."""
         if object_id is None:
             return self.has_change_permission(request)
         credential = self.get_object(request, object_id)
         return credential is not None and self.has_change_permission(request, credential)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Nobody finds a key by guessing its hash."""
+        """Excludes the hash, so that keys cannot be found by guessing it."""
         hidden = lookup.startswith(("secret_sha256", "mqtt_password_hash"))
         return not hidden and super().lookup_allowed(lookup, value, request)
 
@@ -318,7 +320,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
 
 
 def _ways(credential: Credential) -> list[str]:
-    """The ways to end the key that are left: a rotated one can only be revoked earlier."""
+    """The actions that are still possible: a rotated key can only be revoked earlier."""
     if credential.revoked_at is None:
         return ["rotate", "revoke"]
     return ["revoke"] if credential.is_in_force(ts=timezone.now()) else []

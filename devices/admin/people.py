@@ -1,4 +1,4 @@
-"""The admin of people, and of what operators need to help them sign in."""
+"""The admin for people, and for what operators need in order to help them sign in."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from devices.admin.base import InlineOneAfterAnother, OneAfterAnother, OperatorO
 from devices.audit.operator_access import LastOperator, operator_ensure_other, operators_lock
 from devices.models import FailedSignIn, Membership
 
-# Addresses and factors are on their person's page; settings configure single sign-on.
+# Addresses and factors are shown on the person's page; single sign-on is configured by settings.
 admin.site.unregister([User, Group])
 admin.site.unregister([EmailAddress, Authenticator, SocialAccount, SocialApp, SocialToken])
 
@@ -36,7 +36,7 @@ MAKE_AN_OPERATOR = ("is_active", "is_staff", "is_superuser")
 
 
 class EmailAddressInline(InlineOneAfterAnother, TabularInline):
-    """The addresses with which a person signs in, for operators."""
+    """The e-mail addresses with which a person can sign in, for operators."""
 
     model = EmailAddress
     fields = ("email", "verified", "primary")
@@ -47,7 +47,8 @@ class EmailAddressInline(InlineOneAfterAnother, TabularInline):
 
 
 class SecondFactorInline(TabularInline):
-    """What a person signs in with besides the password; an operator removes it if it is lost."""
+    """What a person signs in with in addition to the password; an operator can remove it if it is
+    lost."""
 
     model = Authenticator
     fields = ("type", "created_at", "last_used_at")
@@ -120,8 +121,8 @@ class OperatorFilter(BooleanRadioFilter):
 
 @admin.register(User)
 class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
-    """What people may do depends on whether they are operators and on their roles in tenants;
-    Django's groups and permissions have no effect here."""
+    """What people may do depends on their roles in tenants and on whether they are operators;
+    Django's groups and permissions have no effect."""
 
     form = PersonForm
     add_form = NewPersonForm
@@ -158,8 +159,8 @@ class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Locks the operators before the person, the order every writer uses, to avoid
-        deadlocks."""
+        """Locks the operators before the person, which is the order that every writer uses to
+        avoid deadlocks."""
         if request.method == "POST" and self.has_change_permission(request):
             operators_lock()
         return super().get_object(request, object_id, from_field)
@@ -199,21 +200,21 @@ class UserAdmin(OperatorOnly, OneAfterAnother, DjangoUserAdmin, ModelAdmin):  # 
         return self.inlines if obj else ()
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """People who are added here may sign in here."""
+        """People added here may sign in to the portal."""
         obj.is_staff = obj.is_staff or not change
         super().save_model(request, obj, form, change)
 
 
 @admin.register(FailedSignIn)
 class FailedSignInAdmin(OperatorOnly, ModelAdmin):
-    """Who failed to sign in, and from where. Deleting a row lets a locked-out person in again."""
+    """Who failed to sign in, and from where. Deleting a row lets a locked-out person try again."""
 
     list_display = ("username", "ip_address", "failures", "is_locked", "attempt_time")
     list_display_links = None
     list_fullwidth = True
     search_fields = ("username", "ip_address")
     search_help_text = "User name or address"
-    empty_help = "No failed sign-ins: a row disappears once its person signs in."
+    empty_help = "No failed sign-ins. A row disappears when its person signs in."
     ordering = ("-attempt_time",)
     actions = ("let_in",)
 

@@ -1,4 +1,4 @@
-"""The admin of sites and device groups, and how other pages count and choose them."""
+"""The admin for sites and device groups, and how other pages count and select them."""
 
 from typing import Any
 
@@ -22,33 +22,33 @@ from devices.models import (
 )
 from devices.tenancy.access import sees_several_tenants
 
-# What a device and an enrolment token may belong to besides their tenant.
+# What a device or an enrolment token may belong to in addition to its tenant.
 PLACES = ("site", "group")
 
 
 def with_device_count(queryset: QuerySet[Any], field: str) -> QuerySet[Any]:
-    """Adds `device_count`: how many devices refer to the row in this field."""
+    """Adds `device_count`: how many devices refer to the row through this field."""
     own = Device.objects.filter(**{field: OuterRef("pk")}).order_by().values(field)
     count = Subquery(own.annotate(count=Count("pk")).values("count"))
     return queryset.annotate(device_count=Coalesce(count, 0))
 
 
 def devices_link(row: Model, field: str) -> SafeString:
-    """How many devices it has, as a link to their list."""
+    """The number of devices, as a link to the list of these devices."""
     url = f"{reverse('admin:devices_device_changelist')}?{field}__id__exact={row.pk}"
     return format_html('<a href="{}">{}</a>', url, getattr(row, "device_count", 0))
 
 
 class OfTenantField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A site or a group, labelled with its tenant: others may have the same name."""
+    """A site or a group, labelled with its tenant because other tenants may use the same name."""
 
     def label_from_instance(self, obj: Site | DeviceGroup) -> str:
         return f"{obj.name} ({obj.tenant})"
 
 
 class ChoosesPlace:
-    """For admin classes: shows people with several tenants which one a site or a group belongs
-    to."""
+    """For admin classes: shows which tenant a site or a group belongs to, if the person has several
+    tenants."""
 
     def formfield_for_foreignkey(
         self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any
@@ -62,7 +62,7 @@ class ChoosesPlace:
 
 
 class GathersDevices(ScopedAdmin):
-    """For sites and groups, which can be deleted while they have devices."""
+    """For sites and groups, which can be deleted even if they have devices."""
 
     def about_deletion(self, rows: QuerySet[Any]) -> str:
         counts = [(str(one), one.device_count) for one in rows]
@@ -88,7 +88,7 @@ class SiteAdmin(GathersDevices):
     search_fields = ("name",)
     search_help_text = "Name"
     fields = ("tenant", "name", ("latitude_deg", "longitude_deg"))
-    empty_help = "No sites yet. A site is where devices are."
+    empty_help = "No sites yet. A site is a place where devices are installed."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Site]:
         return with_device_count(super().get_queryset(request), "site")

@@ -1,7 +1,7 @@
-"""Keeps people from overwriting what was changed after their form was shown.
+"""Keeps people from overwriting changes made after their form was shown.
 
-A form carries a mark of its row: a digest of each field. A post without a mark, as from a script,
-is accepted unchecked.
+A form contains a mark for its row: a digest of each field. A request without a mark, for example
+from a script, is accepted unchecked.
 """
 
 import hashlib
@@ -14,11 +14,12 @@ from django.utils.safestring import SafeString
 from devices.audit.history import latest_differences
 
 MARK = "_shown"
-AGAIN = "Nothing is saved yet: save again to overwrite it with the value here."
+AGAIN = "Nothing has been saved yet. Save again to overwrite it with the value in this form."
 
 
 class StaleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """For model forms: refuses once to overwrite a value that the form did not show."""
+    """For model forms: rejects the first attempt to overwrite a value that the form did not show;
+    submitting the form again overwrites it."""
 
     def as_shown(self) -> SafeString:
         """The mark, as a hidden field."""
@@ -41,7 +42,7 @@ class StaleForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
     def _unseen(self) -> list[str]:
-        """The fields that changed after the form was shown and would be overwritten."""
+        """The fields that have changed since the form was shown and would be overwritten."""
         mark = self.data.get(self.add_prefix(MARK), "")
         shown = dict(one.partition(":")[::2] for one in mark.split())
         return [
@@ -60,7 +61,7 @@ class StaleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 def stale_checked(form: Any) -> Any:
-    """The form's class with the check for changes that it did not show."""
+    """The form class, extended with a check for changes that the form did not show."""
     return type(form.__name__, (StaleForm, form), {})
 
 

@@ -1,4 +1,4 @@
-"""The admin of tenants, their members, and their gateways' keys."""
+"""The admin for tenants, their members, and their gateway keys."""
 
 from collections.abc import Set
 from typing import Any
@@ -29,11 +29,12 @@ from devices.tenancy.members import LastOwner, owner_ensure_other
 
 
 class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A person by user name: a list of choices would reveal the people of other tenants."""
+    """Accepts a user name rather than offering a list, which would reveal people in other
+    tenants."""
 
     default_error_messages = {
-        "invalid_choice": "Nobody has this user name. "
-        "To add a person without an account, use Invitations."
+        "invalid_choice": "There is no user with this name, or you do not have access to them. "
+        "To add people without an account, use Invitations."
     }
 
 
@@ -64,7 +65,8 @@ class MembershipFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]
         return self._is_deleted(form) or form.cleaned_data.get("role") != Role.OWNER
 
     def _gains_owner(self, leaving: Set[int | None]) -> bool:
-        """Only other people's forms count: a person's may be sent twice, to stay and to leave."""
+        """Ignores the forms of people who leave: a request could contain the same person twice,
+        once staying and once leaving."""
         return any(not self._leaves(form) for form in self.forms if form.instance.pk not in leaving)
 
     @staticmethod
@@ -86,7 +88,7 @@ class MembershipInline(ScopedInline):
         return membership.user.get_username()
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Read-only names have no link: only operators may open people's pages."""
+        """Shows read-only names without a link, because only operators may open people's pages."""
         may_change = self.has_change_permission(request, obj)
         return ("user" if may_change else "user_name", "role", "created_at")
 
@@ -113,7 +115,8 @@ class MembershipInline(ScopedInline):
 
 @admin.register(Tenant)
 class TenantAdmin(ScopedAdmin):
-    """Operators add tenants; owners rename theirs, set its defaults and choose its members."""
+    """Operators add tenants; owners may rename their tenant, set its defaults and choose its
+    members."""
 
     least_role = Role.OWNER
     list_display = (
@@ -150,11 +153,12 @@ class TenantAdmin(ScopedAdmin):
         return access_in(request).is_operator
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A tenant with devices is made inactive instead."""
+        """A tenant that has devices cannot be deleted; it can be made inactive instead."""
         return access_in(request).is_operator and not getattr(obj, "device_count", None)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        """The slug is part of the devices' MQTT topics; the others are for operators to set."""
+        """The slug is read-only because it is part of the devices' MQTT topics; the other fields
+        can only be set by operators."""
         fixed = ["slug", "device_limit", "rate_per_s", "burst", "is_active"]
         return [] if access_in(request).is_operator else fixed
 
@@ -187,8 +191,8 @@ class TenantAdmin(ScopedAdmin):
         if not form.is_valid():
             question = Question(
                 title=f"Issue a gateway key for {tenant}",
-                lead="A gateway speaks for all devices of the tenant. The tenant's other keys "
-                "stay in force.",
+                lead="A gateway can send messages for all devices of the tenant. The tenant's "
+                "other keys stay in force.",
                 submit="Issue key",
                 back=back,
                 about=tenant,

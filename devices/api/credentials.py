@@ -1,4 +1,5 @@
-"""Keys: `/api/v1/devices/<device_id>/credentials`, and those of gateways under their tenant."""
+"""Device keys under `/api/v1/devices/<device_id>/credentials`, and gateway keys under their
+tenant."""
 
 from typing import Any
 
@@ -26,7 +27,7 @@ from devices.models import Credential, Device, Tenant
 
 
 class CredentialSerializer(serializers.ModelSerializer[Credential]):
-    """`revoked_at` may be in the future: until then the key is in force."""
+    """`revoked_at` may be in the future: the key is in force until then."""
 
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
     device_id = serializers.CharField(
@@ -70,7 +71,7 @@ class KeyRotate(ModelBody):
         min_value=0,
         max_value=MAX_OVERLAP_S,
         default=0,
-        help_text="Seconds for which the old key stays in force next to the new one.",
+        help_text="How many seconds the old key stays in force alongside the new one.",
     )
 
     class Meta:
@@ -79,8 +80,8 @@ class KeyRotate(ModelBody):
 
 
 class _CredentialViewSet(TenantViewSet):
-    """Keys of one device or of a tenant's gateways, oldest first; each is named by its public
-    part."""
+    """The keys of one device or of a tenant's gateways, oldest first; each is identified by its
+    public part."""
 
     queryset = Credential.objects.none()
     serializer_class = CredentialSerializer
@@ -111,7 +112,7 @@ class _CredentialViewSet(TenantViewSet):
         return self.issued(issued)
 
     def revoke(self, request: Request, **names: Any) -> Response:
-        """Within seconds, nobody can use the key."""
+        """Within seconds, the key can no longer be used."""
         credential: Credential = self.found()
         credentials_revoke(ids=[credential.pk], ts=timezone.now())
         return self.answered(self.reread(credential))
@@ -145,7 +146,7 @@ class DeviceCredentialViewSet(_CredentialViewSet):
 
 
 class GatewayCredentialViewSet(_CredentialViewSet):
-    """Keys that speak for all devices of a tenant."""
+    """Gateway keys, which may send for all devices of a tenant."""
 
     problems = {"list": (404,), "create": (404,), "rotate": (409,)}
 

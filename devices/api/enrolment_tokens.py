@@ -22,7 +22,7 @@ class EnrolmentTokenSerializer(serializers.ModelSerializer[EnrolmentToken]):
     tenant = serializers.CharField(source="tenant.slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
     group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
-    state = serializers.SerializerMethodField(help_text="As text, such as `in force`.")
+    state = serializers.SerializerMethodField(help_text="The state as text, such as `in force`.")
 
     class Meta:
         model = EnrolmentToken
@@ -55,8 +55,8 @@ class IssuedTokenSerializer(EnrolmentTokenSerializer):
 
 class EnrolmentTokenCreate(ModelBody):
     tenant = TenantSlug()
-    site = RowId(help_text="Id of the site where its devices are.")
-    group = RowId(help_text="Id of the group that its devices join.")
+    site = RowId(help_text="Id of the site for the token's devices.")
+    group = RowId(help_text="Id of the group for the token's devices.")
     expires_in_s = serializers.IntegerField(
         min_value=MINUTE_S,
         max_value=YEAR_S,
@@ -91,7 +91,7 @@ class EnrolmentTokenViewSet(TenantViewSet):
         return secret_once(Response(serializer.data, status=201))
 
     def revoke(self, request: Request, **names: Any) -> Response:
-        """No more devices can enrol with it; those that already enrolled keep their keys."""
+        """No more devices can enrol with the token; those already enrolled keep their keys."""
         token: EnrolmentToken = self.found()
         tokens_revoke(ids=[token.pk], ts=timezone.now())
         return self.answered(self.reread(token))

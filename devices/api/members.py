@@ -1,4 +1,4 @@
-"""`/api/v1/members`: who belongs to a tenant, and in which role."""
+"""`/api/v1/members`: who belongs to a tenant, and with which role."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ from devices.tenancy.access import Role
 from devices.tenancy.members import LastOwner, owner_ensure_other
 
 WHY_NOBODY = (
-    "You cannot see anybody with this user name. Invite people without an account in the admin, "
-    "under Invitations."
+    "There is no user with this name, or you do not have access to them. To add people without an "
+    "account, invite them in the admin, under Invitations."
 )
 
 
@@ -37,8 +37,8 @@ class MemberCreate(StrictBody, serializers.Serializer[Membership]):
     tenant = TenantSlug()
     username = serializers.CharField(
         max_length=150,
-        help_text="Of an existing account. Invite people without one in the admin, under "
-        "Invitations.",
+        help_text="The user name of an existing account. To add people without an account, invite "
+        "them in the admin, under Invitations.",
     )
     role = serializers.ChoiceField(choices=Role.choices)
 
@@ -48,7 +48,8 @@ class MemberChange(StrictBody, serializers.Serializer[Membership]):
 
 
 class MemberViewSet(TenantViewSet):
-    """Owners add people whose account they can see; others are invited in the admin, by e-mail."""
+    """Owners can add people whose accounts they can see; anyone else is invited by e-mail, in the
+    admin."""
 
     serializer_class = MemberSerializer
     filterset_class = TenantFilter

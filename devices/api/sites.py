@@ -90,13 +90,13 @@ class _PlaceViewSet(TenantViewSet):
         return self.answered(self.reread(row))
 
     def destroy(self, request: Request, **names: Any) -> Response:
-        """Its devices stay, without a site or group."""
+        """Its devices are kept, without a site or group."""
         self.found().delete()
         return Response(status=204)
 
 
 class SiteViewSet(_PlaceViewSet):
-    """Where devices are."""
+    """The places where devices are installed."""
 
     model = Site
     serializer_class = SiteSerializer
@@ -104,7 +104,7 @@ class SiteViewSet(_PlaceViewSet):
 
 
 class GroupViewSet(_PlaceViewSet):
-    """Devices that people look at together, wherever they are."""
+    """Devices that are viewed together, regardless of their site."""
 
     model = DeviceGroup
     serializer_class = GroupSerializer

@@ -25,7 +25,7 @@ OWNERS_FIELDS = (
 )
 FIELDS = (*OPERATORS_FIELDS, *OWNERS_FIELDS)
 DEVICE_LIMIT = {"max_value": 10_000_000}
-# Spaces around it are an error; whether it is free, the database checks.
+# Surrounding spaces are an error; the database checks that the slug is not taken.
 SLUG: dict[str, Any] = {"trim_whitespace": False, "validators": (validate_slug,)}
 
 
@@ -76,7 +76,7 @@ class TenantsViewSet(TenantViewSet):
 
     def create(self, request: Request) -> Response:
         if not self.access.is_operator:
-            raise PermissionDenied("Only operators add tenants.")
+            raise PermissionDenied("Only operators can add tenants.")
         tenant = self.saved(Tenant(**self.body()))
         return self.added(tenant, tenant.slug)
 
@@ -84,5 +84,5 @@ class TenantsViewSet(TenantViewSet):
         tenant: Tenant = self.found()
         given = self.body()
         if not self.access.is_operator and (fixed := [n for n in OPERATORS_FIELDS if n in given]):
-            raise PermissionDenied(f"Only operators change {', '.join(fixed)}.")
+            raise PermissionDenied(f"Only operators can change {', '.join(fixed)}.")
         return self.answered(self.saved(self.changed(tenant, given)))

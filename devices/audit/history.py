@@ -1,4 +1,4 @@
-"""The history as readable text: who changed what, from what to what."""
+"""The history as readable text: who changed what, and the values before and after."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,14 +32,14 @@ SUBJECTS: dict[type[Model], HistoryEntry.Subject] = {
     Tenant: Subject.TENANT,
 }
 MODELS = {subject.value: model for model, subject in SUBJECTS.items()}
-# Not shown when something was added.
+# Not shown for a newly added row.
 GIVEN = ("id", "created_at", "tenant_id")
 LATEST = 200
 NOTHING = "–"
 
 
 class Difference(NamedTuple):
-    """A changed field as text; `before` is None where nothing existed before."""
+    """A changed field as text; `before` is None if there was no previous value."""
 
     field: str
     before: str | None
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A change as people read it."""
+    """A change in readable form."""
 
     at: datetime
     who: str
@@ -57,8 +57,8 @@ class Line(NamedTuple):
 
 
 def history_of(row: Model) -> list[Line]:
-    """The latest changes to the row and what people did to it in the admin, newest first. A
-    device's include those to its keys."""
+    """The latest changes to the row and what people did to it in the admin, newest first. For a
+    device, changes to its keys are included."""
     subject = SUBJECTS[type(row)]
     own = Q(subject=subject, object_id=row.pk)
     if isinstance(row, Device):
@@ -68,8 +68,8 @@ def history_of(row: Model) -> list[Line]:
 
 
 def latest_differences(row: Model) -> dict[str, tuple[str, str]]:
-    """By the field's label: who changed it last, and to what; empty if the row's changes are not
-    recorded."""
+    """Who last changed each field, and to what value, keyed by the field's label; empty if changes
+    to the row are not recorded."""
     subject = SUBJECTS.get(type(row))
     if subject is None:
         return {}
@@ -82,7 +82,7 @@ def latest_differences(row: Model) -> dict[str, tuple[str, str]]:
 
 
 def lines_of(entries: Iterable[HistoryEntry]) -> list[Line]:
-    """The entries as readable lines, with a few queries for all of them."""
+    """The entries as readable lines, using only a few queries in total."""
     entries = list(entries)
     changes = {entry.pk: _changed(entry, before) for entry, before in _with_before(entries)}
     names = _names(value for parts in changes.values() for value in parts)
@@ -116,7 +116,7 @@ class _Part(NamedTuple):
 def _with_before(
     entries: Sequence[HistoryEntry],
 ) -> Iterable[tuple[HistoryEntry, dict[str, Any] | None]]:
-    """Each entry with the row's data before it, None if that is unknown."""
+    """Each entry with the row's data before the change; None if that is unknown."""
     by_subject: dict[str, list[HistoryEntry]] = defaultdict(list)
     for entry in entries:
         by_subject[entry.subject].append(entry)
@@ -136,7 +136,8 @@ def _before(subject: str, numbers: Sequence[int]) -> QuerySet[HistoryEntry, Any]
 
 
 def _changed(entry: HistoryEntry, before: dict[str, Any] | None) -> list[_Part]:
-    """The fields to show: those filled in for a new row, those that differ for a changed one."""
+    """The fields to show: for a new row, those that are filled in; for a changed row, those that
+    differ."""
     fields = {str(field.column): field for field in MODELS[entry.subject]._meta.concrete_fields}
     tracked = {
         column: (field, entry.data[column])
@@ -193,7 +194,8 @@ def _words(
 
 
 def _notes(row: Model) -> list[Line]:
-    """What the admin logged as text; its lists of changed fields say less than ours."""
+    """What the admin logged as plain text. Its JSON lists of changed fields are left out, because
+    our events contain more."""
     logged = LogEntry.objects.filter(
         content_type=ContentType.objects.get_for_model(row), object_id=str(row.pk)
     ).exclude(Q(change_message__startswith="[") | Q(change_message=""))

@@ -1,5 +1,5 @@
-"""The operator audit log, with every request that sees all tenants, and the rule that one operator
-remains."""
+"""The operator audit log, which records every request that can see all tenants, and the rule that
+at least one operator must remain."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -28,13 +28,13 @@ class LastOperator(ValueError):
 
 
 def operators_lock() -> None:
-    """Locks the operators until the transaction ends; others who call this wait."""
+    """Locks the operators until the transaction ends; other callers wait."""
     list(_operators().select_for_update(no_key=True).order_by("pk"))
 
 
 def operator_ensure_other(*, leaving: Collection[int]) -> None:
-    """Raises LastOperator if no operator who may sign in would be left without these people (ids).
-    The answer holds as long as operators_lock does."""
+    """Raises LastOperator if, without these people (ids), no operator who may sign in would be
+    left. The result is valid for as long as operators_lock is held."""
     operators = set(_operators().values_list("pk", flat=True))
     if operators & set(leaving) and not operators - set(leaving):
         raise LastOperator
@@ -43,8 +43,8 @@ def operator_ensure_other(*, leaving: Collection[int]) -> None:
 def operator_access_record(request: HttpRequest) -> None:
     """Records the request. Call it outside the request's scope, so that a failure does not undo it.
 
-    A fragment that its page fetches every few seconds is recorded once an hour; the translations
-    of the admin's scripts, the same for everybody, are never recorded.
+    A fragment that a page fetches every few seconds is recorded once an hour. The translations for
+    the admin's scripts, which are the same for everybody, are never recorded.
     """
     match = request.resolver_match
     is_words = match is not None and match.url_name == "jsi18n"
@@ -69,7 +69,7 @@ def _operators() -> QuerySet[User]:
 
 
 def _is_repeated(request: HttpRequest, ts: datetime) -> bool:
-    """True for a page's fragment that was recorded for this person within the hour."""
+    """True for a page fragment already recorded for this person within the last hour."""
     match = request.resolver_match
     if request.method != "GET" or not match or match.url_name not in settings.FRAGMENTS:
         return False

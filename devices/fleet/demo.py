@@ -1,5 +1,5 @@
-"""A demo tenant with people, sites and phones, created once and kept, and the file that says how
-to use it."""
+"""A demo tenant with people, sites and phones, which is created once and then kept, and the file
+that says how to use it."""
 
 import os
 import secrets
@@ -26,7 +26,7 @@ ADMIN = "admin"
 MEMBER = "demo"
 LABEL = "demo"
 GATEWAY_LABEL = "demo gateway"
-# Quick enough to watch a phone turn late and offline.
+# Short enough to watch a phone become late and then offline.
 INTERVAL_S = 10
 GRACE_S = 5
 
@@ -50,14 +50,14 @@ PEOPLE = (
 
 
 class DemoDevice(Struct, frozen=True):
-    """A phone with its key in clear text."""
+    """A phone and its key in clear text."""
 
     device_id: str
     token: str
 
 
 class Demo(Struct, frozen=True):
-    """What `var/demo.json` holds. The tenant's member signs in with the admin's password."""
+    """The contents of `var/demo.json`. The tenant's member uses the same password as the admin."""
 
     portal_url: str
     ingest_url: str
@@ -71,7 +71,7 @@ class Demo(Struct, frozen=True):
 
 
 class Addresses(NamedTuple):
-    """Where the demo runs; written to its file unchanged."""
+    """Where the demo runs; written to the file unchanged."""
 
     portal_url: str
     ingest_url: str
@@ -81,11 +81,11 @@ class Addresses(NamedTuple):
 
 @transaction.atomic
 def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -> Demo:
-    """The demo with `count` phones; creates what is missing.
+    """Returns the demo with `count` phones; creates what is missing.
 
     Only `remembered` has the password and keys in clear text: those that still work are kept, the
-    others replaced. A key that somebody revoked is not replaced: its phone is left out, and a
-    gateway's is None.
+    rest are replaced. A key that somebody revoked is not replaced: its phone is left out, or, if it
+    is the gateway's key, the key is None.
     """
     tenant, _ = Tenant.objects.get_or_create(slug=TENANT, defaults={"name": "Demo"})
     password = _people(tenant, remembered.admin_password if remembered else "")
@@ -104,9 +104,9 @@ def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -
 
 
 def phones_ensure(*, tenant: Tenant, count: int, interval_s: int = INTERVAL_S) -> list[Device]:
-    """The tenant's phones `phone-001` to `phone-<count>`, in order; creates the missing ones.
+    """The tenant's phones `phone-001` to `phone-<count>`, in order; creates missing ones.
 
-    `interval_s` is the expected interval of the new ones.
+    `interval_s` is the expected interval for new phones.
     """
     wanted = [f"phone-{number:03}" for number in range(1, count + 1)]
     phones = {one.device_id: one for one in tenant.devices.filter(device_id__in=wanted)}
@@ -129,7 +129,7 @@ def phones_ensure(*, tenant: Tenant, count: int, interval_s: int = INTERVAL_S) -
 
 
 def demo_read(path: Path) -> Demo | None:
-    """The demo in this file; None if it does not exist or cannot be read."""
+    """The demo described in this file; None if the file does not exist or cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Demo)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -137,7 +137,7 @@ def demo_read(path: Path) -> Demo | None:
 
 
 def demo_write(path: Path, demo: Demo) -> None:
-    """Writes the whole file or nothing, readable by its owner only."""
+    """Writes the file atomically; only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -150,8 +150,8 @@ def demo_write(path: Path, demo: Demo) -> None:
 
 
 def _people(tenant: Tenant, password: str) -> str:
-    """Ensures the operator and a member of the tenant; returns their common password: the given one
-    if it works."""
+    """Makes sure that the operator and a member of the tenant exist; returns the password they
+    share, which is the given one if it works."""
     people = {user.username: user for user in User.objects.filter(username__in=(ADMIN, MEMBER))}
     if people.keys() == {ADMIN, MEMBER} and people[ADMIN].check_password(password):
         return password
@@ -194,7 +194,7 @@ def _with_keys(phones: Sequence[Device], known: Mapping[str, str]) -> list[DemoD
 
 
 def _never_revoked(phones: Sequence[Device]) -> list[Device]:
-    """The phones of which nobody has revoked a demo key."""
+    """The phones whose demo keys have not been revoked."""
     if not phones:
         return []
     ended = _revoked(LABEL).filter(device__in=phones)
@@ -203,5 +203,5 @@ def _never_revoked(phones: Sequence[Device]) -> list[Device]:
 
 
 def _revoked(label: str) -> QuerySet[Credential]:
-    """The keys with this label that somebody revoked."""
+    """The revoked keys with this label."""
     return Credential.objects.filter(label=label).exclude(revoked_at=None)

@@ -35,7 +35,7 @@ class DeviceIdRefused(ValueError):
 
 
 class DeviceExists(ValueError):
-    """The tenant already has this device, and a token never takes over a device."""
+    """The tenant already has this device, and a token cannot be used to take over a device."""
 
 
 class DeviceLimitReached(ValueError):
@@ -43,7 +43,7 @@ class DeviceLimitReached(ValueError):
 
 
 class Enrolled(NamedTuple):
-    """A new device with its key in clear text, which is not stored."""
+    """A new device and its key in clear text, which is not stored."""
 
     device: Device
     key: str
@@ -61,17 +61,18 @@ def token_issue(*, token: EnrolmentToken) -> str:
 
 
 def tokens_revoke(*, ids: Sequence[int], ts: datetime) -> int:
-    """Revokes those not yet revoked; returns how many."""
+    """Revokes the tokens that are not revoked yet; returns how many."""
     return EnrolmentToken.objects.filter(id__in=ids, revoked_at=None).update(revoked_at=ts)
 
 
 def device_enrol(
     *, token: str, device_id: str, name: str, kind: Device.Kind, ts: datetime
 ) -> Enrolled:
-    """Adds a device with a key to the token's tenant, site and group; uses the token once.
+    """Adds a device with a key to the token's tenant, site and group, which takes one of the
+    token's uses.
 
-    Raises TokenRefused, DeviceIdRefused, DeviceExists or DeviceLimitReached; then nothing has
-    changed, and the token has as many uses left as before.
+    Raises TokenRefused, DeviceIdRefused, DeviceExists or DeviceLimitReached; in that case nothing
+    has changed, and the token has as many uses left as before.
     """
     prefix, secret = _split(token)
     origin_note(token=f"rt_{prefix}_…")
@@ -83,9 +84,9 @@ def _enrol(
     found: EnrolmentToken, device_id: str, name: str, kind: Device.Kind, ts: datetime
 ) -> Enrolled:
     _use(found, ts)
-    # Its site or group may have been deleted until now; from here on the token is locked.
+    # The site or group could be deleted until this point; from here on the token is locked.
     found.refresh_from_db(fields=("site", "group"))
-    # From here on no other enrolment or registration adds a device to this tenant.
+    # From here on, no other enrolment or registration can add a device to this tenant.
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=found.tenant_id)
     if Device.objects.filter(tenant=tenant, device_id=device_id).exists():
         raise DeviceExists(_exists(device_id))
@@ -105,7 +106,7 @@ def _enrol(
 
 
 def token_state(token: EnrolmentToken, *, ts: datetime) -> str:
-    """Why it no longer works, such as `expired`; "" while it does."""
+    """Why the token no longer works, such as `expired`; "" while it works."""
     if token.revoked_at is not None:
         return "revoked"
     if token.expires_at <= ts:
@@ -120,7 +121,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _tenants_of(prefix: str) -> list[int]:
-    """The token's tenant, which is needed before there is a scope; empty if unknown."""
+    """The token's tenant, which is needed before a scope is open; empty if unknown."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT devices_enrolmenttoken_tenant(%s)", [prefix])
         (tenant_id,) = cursor.fetchone()
@@ -139,7 +140,7 @@ def _token(prefix: str, secret: str, ts: datetime) -> EnrolmentToken:
 
 
 def _use(token: EnrolmentToken, ts: datetime) -> None:
-    """Counts a use in one step, so that only one of two requests gets the last one."""
+    """Takes one of the token's uses atomically, so that only one of two requests gets the last."""
     usable = EnrolmentToken.objects.filter(
         pk=token.pk, uses_left__gt=0, revoked_at=None, expires_at__gt=ts
     )
@@ -155,7 +156,7 @@ def _add(device: Device) -> None:
     try:
         with transaction.atomic():
             device.save(force_insert=True)
-    except IntegrityError:  # staff added it at the same moment
+    except IntegrityError:  # somebody added it at the same moment
         raise DeviceExists(_exists(device.device_id)) from None
 
 

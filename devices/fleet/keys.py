@@ -24,7 +24,7 @@ ALPHABET = string.ascii_letters + string.digits
 PREFIX_LENGTH = 10
 SECRET_LENGTH = 32
 MQTT_SALT_LENGTH = 12
-# The longest that a rotated key may stay in force.
+# How long a rotated key may stay in force at most.
 MAX_OVERLAP_S = 30 * 86_400
 
 
@@ -33,14 +33,14 @@ IN_FORCE = "SELECT * FROM devices_keys_in_force(%s)"
 
 
 class NotInForce(ValueError):
-    """The key has been revoked, or rotated and will be."""
+    """The key has been revoked, or has been rotated and will be revoked."""
 
     def __init__(self, credential: Credential) -> None:
         super().__init__(f"The key {credential} has already been revoked or rotated.")
 
 
 class IssuedKey(NamedTuple):
-    """A credential with its key in clear text, which is not stored."""
+    """A credential and its key in clear text, which is not stored."""
 
     credential: Credential
     key: str
@@ -48,11 +48,11 @@ class IssuedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """The owner of a key, with what the door needs to know.
+    """The owner of a key, and what the ingest endpoints need to know about it.
 
-    A gateway has neither `id` nor `device_id`: it speaks for the devices of its tenant.
+    For a gateway, which may send for all devices of its tenant, `id` and `device_id` are None.
     `interval_s` is the effective heartbeat interval in seconds. `tenant_limit` applies to all
-    devices of the tenant together, `limit` to the device; None means no limit.
+    devices of the tenant together, `limit` to the device alone; None means no limit.
     """
 
     tenant_id: int
@@ -66,26 +66,26 @@ class Speaker:
 
 
 def gateway_credential_issue(*, tenant: Tenant, label: str = "") -> IssuedKey:
-    """Issues a key that speaks for all devices of the tenant."""
+    """Issues a gateway key, which may send for all devices of the tenant."""
     issued = _issue(tenant_id=tenant.pk, device=None, label=label)
     issued.credential.save()
     return issued
 
 
 def credential_issue(*, device: Device, label: str = "") -> IssuedKey:
-    """Issues another key to the device; the others stay in force."""
+    """Issues an additional key to the device; its other keys stay in force."""
     return credentials_issue(devices=[device], label=label)[0]
 
 
 def credentials_issue(*, devices: Iterable[Device], label: str = "") -> list[IssuedKey]:
-    """Issues another key to each device, in the order of `devices`, with one insert."""
+    """Issues an additional key to each device, in the order of `devices`, with a single insert."""
     issued = [_issue(tenant_id=device.tenant_id, device=device, label=label) for device in devices]
     Credential.objects.bulk_create([one.credential for one in issued], batch_size=1000)
     return issued
 
 
 def credentials_revoke(*, ids: Sequence[int], ts: datetime) -> int:
-    """Revokes those still in force; returns how many."""
+    """Revokes the keys that are still in force; returns how many."""
     return Credential.objects.filter(in_force(ts), id__in=ids).update(revoked_at=ts)
 
 
@@ -105,18 +105,18 @@ def credential_rotate(
 
 
 def in_force(ts: datetime) -> Q:
-    """Selects the credentials that work at this moment."""
+    """Selects the credentials that work right now."""
     return Q(revoked_at=None) | Q(revoked_at__gt=ts)
 
 
 def speaker_for_key(key: str) -> Speaker | None:
-    """The key's owner; None for a malformed, unknown or revoked key, or an inactive tenant."""
+    """The key's owner; None if the key is malformed, unknown or revoked, or its tenant inactive."""
     return speakers_for_keys([key]).get(key)
 
 
 def speaker_for_tenant(slug: str) -> Speaker | None:
-    """A speaker for all devices of the tenant, like a gateway; None if the tenant is unknown or
-    inactive."""
+    """A speaker that may send for all devices of the tenant, as a gateway may; None if the tenant
+    is unknown or inactive."""
     tenant = Tenant.objects.filter(slug=slug, is_active=True).first()
     if tenant is None:
         return None
@@ -126,7 +126,7 @@ def speaker_for_tenant(slug: str) -> Speaker | None:
 
 
 def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
-    """What speaker_for_key finds, by key, with one query for all."""
+    """What speaker_for_key returns for each of these keys, found with a single query."""
     given = {key: _split(key) for key in keys}
     rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
     return {
@@ -137,7 +137,8 @@ def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
 
 
 def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
-    """Runs for almost every heartbeat, and the ORM takes 6 times as long to build the query."""
+    """Written in SQL because it runs for almost every heartbeat, and the ORM would take 6 times as
+    long to build the query."""
     if not prefixes:
         return {}
     with connection.cursor() as cursor:
@@ -182,7 +183,7 @@ def _split(key: str) -> tuple[str, str]:
 
 
 def random_text(length: int) -> str:
-    """Letters and digits that nobody can guess."""
+    """A random string of letters and digits that cannot be guessed."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
@@ -194,7 +195,7 @@ def secret_hash(secret: str) -> bytes:
 def mqtt_password_hash(password: str, *, iterations: int = 1) -> str:
     """The hash in the format of mosquitto's password file: PBKDF2 with SHA-512 and a fresh salt.
 
-    One iteration is enough for a key, for the reason given above.
+    One iteration is enough for a key, for the reason given at the top of this module.
     """
     salt = secrets.token_bytes(MQTT_SALT_LENGTH)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, iterations)

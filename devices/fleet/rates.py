@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Rate(NamedTuple):
-    """How many messages may arrive per second in the long run, and how many at once."""
+    """How many messages may arrive per second on average, and how many at once."""
 
     per_s: float
     burst: int
@@ -16,9 +16,9 @@ class Rate(NamedTuple):
 
 
 def rate_of(per_s: float | None, burst: int | None) -> Rate | None:
-    """The limit from two fields of a tenant or a device; None if there is none.
+    """The limit given by two fields of a tenant or a device; None if there is no limit.
 
-    Without a burst, as many may arrive at once as in one second, and at least one.
+    Without a burst, as many messages may arrive at once as in one second, but at least one.
     """
     if per_s is None:
         return None

@@ -12,8 +12,9 @@ from devices.models import Device, Registration, Tenant, device_id_validator
 
 
 class KnownDevice(NamedTuple):
-    """A device by our id; a pending one's messages are held until it is approved. `interval_s` is
-    its effective heartbeat interval in seconds, `limit` the limit that applies to it, if any."""
+    """A device, identified by our id. The messages from a pending device are held until it is
+    approved. `interval_s` is its effective heartbeat interval in seconds, `limit` the limit that
+    applies to it, if any."""
 
     id: int
     is_pending: bool
@@ -22,14 +23,14 @@ class KnownDevice(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What is known about a device when it registers itself; people may change it later."""
+    """What is known about a device when it registers itself; it may be changed later."""
 
     name: str
     kind: Device.Kind
 
 
 class Registered(NamedTuple):
-    """The devices that now exist, by device ID, and the reason for each ID that was refused."""
+    """The devices that exist now, by device ID, and why each refused ID was refused."""
 
     devices: dict[str, KnownDevice]
     refused: dict[str, str]
@@ -44,7 +45,7 @@ NOT_DESCRIBED: Mapping[str, Description] = {}
 
 
 def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, KnownDevice]:
-    """The tenant's devices among these, by device ID."""
+    """Those of these devices that the tenant has, by device ID."""
     rows = Device.objects.filter(tenant_id=tenant_id, device_id__in=device_ids)
     values = rows.order_by().values_list(
         "device_id",
@@ -65,7 +66,7 @@ def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, Kn
 
 
 def pending_among(*, ids: Collection[int]) -> set[int]:
-    """The devices among these that still wait for approval."""
+    """Those of these devices that are still waiting for approval."""
     return set(Device.objects.filter(id__in=ids, is_pending=True).values_list("id", flat=True))
 
 
@@ -83,14 +84,14 @@ def devices_register(
     device_ids: Collection[str],
     described: Mapping[str, Description] = NOT_DESCRIBED,
 ) -> Registered:
-    """Adds the devices that do not exist yet, as the tenant's policy and limit allow.
+    """Adds the devices that do not exist yet, as far as the tenant's policy and limit allow.
 
-    `described` has what is known about some of them, by device ID. Callers that register the same
-    devices at once get the same devices.
+    `described` has what is known about some of the devices, by device ID. Callers that register
+    the same devices at the same time get the same devices.
     """
     with transaction.atomic():
         tenant = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
-        if tenant is None:  # its keys may be cached for some seconds
+        if tenant is None:  # its keys may be cached for a few seconds
             return Registered({}, dict.fromkeys(device_ids, NO_TENANT))
         known = devices_find(tenant_id=tenant_id, device_ids=device_ids)
         refused = _refused(tenant, [name for name in device_ids if name not in known])
@@ -107,7 +108,7 @@ def devices_register(
                     )
                     for name in wanted
                 ),
-                ignore_conflicts=True,  # staff, who lock nothing, may add one just now
+                ignore_conflicts=True,  # people, who take no lock, may be adding one right now
             )
             known |= devices_find(tenant_id=tenant_id, device_ids=wanted)
     return Registered(known, refused)

@@ -1,4 +1,4 @@
-"""Finds the device that a person names."""
+"""Finds the device that somebody has named."""
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
@@ -10,12 +10,12 @@ from django.db.models import QuerySet
 from devices.models import Device, Tenant
 from devices.tenancy.scope import open_tenant_ids
 
-# The most devices of one name that are looked at.
+# How many devices with the same name are read at most.
 ENOUGH = 100
 
 
 class Ambiguous(ValueError):
-    """Several tenants have a device of this name; the text says which."""
+    """Several tenants have a device with this name; the message lists them."""
 
 
 def device_named(
@@ -23,7 +23,7 @@ def device_named(
 ) -> Device | None:
     """The device with this ID among `devices`, in the tenant with this slug if one is given.
 
-    None if the scope shows none. Raises Ambiguous if several tenants have one.
+    None if the scope shows no such device. Raises Ambiguous if several tenants have one.
     """
     found = list(_named(devices, device_id, open_tenant_ids(), tenant))
     _check_single(device_id, [one.tenant_id for one in found])
@@ -33,11 +33,11 @@ def device_named(
 def device_read(
     devices: Callable[[], QuerySet[Device]], device_id: str, *, tenant: str | None = None
 ) -> dict[str, Any] | None:
-    """The same, to be read only: its columns and annotations by their names.
+    """The same device for reading only: its columns and annotations by name.
 
-    The query is compiled once for each function `devices`. Building and compiling it each time
-    takes five times as long as running it, a fifth and more of the time of the requests that use it
-    (the pages of one device in the API).
+    The query is compiled once for each function `devices`. Building and compiling it every time
+    would take five times as long as running it, which is at least a fifth of the time taken by the
+    requests that use it (the API's endpoints for one device).
     """
     own = open_tenant_ids()
     if own is not None and not own:
@@ -54,8 +54,8 @@ def device_read(
 
 @lru_cache(maxsize=256)
 def _compiled(devices: Callable[[], QuerySet[Device]], tenants: int | None, by_slug: bool) -> str:
-    """The statement for so many tenants (None: for all). Its parameters are the name, the tenants'
-    ids and the slug, in this order."""
+    """The statement for this number of tenants (None: for all). Its parameters are the name, the
+    tenants' ids and the slug, in this order."""
     own = None if tenants is None else range(tenants)
     query = _named(devices(), "", own, "" if by_slug else None).query
     return str(query.sql_with_params()[0])
@@ -64,7 +64,7 @@ def _compiled(devices: Callable[[], QuerySet[Device]], tenants: int | None, by_s
 def _named(
     devices: QuerySet[Device], device_id: str, own: Collection[int] | None, tenant: str | None
 ) -> QuerySet[Device]:
-    # By tenants, though the scope says so too: the index begins with them.
+    # Filters by tenant although the scope does so too, because the index begins with the tenant.
     named = devices.filter(device_id=device_id)
     named = named.filter(tenant__in=Tenant.objects.all() if own is None else own)
     if tenant is not None:

@@ -1,4 +1,4 @@
-"""Errors that the API answers with."""
+"""Errors that the API returns."""
 
 from collections.abc import Mapping
 
@@ -26,8 +26,8 @@ class PreconditionFailed(APIException):
 
 
 class NoSuchReference(APIException):
-    """A field names something that does not exist or that belongs to another tenant; the requester
-    cannot tell which."""
+    """A field refers to something that does not exist or that belongs to a different tenant; the
+    requester cannot tell which."""
 
     status_code = status.HTTP_404_NOT_FOUND
 

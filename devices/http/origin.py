@@ -1,7 +1,8 @@
-"""Where a change comes from: the request, the command or the task that the history names.
+"""Where a change comes from: the request, command or task that the history shows.
 
-Triggers write the history and read the origin from a database setting. A scope sets it for
-requests, which change nothing without one; commands and tasks set it for their connection.
+The history is written by triggers, which read the origin from a database setting. For requests,
+the scope sets it (without a scope, a request changes nothing); commands and tasks set it on their
+connection.
 """
 
 import ipaddress
@@ -22,20 +23,20 @@ from django.http import HttpRequest, HttpResponseBase
 # pghistory's triggers read it.
 SETTING = "pghistory.context_metadata"
 MAX_PATH = 500
-# In URLs; `key` is allauth's, in links that verify an address or reset a password.
+# URL parameters; allauth uses `key` in links that verify an address or reset a password.
 SECRET_PARAMETERS = {"token", "key"}
 REQUEST_ID_HEADER = "X-Request-ID"
 _given_id = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 _request: ContextVar[HttpRequest | None] = ContextVar("origin_request", default=None)
 _notes: ContextVar[Mapping[str, str] | None] = ContextVar("origin_notes", default=None)
-# What this process is running: a command, or a worker's current task.
+# What this process is currently running: a command, or a worker's task.
 _work: dict[str, str] = {}
 
 
 @contextmanager
 def request_origin(request: HttpRequest) -> Iterator[None]:
-    """Changes made inside come from this request."""
+    """Changes made while the `with` block runs are recorded as coming from this request."""
     token = _request.set(request)
     notes = _notes.set({})
     try:
@@ -46,13 +47,14 @@ def request_origin(request: HttpRequest) -> Iterator[None]:
 
 
 def origin_note(**facts: str) -> None:
-    """Adds facts to the origin of this request's changes, such as the token that it showed."""
+    """Adds details to the origin of this request's changes, such as the token that was used."""
     if _request.get() is not None:
         _notes.set({**(_notes.get() or {}), **facts})
 
 
 def work_set(**facts: str) -> None:
-    """From now on changes come from this command or task, on connections already open too."""
+    """From now on, changes are recorded as coming from this command or task, even on connections
+    that are already open."""
     _work.clear()
     _work.update(facts)
     for one in connections.all(initialized_only=True):
@@ -61,7 +63,7 @@ def work_set(**facts: str) -> None:
 
 
 def work_tell(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Tells the connection what this process is running. A receiver of connection_created."""
+    """Tells the connection what this process is running. Receives connection_created."""
     if _work:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config(%s, %s, false)", [SETTING, origin_text()])
@@ -75,7 +77,8 @@ def origin_text() -> str:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address the request came from; X-Forwarded-For counts only from a trusted proxy."""
+    """The address the request came from; X-Forwarded-For is used only if a trusted proxy sent
+    it."""
     peer = request.META.get("REMOTE_ADDR", "")
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
     return _address(forwarded.split(",")[-1].strip() if peer in settings.TRUSTED_PROXIES else peer)
@@ -90,7 +93,7 @@ def _address(text: str) -> str | None:
 
 
 def request_id(request: HttpRequest) -> str:
-    """The request's id: the client's own if it sent a usable one."""
+    """The request's id: the one the client sent, if it is usable."""
     known: str | None = getattr(request, "rollcall_id", None)
     if known is None:
         known = id_of_request(request.META.get("HTTP_X_REQUEST_ID", ""))
@@ -99,15 +102,15 @@ def request_id(request: HttpRequest) -> str:
 
 
 def id_of_request(given: str) -> str:
-    """The given id if it is safe to log unchanged, else a new one.
+    """The given id if it is safe to log unchanged, otherwise a new one.
 
-    Each answer has an id, which need not be hard to guess, and uuid4 takes five times as long.
+    Every response has an id. It need not be hard to guess, and uuid4 would take five times as long.
     """
     return given if _given_id.fullmatch(given) else f"{getrandbits(128):032x}"
 
 
 def current_request() -> HttpRequest | None:
-    """The request being answered; None outside of one."""
+    """The request that is being handled; None if there is none."""
     return _request.get()
 
 
@@ -119,14 +122,14 @@ def _facts(request: HttpRequest) -> dict[str, Any]:
         "request_id": request_id(request),
     }
     user: Any = getattr(request, "user", None)
-    # With a device's key the "user" is a Speaker, which has no primary key.
+    # If a device's key was used, the "user" is a Speaker, which has no primary key.
     if (pk := getattr(user, "pk", None)) is not None:
         facts |= {"user": pk, "username": user.get_username()}
     return facts
 
 
 def _path(request: HttpRequest) -> str:
-    """The path without the secret that links in e-mails contain."""
+    """The path without the secret that is part of e-mailed links."""
     path = request.path
     given = request.resolver_match.kwargs if request.resolver_match else {}
     for name in SECRET_PARAMETERS & given.keys():
@@ -135,7 +138,7 @@ def _path(request: HttpRequest) -> str:
 
 
 class OriginMiddleware:
-    """Makes the request the origin of its view's changes, and adds its id to the answer."""
+    """Makes the request the origin of changes made by its view, and adds its id to the response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

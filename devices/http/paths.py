@@ -1,4 +1,4 @@
-"""The kinds of paths; config/paths.py lists the paths of each kind."""
+"""Kinds of paths; config/paths.py lists the paths of each kind."""
 
 from django.conf import settings
 
@@ -9,13 +9,13 @@ def is_api_path(path: str) -> bool:
 
 
 def is_scoped_path(path: str) -> bool:
-    """True for pages that run in the scope of the person signed in. The API opens its own scope,
-    and sign-in pages come before there is one."""
+    """True for pages that run in the signed-in person's scope. The API opens its own scope, and
+    sign-in pages run before there is one."""
     return not (is_api_path(path) or _is_for_signing_in(path))
 
 
 def is_open_path(path: str) -> bool:
-    """True for pages that people may open before they set up a required second factor."""
+    """True for pages that people may open before they have set up a required second factor."""
     return (
         _is_for_signing_in(path)
         or path.startswith(settings.OPEN_PREFIX)

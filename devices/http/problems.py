@@ -1,4 +1,4 @@
-"""Every error of the API in one JSON shape: problem details (RFC 9457)."""
+"""Returns all of the API's errors in one JSON format: problem details (RFC 9457)."""
 
 import json
 import logging
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 AWAY = "The database is unavailable; try again."
-TOO_LONG = "The database took too long; ask for less at once."
+TOO_LONG = "The database took too long; request less data at once."
 NOT_NOW = "The database could not do this just now; try again."
-# SQLSTATE classes of lost connections, and of a server that stops or starts.
+# SQLSTATE classes for lost connections, and for a server that is stopping or starting.
 AWAY_CLASSES = ("08", "57")
 
 
@@ -48,9 +48,9 @@ def problem(
 
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
-    """DRF's EXCEPTION_HANDLER: known errors become problems, the others go on to handler500.
+    """DRF's EXCEPTION_HANDLER: known errors become problems, all others are left to handler500.
 
-    An `is_expected` refusal is logged as a warning; Django would log its 503 as an error.
+    A refusal with `is_expected` is logged as a warning; Django would log its 503 as an error.
     """
     match exception:
         case Http404():
@@ -60,7 +60,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> HttpResp
         case RequestDataTooBig():
             return problem(413, "The body is too large.")
         case DatabaseError() | psycopg.Error() if _is_passing(exception):
-            log.exception("the database did not answer")
+            log.exception("the database did not respond")
             return _later(problem(503, _database_words(exception)))
         case APIException():
             response = _from_drf(exception)
@@ -87,7 +87,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django calls this while it handles the error, which it has already logged."""
+    """Django calls this while handling the error, which it has already logged."""
     exception = sys.exc_info()[1]
     if isinstance(exception, DatabaseError | psycopg.Error) and _is_passing(exception):
         return _later(_not_just_now(request, _database_words(exception)))
@@ -99,13 +99,13 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 def _not_just_now(request: HttpRequest, words: str) -> HttpResponse:
     if is_api_path(request.path):
         return problem(503, words)
-    # Without the request, as context processors may query the database.
+    # Rendered without the request, because context processors may query the database.
     return HttpResponse(render_to_string("503.html", {"words": words}), status=503)
 
 
 def _is_passing(error: Exception) -> bool:
-    """True if a retry may succeed. That includes a cached plan, which PostgreSQL refuses once
-    after a migration has changed the type of a column."""
+    """True if a retry may succeed. This includes the error about a cached plan, which PostgreSQL
+    raises once after a migration has changed the type of a column."""
     cause = _of_driver(error)
     if isinstance(cause, FeatureNotSupported):
         return cause.diag.source_function == "RevalidateCachedQuery"
@@ -113,12 +113,13 @@ def _is_passing(error: Exception) -> bool:
 
 
 def _of_driver(error: Exception) -> BaseException | None:
-    """The driver's own error, whether or not Django wraps it (it does not on closing a cursor)."""
+    """The driver's own error, whether or not Django has wrapped it (when a cursor is closed, it
+    does not)."""
     return error if isinstance(error, psycopg.Error) else error.__cause__
 
 
 def _database_words(error: Exception) -> str:
-    """Why the database did not answer."""
+    """Why the database did not respond."""
     cause = _of_driver(error)
     if isinstance(cause, QueryCanceled):
         return TOO_LONG
@@ -127,7 +128,8 @@ def _database_words(error: Exception) -> str:
 
 
 def _encode(body: dict[str, Any]) -> bytes:
-    """As JSON; a lone surrogate, which a device's message may contain, becomes a question mark."""
+    """Returns the value as JSON. A lone surrogate, which a device's message may contain, becomes a
+    question mark."""
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:
@@ -150,7 +152,7 @@ def _from_drf(exception: APIException) -> HttpResponse:
 
 
 def _sentence(detail: Any) -> str:
-    """The text of an error; simplejwt's comes in a dict with its code."""
+    """The error's message; simplejwt puts it in a dict together with a code."""
     return str(detail.get("detail", "")) if isinstance(detail, dict) else str(detail)
 
 

@@ -1,4 +1,4 @@
-"""Quotas of concurrent work: how much each person may have in progress in this process."""
+"""Quotas for concurrent work: how much each person may have in progress in this process."""
 
 import threading
 from collections import defaultdict
@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 
 class Slot:
-    """One unit of work in progress, until it is given back or garbage-collected."""
+    """Permission for one unit of work; it lasts until it is given back or garbage-collected."""
 
     def __init__(self, taken: WeakSet["Slot"]) -> None:
         self._taken = taken
@@ -18,9 +18,10 @@ class Slot:
 
 
 class Quota:
-    """Slots that all people share: `at_once` of them, or any number if it is None.
+    """Slots shared by all people: `at_once` of them, or any number if that is None.
 
-    Each call of `take` says how many slots one person may hold at most, so that others get some."""
+    Each call to `take` says how many slots one person may hold, so that some are left for
+    others."""
 
     def __init__(self, at_once: int | None = None) -> None:
         self._at_once = at_once
@@ -28,7 +29,7 @@ class Quota:
         self._lock = threading.Lock()
 
     def take(self, person: int | None, *, most: int) -> Slot | None:
-        """A slot for this person; None if none is free or the person holds `most` already."""
+        """A slot for this person; None if no slot is free or the person already has `most`."""
         with self._lock:
             taken = self._taken[person]
             if len(taken) >= most:

@@ -1,4 +1,4 @@
-"""Who may speak: the tables, in the order of the models.
+"""The tables for tenants, people, sites, devices and keys, in the order of the models.
 
 Events and the view over them are in 0005_history and 0006_history_of_tenants.
 """
@@ -629,7 +629,7 @@ class Migration(migrations.Migration):
                     "site",
                     models.ForeignKey(
                         blank=True,
-                        help_text="Where its devices are. Optional.",
+                        help_text="Where its devices stand. Optional.",
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",

@@ -1,16 +1,17 @@
-"""The database keeps tenants apart: its roles, and the functions that give tables their policies.
+"""The database keeps tenants apart, with these roles and with functions that give tables their
+policies.
 
-- `rollcall_web` is the login of the processes that serve people and devices. It may take on the
-  next two roles; without a scope it sees no tenant's rows.
-- `rollcall_tenant` sees the rows of the tenants in app.tenant_ids. Nobody logs in as it.
-- `rollcall_operator` sees the rows of all tenants. Nobody logs in as it either.
-- `rollcall_worker` is the login of the processes that store and sweep, for all tenants.
+- `rollcall_web` is the login for the processes that serve people and devices. It may switch to the
+  next two roles; without a scope it cannot see any tenant's rows.
+- `rollcall_tenant` sees the rows of the tenants in app.tenant_ids. It cannot log in.
+- `rollcall_operator` sees the rows of all tenants. It cannot log in either.
+- `rollcall_worker` is the login for the processes that store messages and sweep for all tenants.
 """
 
 from django.db import migrations
 
-# Roles belong to the server, not to a database. So they may exist already, with passwords: made by
-# whoever set the server up, or for another database.
+# Roles belong to the server, not to a database. So they may already exist, with passwords, if they
+# were created when the server was set up or for a different database.
 ROLES = """
 DO $$
 DECLARE
@@ -43,17 +44,17 @@ GRANT USAGE ON SCHEMA public
     TO rollcall_tenant, rollcall_operator, rollcall_web, rollcall_worker;
 GRANT USAGE ON SCHEMA scoped TO rollcall_tenant, rollcall_web;
 """
-# The roles stay: another database of this server may use them.
+# The roles are kept, because a different database on this server may use them.
 ROLES_BACK = """
 REVOKE USAGE ON SCHEMA public
     FROM rollcall_tenant, rollcall_operator, rollcall_web, rollcall_worker;
 DROP SCHEMA scoped CASCADE;
 """
 
-# What the scope is. Policies call these in a sub-select, so that they run once per query and not
-# once per row. After a transaction that had the setting, it is the empty text. In PL/pgSQL, which
-# is parsed once per connection: PostgreSQL parses a function in SQL again for each table of each
-# query that it plans, to inline it.
+# Functions that return the scope. Policies call them in a sub-select, so that they run once per
+# query rather than once per row. After a transaction in which the setting was set, its value is the
+# empty string. They are written in PL/pgSQL, which is parsed once per connection: PostgreSQL would
+# parse an SQL function again, in order to inline it, for each table in each query that it plans.
 SCOPE = """
 CREATE FUNCTION rollcall_tenant_ids() RETURNS integer[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
@@ -73,8 +74,8 @@ DROP FUNCTION rollcall_tenant_ids();
 """
 
 # For an ordinary table: rollcall_tenant sees the rows of the scope's tenants, the operator and the
-# worker see all. rollcall_web has the right to ask, but no policy, so it sees nothing without a
-# scope; it gets no error.
+# worker see all rows. rollcall_web has the right to query the table but no policy, so without a
+# scope it sees no rows rather than getting an error.
 ISOLATE = """
 CREATE FUNCTION rollcall_isolate(target regclass, tenant_column text DEFAULT 'tenant_id')
 RETURNS void LANGUAGE plpgsql AS $$
@@ -109,8 +110,8 @@ DROP FUNCTION rollcall_isolate_back(regclass);
 DROP FUNCTION rollcall_isolate(regclass, text);
 """
 
-# For a table of events: like rollcall_isolate, but only a trigger may insert, for whoever makes the
-# change, and only the owner may change or remove a row.
+# For a table of events: like rollcall_isolate, but rows can be inserted only by a trigger, whoever
+# makes the change, and only the owner may change or remove a row.
 ISOLATE_HISTORY = """
 CREATE FUNCTION rollcall_isolate_history(target regclass, tenant_column text DEFAULT 'tenant_id')
 RETURNS void LANGUAGE plpgsql AS $$
@@ -139,9 +140,9 @@ END $$;
 ISOLATE_HISTORY_BACK = "DROP FUNCTION rollcall_isolate_history(regclass, text);"
 
 # For a hypertable, which cannot have policies if it is to be compressed. rollcall_tenant gets no
-# right on it at all, because whoever may read a hypertable may read its chunks by name. It gets a
-# view of the same name instead, which filters before anything else is evaluated. A view keeps the
-# columns of the day it was made: call this again when the hypertable gets another.
+# rights on it at all, because a role that may read a hypertable may also read its chunks by name.
+# Instead it gets a view with the same name, which filters before anything else is evaluated. A view
+# keeps the columns it was created with: call this again when the hypertable gets a new column.
 SCOPE_VIEW = """
 CREATE FUNCTION rollcall_scope_view(target regclass) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,8 +1,8 @@
-"""Who sees which rows."""
+"""Policies that say who can see which rows."""
 
 from django.db import migrations
 
-# A tenant's own row is the one with its id; everything else names its tenant.
+# A tenant's own row is the one with its id; all other rows refer to their tenant.
 TENANTS = """
 SELECT rollcall_isolate('devices_tenant', 'id');
 SELECT rollcall_isolate('devices_membership');
@@ -24,9 +24,9 @@ SELECT rollcall_isolate_back('devices_membership');
 SELECT rollcall_isolate_back('devices_tenant');
 """
 
-# People and the admin's log belong to no tenant. Within a tenant's scope, people see themselves,
-# the other members, and their own log entries. Only operators and pages outside of scopes may
-# change people.
+# People and the admin's log do not belong to a tenant. Inside a tenant's scope, people see
+# themselves, the other members, and their own log entries. Only operators and pages that run
+# outside a scope may change people.
 PEOPLE = """
 SELECT rollcall_isolate('auth_user', 'id');
 DROP POLICY tenant ON auth_user;
@@ -48,7 +48,7 @@ SELECT rollcall_isolate_back('django_admin_log');
 SELECT rollcall_isolate_back('auth_user');
 """
 
-# What operators looked at. Nobody changes a record; the worker deletes old ones.
+# What operators have looked at. Records cannot be changed; the worker deletes old ones.
 OPERATOR_ACCESS = """
 GRANT INSERT, SELECT ON devices_operatoraccess TO rollcall_web;
 GRANT SELECT ON devices_operatoraccess TO rollcall_operator;

@@ -1,12 +1,14 @@
-"""What has to be known before there is a scope: whose key, whose token, whose tenants.
+"""Functions for what must be known before a scope is open: the owner of a key or a token, and a
+person's tenants.
 
-These functions run as their owner, who sees all rows. So each answers only somebody who already
-knows the public part of a key or token, the token itself, or who the person is.
+These functions run as their owner, who can see all rows. Therefore each returns something only if
+the caller already knows the public part of a key or token, the token itself, or who the person is.
 """
 
 from django.db import migrations
 
-# Also the limits and the interval of whoever has the key, so that the door asks once.
+# Includes the limits and the interval of the key's owner, so that the ingest endpoints need only
+# one query.
 KEYS = """
 CREATE FUNCTION devices_keys_in_force(prefixes text[])
 RETURNS TABLE (prefix varchar, secret_sha256 bytea, tenant_id integer, device integer,
@@ -49,13 +51,14 @@ DROP FUNCTION devices_enrolmenttoken_tenant(text);
 DROP FUNCTION devices_keys_in_force(text[]);
 """
 
-# Somebody who follows an invitation's link is in no tenant yet. devices_invitation_tenant answers
-# only whoever has the token. devices_invitations_for is asked for addresses that an identity
-# provider has verified, and tells no more than which tenants are waiting.
+# Somebody who follows an invitation's link does not belong to a tenant yet.
+# devices_invitation_tenant returns the tenant only to a caller who has the token.
+# devices_invitations_for is called for addresses that an identity provider has verified, and
+# returns only which tenants have invited them.
 #
-# An invitation is its sender's word: it opens nothing once the sender could no longer give it. That
-# is for the owner to check, because a scope does not show people who have left. Within a scope it
-# answers about the scope's tenants only.
+# An invitation works only as long as its sender could still send it. This must be checked by the
+# function's owner, because a scope does not show people who have left. Inside a scope, the check
+# covers only the scope's tenants.
 INVITATIONS = """
 CREATE FUNCTION devices_invitation_tenant(wanted bytea) RETURNS integer
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$

@@ -1,4 +1,4 @@
-"""Each tenant sees its own history, as one list."""
+"""Lets each tenant see its own history as one list."""
 
 from django.db import migrations
 
@@ -21,8 +21,8 @@ SELECT rollcall_isolate_back('devices_membershipevent');
 SELECT rollcall_isolate_back('devices_tenantevent');
 """
 
-# One list over the events of all models. It runs with the rights of whoever asks (security_invoker)
-# and so shows the events that they see.
+# One list of the events for all models. It runs with the rights of the querying role
+# (security_invoker), and so shows only the events that the role can see.
 VIEW = """
 CREATE FUNCTION devices_history_who(origin jsonb) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

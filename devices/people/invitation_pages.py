@@ -1,4 +1,4 @@
-"""The page behind the link of an invitation."""
+"""The page that an invitation's link opens."""
 
 from typing import Any, cast
 
@@ -28,25 +28,26 @@ from devices.people.invitations import (
 
 
 class AccountForm(UserCreationForm):  # type: ignore[type-arg]
-    """Asks for a user name and a password; the address is known."""
+    """Asks for a user name and a password; the e-mail address is already known."""
 
     def __init__(self, *args: Any, email: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # So that a password that resembles it is refused.
+        # So that a password similar to it is rejected.
         self.instance.email = email
         self.fields["username"].label = "User name"
         self.fields["username"].widget.attrs["autofocus"] = True
 
     def validate_password_for_user(self, user: User, field: str = "password1") -> None:
-        """Shows what is wrong with a password at the first field, not at its repetition."""
+        """Shows password errors on the first password field rather than on the confirmation
+        field."""
         super().validate_password_for_user(user, field)  # type: ignore[misc]
 
 
 @sensitive_post_parameters("password1", "password2")
 @never_cache
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Lets somebody accept, as the person signed in or as a new one. If the invitation does not
-    work, answers 410 with the reason."""
+    """Lets the visitor accept the invitation, with the account they are signed in to or with a new
+    one. If the invitation does not work, returns 410 with the reason."""
     try:
         found = invitation_find(token=token, ts=timezone.now())
         if request.user.is_authenticated:

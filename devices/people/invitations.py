@@ -1,6 +1,6 @@
-"""Invitations: a link, sent by e-mail, that makes somebody a member of a tenant.
+"""Invitations: e-mailed links that make somebody a member of a tenant.
 
-The token in the link has as much entropy as a device's key and is stored as a hash too.
+The token in the link has as much entropy as a device's key and is likewise stored as a hash.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,16 @@ class InvitationRefused(ValueError):
 
 
 class AlreadyMember(InvitationRefused):
-    """The person is already a member of the tenant; an invitation does not change their role."""
+    """The person is already a member of the tenant; an invitation does not change a member's
+    role."""
 
 
 class AccountExists(ValueError):
-    """The invited address has an account: its owner signs in and accepts."""
+    """There is already an account with the invited address; its owner must sign in to accept."""
 
 
 class UsernameTaken(ValueError):
-    """Somebody else took the user name at the same moment."""
+    """Somebody else took the user name in the meantime."""
 
 
 class OpenInvitation(NamedTuple):
@@ -56,11 +57,11 @@ def invitation_issue(*, invitation: Invitation, ts: datetime) -> str:
 
 
 def invitation_renew(*, invitation: Invitation, by_id: int | None, ts: datetime) -> str:
-    """Gives the invitation a new token and a new week; the link sent before stops working. The
-    person who renews it becomes the inviter.
+    """Gives the invitation a new token that is valid for another week; the previous link stops
+    working. The person who renews it becomes the inviter.
 
-    Returns the token in clear text and refreshes `invitation`. Raises InvitationRefused if it was
-    accepted or revoked.
+    Returns the token in clear text and refreshes `invitation`. Raises InvitationRefused if the
+    invitation was accepted or revoked.
     """
     token = random_text(SECRET_LENGTH)
     waiting = Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None)
@@ -72,14 +73,14 @@ def invitation_renew(*, invitation: Invitation, by_id: int | None, ts: datetime)
 
 
 def invitations_revoke(*, ids: Sequence[int], ts: datetime) -> int:
-    """Revokes those that still wait for an answer; returns how many."""
+    """Revokes the invitations that are neither accepted nor revoked yet; returns how many."""
     waiting = Invitation.objects.filter(id__in=ids, accepted_at=None, revoked_at=None)
     return waiting.update(revoked_at=ts)
 
 
 def invitation_letter(*, invitation: Invitation, url: str) -> EmailMessage:
-    """The e-mail with the link, to the invited address. Sending it needs no query, so it can be
-    sent after the scope it was written in has ended.
+    """The e-mail to the invited address, with the link. Sending it needs no query, so it can be
+    sent after the scope in which it was written has ended.
 
     Names the inviter if they are a member of the tenant, as the linked page does.
     """
@@ -101,9 +102,9 @@ def invitation_find(*, token: str, ts: datetime) -> Invitation:
 
 
 def invitation_accept(*, token: str, user: User, ts: datetime) -> Membership:
-    """Makes the person a member as the invitation says, once.
+    """Makes the person a member with the role given in the invitation, which works only once.
 
-    Raises InvitationRefused, or AlreadyMember; then nothing has changed.
+    Raises InvitationRefused or AlreadyMember; in that case nothing has changed.
     """
     with transaction.atomic():
         _let_in(user)
@@ -116,10 +117,10 @@ def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
     """Saves the new person as a member of the tenant; the link has verified their address.
 
     `user` has a user name and a password. Raises InvitationRefused, AccountExists or
-    UsernameTaken; then nothing has changed.
+    UsernameTaken; in that case nothing has changed.
     """
     with tenant_scope(tenant_ids=_tenants_of(token)):
-        # A second request at the same moment waits here, then finds the invitation accepted.
+        # A second, simultaneous request waits here and then finds that the invitation is accepted.
         invitation = _open(token, ts, is_held=True)
     if account_exists(email=invitation.email):
         raise AccountExists
@@ -130,11 +131,11 @@ def invited_account_create(*, token: str, user: User, ts: datetime) -> User:
             user.save(force_insert=True)
     except IntegrityError:
         raise UsernameTaken("A user with that username already exists.") from None
-    origin_note(username=user.get_username())  # the request has no user yet
+    origin_note(username=user.get_username())  # because the request has no user yet
     try:
         with transaction.atomic():
             EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
-    except IntegrityError:  # by another tenant's invitation, at the same moment
+    except IntegrityError:  # through another tenant's invitation, in the meantime
         raise AccountExists from None
     invitation_accept(token=token, user=user, ts=ts)
     return user
@@ -146,7 +147,8 @@ def account_exists(*, email: str) -> bool:
 
 
 def invitations_open_for(email: str, *, ts: datetime) -> list[OpenInvitation]:
-    """All tenants' open invitations to this address, which must have been verified."""
+    """The open invitations to this address, from all tenants. The caller must have verified the
+    address."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM devices_invitations_for(%s, %s)", [email, ts])
         return [OpenInvitation(*row) for row in cursor.fetchall()]
@@ -154,7 +156,7 @@ def invitations_open_for(email: str, *, ts: datetime) -> list[OpenInvitation]:
 
 @transaction.atomic
 def invitations_accept_by_email(*, email: str, user: User, ts: datetime) -> int:
-    """Accepts all open invitations to a verified address; returns how many."""
+    """Accepts all open invitations to an address that the caller has verified; returns how many."""
     _let_in(user)
     found = invitations_open_for(email, ts=ts)
     for one in found:
@@ -164,13 +166,14 @@ def invitations_accept_by_email(*, email: str, user: User, ts: datetime) -> int:
 
 
 def with_stands(invitations: QuerySet[Invitation]) -> QuerySet[Invitation]:
-    """Adds `stands`: True while the inviter may still invite, as an owner or an operator."""
+    """Adds `stands`: True as long as the inviter may still invite people, as an owner or an
+    operator."""
     function = Func(F("pk"), function="devices_invitation_stands", output_field=BooleanField())
     return invitations.annotate(stands=function)
 
 
 def invitation_state(invitation: Invitation, *, ts: datetime) -> str:
-    """Why it no longer works, such as `expired`; "" while it does. Needs `stands`."""
+    """Why the invitation no longer works, such as `expired`; "" while it works. Needs `stands`."""
     if invitation.accepted_at is not None:
         return "accepted"
     if invitation.revoked_at is not None:
@@ -191,7 +194,8 @@ UNKNOWN = "This invitation does not exist. If it was sent again, use the latest 
 
 
 def _open(token: str, ts: datetime, *, is_held: bool = False) -> Invitation:
-    """Raises InvitationRefused. With `is_held` it is locked until the transaction ends."""
+    """Finds the invitation; raises InvitationRefused if it does not work. With `is_held`, the
+    invitation is locked until the transaction ends."""
     kept = with_stands(Invitation.objects.select_related("tenant", "invited_by"))
     if is_held:
         kept = kept.select_for_update(of=("self",), no_key=True)
@@ -204,7 +208,7 @@ def _open(token: str, ts: datetime, *, is_held: bool = False) -> Invitation:
 
 
 def _accept(invitation: Invitation, user: User, ts: datetime) -> Membership:
-    """Runs in the tenant's scope. If two people accept at once, one of them succeeds."""
+    """Runs in the tenant's scope. If two people accept at the same time, only one succeeds."""
     waiting = Invitation.objects.filter(
         pk=invitation.pk, accepted_at=None, revoked_at=None, expires_at__gt=ts
     )
@@ -215,20 +219,20 @@ def _accept(invitation: Invitation, user: User, ts: datetime) -> Membership:
     )
     if not is_new:
         raise AlreadyMember(
-            f"You are a member already, as {membership.role}. An owner can change your role."
+            f"You are already a member, as {membership.role}. An owner can change your role."
         )
     return membership
 
 
 def _let_in(user: User) -> None:
-    """Lets the person open the portal. Runs outside a scope, since inside one nobody may change
-    people."""
+    """Lets the person open the portal. Runs outside a scope, because accounts cannot be changed
+    inside one."""
     if not user.is_staff:
         User.objects.filter(pk=user.pk).update(is_staff=True)
 
 
 def _tenants_of(token: str) -> list[int]:
-    """The invitation's tenant, which is needed before there is a scope; empty if unknown."""
+    """The invitation's tenant, which is needed before a scope is open; empty if unknown."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT devices_invitation_tenant(%s)", [secret_hash(token)])
         (tenant_id,) = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""The answer to people who tried too often to sign in."""
+"""The response for people who have failed to sign in too often."""
 
 from datetime import datetime
 from math import ceil
@@ -20,7 +20,7 @@ STATUS = 429
 def locked_out(
     request: HttpRequest, response: HttpResponse | None = None, credentials: Any = None
 ) -> HttpResponse:
-    """For AXES_LOCKOUT_CALLABLE: a page, or a problem for the API, that says when to try again."""
+    """For AXES_LOCKOUT_CALLABLE: says when to try again, as a page or, in the API, as a problem."""
     left_s = lock_out_left_s(request, credentials, ts=timezone.now())
     minutes = ceil(left_s / 60)
     if is_api_path(request.path):
@@ -34,10 +34,10 @@ def locked_out(
 
 
 def lock_out_left_s(request: HttpRequest, credentials: Any, *, ts: datetime) -> int:
-    """Seconds, at least 1, until few enough wrong passwords count for another one to be checked.
+    """Seconds (at least 1) until so few wrong passwords count that another one will be checked.
 
-    Each browser's are counted in a row of their own, which no longer counts once its latest is
-    SIGN_IN_COOL_OFF_MIN old.
+    Wrong passwords are counted in one row per browser. A row stops counting SIGN_IN_COOL_OFF_MIN
+    after its latest wrong password.
     """
     (attempts,) = AxesProxyHandler.get_implementation().get_user_attempts(request, credentials)
     oldest_first = attempts.order_by("attempt_time")

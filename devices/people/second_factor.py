@@ -21,34 +21,36 @@ from django.utils.encoding import force_bytes
 from devices.http.paths import is_api_path, is_open_path
 from devices.http.problems import problem
 
-# Recovery codes alone are not a factor: they come with one.
+# Recovery codes do not count as a factor: they only come with one.
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 WORDS = "This installation requires a second factor. Set one up to continue."
 PURPOSE = b"rollcall.second_factor:"
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Encrypts secrets with SECRET_KEY, so that the database alone opens no account.
+    """Encrypts secrets with SECRET_KEY, so that access to the database is not enough to open an
+    account.
 
-    After SECRET_KEY has changed, factors keep working while the old key is in
-    SECRET_KEY_FALLBACKS; without it they must be set up again.
+    When SECRET_KEY has changed, factors keep working as long as the old key is in
+    SECRET_KEY_FALLBACKS; otherwise they must be set up again.
     """
 
     def encrypt(self, text: str) -> str:
         return _fernet().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Raises ValueError if no key fits."""
+        """Raises ValueError if none of the keys can decrypt it."""
         try:
             return _fernet().decrypt(encrypted_text.encode()).decode()
         except InvalidToken:
-            raise ValueError("a second factor was encrypted with another SECRET_KEY") from None
+            raise ValueError("a second factor was encrypted with a different SECRET_KEY") from None
 
 
 class SecondFactorMiddleware:
-    """With REQUIRE_SECOND_FACTOR, sends staff without one to the page where they set one up.
+    """If REQUIRE_SECOND_FACTOR is set, redirects staff who have no second factor to the page where
+    they set one up.
 
-    This covers sessions; the API issues no tokens to people without a required factor.
+    This covers sessions; the API does not issue tokens to people who lack a required factor.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -64,7 +66,8 @@ class SecondFactorMiddleware:
 
 
 class SecondFactorGate:
-    """The same for websockets: people without a required second factor count as not signed in."""
+    """The same for WebSockets: people who lack a required second factor are treated as not signed
+    in."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -76,7 +79,7 @@ class SecondFactorGate:
 
 
 def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
-    """True if the person must set up a second factor before anything else."""
+    """True if the person must set up a second factor before doing anything else."""
     if not (settings.REQUIRE_SECOND_FACTOR and user.is_authenticated):
         return False
     if not getattr(user, "is_staff", False):
@@ -85,7 +88,7 @@ def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
 
 
 def too_many_codes(wait_s: int) -> str:
-    """The error for a person whose codes are no longer checked, not even the right one."""
+    """The error for a person whose codes are currently not checked, not even a correct one."""
     minutes = ceil(wait_s / 60)
     return f"Too many wrong codes; try again in {minutes} minute{pluralize(minutes)}."
 

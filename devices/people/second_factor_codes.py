@@ -23,11 +23,11 @@ USED_WORDS = "This code has already been used; wait for the next one in your app
 
 
 class _CodeOnce:
-    """For allauth's forms: a code from the app works only once while it is valid. Allauth forgets
-    a used code after one period, though its tolerance accepts the code for longer.
+    """For allauth's forms: makes sure that a code from the app works only once. Allauth forgets a
+    used code after one period, although its tolerance means the code is accepted for longer.
 
-    A repeated code is refused with that reason. It counts as a wrong one and, unlike a right one,
-    does not reset the count.
+    A code that was already used is rejected with that reason. It counts as a wrong code and,
+    unlike a correct one, does not reset the count.
     """
 
     user: User
@@ -55,15 +55,15 @@ class _CodeOnce:
 
 
 class AuthenticateForm(_CodeOnce, forms.AuthenticateForm):
-    """For MFA_FORMS: a person signs in."""
+    """For MFA_FORMS: used when a person signs in."""
 
 
 class ReauthenticateForm(_CodeOnce, forms.ReauthenticateForm):
-    """For MFA_FORMS: a signed-in person confirms who they are."""
+    """For MFA_FORMS: used when a signed-in person confirms who they are."""
 
 
 class ActivateTOTPForm(totp_forms.ActivateTOTPForm):
-    """For MFA_FORMS: a person sets up an app, which uses up the code."""
+    """For MFA_FORMS: used when a person sets up an app, which uses up the code."""
 
     def clean_code(self) -> str:
         code: str = super().clean_code()
@@ -72,7 +72,7 @@ class ActivateTOTPForm(totp_forms.ActivateTOTPForm):
 
 
 def codes_wait_s(user: User) -> int:
-    """Seconds, at least 1, until another code of the person is checked."""
+    """Seconds (at least 1) until another code from this person will be checked."""
     rates = get_rates(app="allauth.account", action="login_failed")
     return max(1, *(ceil(_rate_wait_s(user, rate)) for rate in rates))
 
@@ -93,7 +93,7 @@ def _rate_wait_s(user: User, rate: Any) -> float:
 
 
 def _is_first_use(user: User, code: str) -> bool:
-    """Marks the code as used; False if it already was."""
+    """Marks the code as used; returns False if it already was."""
     valid_s = app_settings.TOTP_PERIOD * (2 * app_settings.TOTP_TOLERANCE + 1)
     return cache.add(_used_key(user, code), 1, timeout=valid_s)
 

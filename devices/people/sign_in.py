@@ -1,4 +1,4 @@
-"""How people sign in: in allauth's ways, on one page for everything, without open sign-up."""
+"""How people sign in: with allauth's methods, on a single sign-in page, without open sign-up."""
 
 import logging
 from typing import Any
@@ -28,7 +28,7 @@ from devices.people.invitations import invitations_accept_by_email, invitations_
 from devices.people.second_factor import too_many_codes
 
 log = logging.getLogger(__name__)
-# The one provider that the settings may configure, as in its URLs.
+# The id, as used in URLs, of the only provider that the settings can configure.
 PROVIDER = "oidc"
 WRONG_PASSWORD = "User name or password is wrong."
 
@@ -64,12 +64,14 @@ class AccountAdapter(DefaultAccountAdapter):
         return address
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Left to axes, which counts by person and address: a count by person alone would let
-        anybody lock out anybody. Wrong second-factor codes are still counted by person."""
+        """Leaves the counting of failed attempts to axes, which counts by person and address: if
+        they were counted by person alone, anybody could lock out anybody else. Wrong second-factor
+        codes are still counted by person."""
 
     def reauthenticate(self, user: User, password: str) -> bool:
-        """Keeps the session when the right password is hashed again, as Django does once its
-        hashers have become stronger: the session depends on the hash it was opened with."""
+        """Keeps the session alive when a correct password is rehashed, which Django does when its
+        hashers have become stronger. Otherwise the session would end, because it depends on the
+        hash it was opened with."""
         known = user.password
         is_right: bool = super().reauthenticate(user, password)
         user.refresh_from_db(fields=["password"])
@@ -79,10 +81,10 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):
-    """Lets people in by OpenID Connect if they have an account or an open invitation.
+    """Lets people sign in with OpenID Connect if they have an account or an open invitation.
 
-    An address counts only if the provider has verified it; an account's only if it was also
-    verified here.
+    An address counts only if the provider has verified it. To match an account, the account's
+    address must have been verified here too.
     """
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: Any) -> User:
@@ -125,8 +127,8 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
 
 
 def attempted_username(request: HttpRequest, credentials: dict[str, Any] | None) -> str | None:
-    """For AXES_USERNAME_CALLABLE: the account's user name in lower case, also if its e-mail was
-    given, so that each account has one count; None if neither was given."""
+    """For AXES_USERNAME_CALLABLE: the account's user name in lower case, even if its e-mail address
+    was entered, so that there is one count per account; None if nothing was entered."""
     given = credentials or {}
     login = given.get("username") or given.get("email") or request.POST.get("login")
     if not login:
@@ -137,9 +139,9 @@ def attempted_username(request: HttpRequest, credentials: dict[str, Any] | None)
 
 @never_cache
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    """Replaces the admin's own form: leads to the page where everybody signs in.
+    """Replaces the admin's own sign-in form: redirects to the page where everybody signs in.
 
-    Raises PermissionDenied for a signed-in person who may not open the admin.
+    Raises PermissionDenied if the person is signed in but may not open the admin.
     """
     if not request.user.is_authenticated:
         following = request.GET.get("next") or resolve_url(settings.LOGIN_REDIRECT_URL)
@@ -150,7 +152,7 @@ def admin_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def single_sign_on(request: HttpRequest) -> HttpResponse:
-    """Allauth's redirect to the provider, or an error page if the provider does not answer."""
+    """Allauth's redirect to the provider, or an error page if the provider does not respond."""
     try:
         answer: HttpResponse = openid_connect_login(request, PROVIDER)
     except RequestException as error:

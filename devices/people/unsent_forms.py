@@ -1,4 +1,5 @@
-"""Returns a form that was sent after its session had ended, so that it can be sent again."""
+"""Gives people back a form they sent after their session had ended, so that they can send it
+again."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,8 +17,9 @@ OF_THE_FORM_ITSELF = "csrfmiddlewaretoken"
 
 
 class UnsentFormsMiddleware:
-    """Answers a signed-out person's admin form with a page that keeps its fields; a redirect to
-    sign-in would lose them. Must come after CSRF's middleware, so that only our own forms count."""
+    """If a signed-out person sends an admin form, returns a page that keeps its fields, which a
+    redirect to sign-in would lose. Must come after the CSRF middleware, so that only our own forms
+    are accepted."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -40,7 +42,7 @@ class UnsentFormsMiddleware:
 
 
 def fields_kept(request: HttpRequest) -> list[tuple[str, str]]:
-    """Each field and value that was sent, without files, passwords and the CSRF token."""
+    """Every field and value that was sent, except files, passwords and the CSRF token."""
     return [
         (name, value)
         for name, values in request.POST.lists()

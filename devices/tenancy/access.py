@@ -1,4 +1,4 @@
-"""Which tenants a person may see, and what they may do there."""
+"""Which tenants a person may see, and what the person may do in them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Role = Membership.Role
 
 RANKS = (Role.VIEWER, Role.MANAGER, Role.OWNER)
 
-# A database function, because roles are needed before there is a scope to read them in.
+# A database function, because the roles are needed before a scope is open in which to read them.
 ROLES_OF = "SELECT tenant_id, role FROM devices_roles_of(%s)"
 FIELDS = User._meta.concrete_fields
 PERSON = f"""
@@ -29,7 +29,7 @@ FROM auth_user person WHERE person.id = %s
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a person may do: their role by tenant id. An operator may do everything.
+    """What a person may do: their roles, by tenant id. An operator may do everything.
 
     `user_id` is None if nobody is signed in.
     """
@@ -39,17 +39,17 @@ class Access:
     user_id: int | None = None
 
     def allows(self, role: Role, tenant_id: int | None = None) -> bool:
-        """True if the person has this role or a higher one in the tenant, or in any if None."""
+        """True if the person has this role or a higher one in the tenant (None: in any tenant)."""
         if self.is_operator:
             return True
         tenant_ids = self._tenant_ids(role)
         return bool(tenant_ids) if tenant_id is None else tenant_id in tenant_ids
 
     def narrow(self, queryset: QuerySet[Row], role: Role) -> QuerySet[Row]:
-        """The rows of tenants in which the person has this role or a higher one.
+        """Selects rows that belong to tenants in which the person has this role or a higher one.
 
-        For actions that need a role; the database itself decides which rows may be seen. The rows
-        are tenants, or have a field `tenant`.
+        This is for actions that need a role; which rows may be seen is decided by the database. The
+        rows are tenants or have a field `tenant`.
         """
         if self.is_operator:
             return queryset
@@ -62,7 +62,8 @@ class Access:
 
 
 def person_read(user_id: int) -> User | None:
-    """The person with their roles, which access_of needs, in one query; None if unknown."""
+    """The person together with their roles, which access_of needs, in one query; None if there is
+    no such person."""
     with connection.cursor() as cursor:
         cursor.execute(PERSON, [user_id])
         row = cursor.fetchone()
@@ -75,7 +76,8 @@ def person_read(user_id: int) -> User | None:
 
 
 def access_of(user: AbstractBaseUser | AnonymousUser) -> Access:
-    """What the person may do now, or when person_read read them; nothing if nobody is signed in."""
+    """What the person may do: now or, if person_read was used, at the time it ran. Nothing if
+    nobody is signed in."""
     if not user.is_active or user.pk is None:
         return Access(False, {})
     if is_operator(user):

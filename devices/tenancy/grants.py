@@ -1,7 +1,7 @@
-"""The database roles' rights on tables of other packages, which belong to no tenant.
+"""The database roles' rights on other packages' tables, which do not belong to any tenant.
 
-Our own tables get their grants in migrations. A table without grants is closed to everybody but
-its owner.
+Our own tables get their grants in migrations. A table without grants is accessible only to its
+owner.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from django.db import connections
 
 READ, WRITE = "SELECT", "SELECT, INSERT, UPDATE, DELETE"
 
-# By app label. auth_user and django_admin_log also have policies: see the migrations.
+# By app label. auth_user and django_admin_log have policies as well: see the migrations.
 GRANTS: dict[str, dict[str, str]] = {
     "auth": {"rollcall_web": WRITE, "rollcall_operator": WRITE, "rollcall_tenant": READ},
     "contenttypes": {"rollcall_web": READ, "rollcall_operator": READ, "rollcall_tenant": READ},
@@ -19,15 +19,15 @@ GRANTS: dict[str, dict[str, str]] = {
     "mfa": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
     "socialaccount": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
     "axes": {"rollcall_web": WRITE, "rollcall_operator": WRITE},
-    # An operator who changes a password, even their own, ends sessions.
+    # An operator who changes a password, even their own, ends that account's sessions.
     "sessions": {"rollcall_web": WRITE, "rollcall_worker": WRITE, "rollcall_operator": WRITE},
     "django_celery_beat": {"rollcall_worker": WRITE, "rollcall_operator": WRITE},
 }
 
 
 def grants_apply(*, using: str = "default", **kwargs: Any) -> None:
-    """Grants the roles what GRANTS says, on the tables that exist. A receiver of post_migrate,
-    because a package's upgrade may add tables without a migration of ours."""
+    """Grants the roles the rights listed in GRANTS, on the tables that exist. Receives
+    post_migrate, because upgrading a package may add tables without a migration of ours."""
     connection = connections[using]
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = 'rollcall_web'")

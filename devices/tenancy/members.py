@@ -14,10 +14,10 @@ class LastOwner(ValueError):
 
 
 def owner_ensure_other(*, tenant_id: int, leaving: Collection[int]) -> None:
-    """Raises LastOwner if no owner would be left without these memberships (ids).
+    """Raises LastOwner if, without these memberships (ids), the tenant would have no owner left.
 
-    Call it in the transaction that changes them: it locks the tenant, so that other callers wait
-    until that ends. A tenant that has no owner may stay without one.
+    Call it in the transaction that changes the memberships: it locks the tenant, so that other
+    callers wait until the transaction ends. A tenant that already has no owner may stay that way.
     """
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant_id)
     owners = set(

@@ -20,11 +20,11 @@ View = Callable[..., HttpResponseBase]
 
 
 class ScopeMiddleware:
-    """Runs views for signed-in people in a transaction with the scope of what they may see.
+    """Runs views for signed-in people in a transaction whose scope covers what they may see.
 
-    Skips paths without a scope or with their own (is_scoped_path), and async views, which open
+    Skips paths that have no scope or open their own (is_scoped_path), and async views, which open
     their own. A template response is rendered inside the scope; a streamed body is not. This must
-    be the last middleware, so that the others, such as CSRF's, have done their checks.
+    be the last middleware, so that the others, such as CSRF, have already done their checks.
     """
 
     def __init__(self, get_response: View) -> None:
@@ -51,7 +51,7 @@ class ScopeMiddleware:
         except IntegrityError:
             if response is None:
                 raise
-            # The database checks references at the commit: something was deleted meanwhile.
+            # The database checks references on commit: something has been deleted in the meantime.
             messages.error(request, Conflict.default_detail)
             return redirect(request.get_full_path())
         return response

@@ -1,10 +1,10 @@
-"""Whose rows the database shows: the scope of a transaction.
+"""The scope of a transaction, which determines whose rows the database shows.
 
-Processes that serve people log in as a role that sees no tenant's rows. A scope opens a
+Processes that serve people log in as a role that cannot see any tenant's rows. A scope opens a
 transaction with the role `rollcall_tenant`, which sees only the rows of the tenants in
-`app.tenant_ids`: through policies on ordinary tables, and through views of the same names in the
-schema `scoped` on hypertables. Operators have a scope of their own, `rollcall_operator`. All of
-this ends with the transaction, so nothing stays behind on a pooled connection.
+`app.tenant_ids`: for ordinary tables through policies, and for hypertables through views with the
+same names in the schema `scoped`. Operators get a scope with the role `rollcall_operator` instead.
+All of this ends with the transaction, so nothing is left behind on a pooled connection.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -17,12 +17,12 @@ from django.db.backends.utils import CursorWrapper
 from devices.http import origin
 from devices.tenancy.access import Access
 
-# A query that takes longer than this would keep the connection from others.
+# A query that takes longer than this would block the connection for others.
 STATEMENT_TIMEOUT = "60s"
 TENANT, OPERATOR = "rollcall_tenant", "rollcall_operator"
 SCOPED_PATH, PUBLIC_PATH = "scoped,public", "public"
 
-# The tenants of the open scope; None if there is none or if it is an operator's.
+# The open scope's tenants; None if no scope is open or if it is an operator's.
 _open: ContextVar[frozenset[int] | None] = ContextVar("open_scope", default=None)
 
 
@@ -38,11 +38,11 @@ def tenant_scope(
     settings: Mapping[str, str] | None = None,
     reads: bool = False,
 ) -> Iterator[None]:
-    """A transaction that sees and changes only rows of these tenants; no rows if there are none.
+    """A transaction that can read and change only these tenants' rows; without any tenants, none.
 
-    `user_id` is the person it is opened for; `settings` are further PostgreSQL settings that hold
-    inside. With `reads` it is read-only. An exception rolls it back. Raises ScopeError inside a
-    scope that does not cover these tenants.
+    `user_id` is the person it is opened for; `settings` are further PostgreSQL settings that apply
+    inside it. If `reads` is true, it is read-only. An exception rolls it back. Raises ScopeError if
+    a scope is already open that does not cover these tenants.
     """
     wanted = frozenset(tenant_ids)
     around = _open.get()
@@ -62,9 +62,9 @@ def tenant_scope(
 def operator_scope(
     *, user_id: int, settings: Mapping[str, str] | None = None, reads: bool = False
 ) -> Iterator[None]:
-    """A transaction that sees and changes the rows of all tenants, for an operator.
+    """A transaction for an operator, which can read and change the rows of all tenants.
 
-    Raises ScopeError inside a tenant scope.
+    Raises ScopeError if a tenant scope is already open.
     """
     if _open.get() is not None:
         raise ScopeError("a scope cannot be widened from inside")
@@ -74,7 +74,7 @@ def operator_scope(
 
 
 def open_tenant_ids() -> frozenset[int] | None:
-    """The tenants of the open scope; None if there is none or if it is an operator's."""
+    """The open scope's tenants; None if no scope is open or if it is an operator's."""
     return _open.get()
 
 
@@ -107,10 +107,10 @@ def _settings(
 
 @contextmanager
 def _entered(settings: dict[str, str], *, reads: bool) -> Iterator[None]:
-    """A transaction with these settings, or a savepoint in the transaction that is open.
+    """A transaction with these settings, or a savepoint if a transaction is already open.
 
-    A commit or rollback ends the settings. The release of a savepoint ends only read-only mode and
-    keeps the rest, so the values from before it are set again.
+    A commit or rollback ends the settings. Releasing a savepoint ends only read-only mode and keeps
+    the other settings, so their previous values are restored.
     """
     before: dict[str, str] = {}
     is_inner = connection.in_atomic_block
@@ -126,6 +126,6 @@ def _entered(settings: dict[str, str], *, reads: bool) -> Iterator[None]:
 
 
 def _set(cursor: CursorWrapper, settings: Mapping[str, str]) -> None:
-    """Sets them for the rest of the transaction, in one statement."""
+    """Applies the settings for the rest of the transaction, in one statement."""
     calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
     cursor.execute(f"SELECT {calls}", [text for setting in settings.items() for text in setting])

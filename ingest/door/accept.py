@@ -43,7 +43,7 @@ class ReadingEntries(NamedTuple):
 
 
 class _Why(NamedTuple):
-    """Why messages that name a device are refused; see Refusal."""
+    """The reason messages that name a device are refused; see Refusal."""
 
     code: str
     field: str
@@ -79,7 +79,7 @@ def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
 def readings_accept(
     *, messages: Sequence[ReadingMessage], arrival: Arrival
 ) -> tuple[int, list[Refusal]]:
-    """Returns how many were accepted, which are now on disk in the stream, and the refused ones.
+    """Returns how many were accepted and are now on disk in the stream, and the refused ones.
 
     Raises LimitReached (the tenant's), StreamAway and OperationalError; then nothing was accepted.
     """
@@ -92,7 +92,7 @@ def readings_accept(
 def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> None:
     """Appends a request's entries, and records a breach if the stream is full.
 
-    If nothing was appended, limits get back what was taken: the device sends the messages again.
+    If nothing was appended, the tokens go back to the limits: the device sends the messages again.
     """
     try:
         append(*entries)
@@ -109,7 +109,7 @@ def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> N
 
 
 def readings_entries(*, messages: Sequence[ReadingMessage], arrival: Arrival) -> ReadingEntries:
-    """The readings with their devices: one entry, and another one for pending devices.
+    """The readings with their devices: one entry, and a second one for pending devices.
 
     Raises LimitReached (the tenant's), StreamAway and OperationalError.
     """
@@ -161,7 +161,7 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
 
 
 def foreign_record(speaker: Speaker, refused: int) -> None:
-    """Counts messages refused because a device spoke for another one."""
+    """Counts messages refused because a device spoke for a different one."""
     breach_record(
         tenant_id=speaker.tenant_id,
         kind=LimitBreach.Kind.FOREIGN_DEVICE,
@@ -174,7 +174,7 @@ def foreign_record(speaker: Speaker, refused: int) -> None:
 def _devices_of(
     messages: Sequence[ReadingMessage], speaker: Speaker
 ) -> tuple[dict[str | None, KnownDevice], dict[str | None, _Why]]:
-    """Devices by the names in the messages, and for each other name why it is refused."""
+    """Devices by the names in the messages, and for all other names why they are refused."""
     names = {message.device_id for message in messages}
     devices: dict[str | None, KnownDevice] = {}
     refused: dict[str | None, _Why] = {}

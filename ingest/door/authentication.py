@@ -17,7 +17,7 @@ from ingest.door.database_outage import UNAVAILABLE, DatabaseOutage
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
-# While the database is unavailable, a key that was valid when last checked is trusted for so long.
+# While the database is unavailable, a key that was valid when last checked is trusted this long.
 TRUST_WHILE_AWAY_S = 600
 
 
@@ -31,21 +31,21 @@ class KeyCache:
     revoked key is refused. Unknown keys are not cached, so a new key works at once.
 
     When a key has to be checked, others that are due soon are checked with it: a query for 100 keys
-    costs hardly more than a query for one. Devices send at regular intervals, so the keys to be
-    used next are those that have been silent for longest.
+    costs hardly more than a query for one. Devices send at regular intervals, so the keys that will
+    be used next are those that have been silent the longest.
     """
 
     at_once = 100
 
     def __init__(self) -> None:
         self._remembered: dict[str, _Remembered] = {}
-        # Keys used since they were last checked together with another, longest silent first.
+        # Keys used since they were last checked along with a different key, longest silent first.
         self._spoke: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._outage = DatabaseOutage()
 
     def speaker(self, key: str) -> Speaker | None:
-        """Whose key this is, or None if it is not valid. Raises OperationalError if the database is
+        """The key's owner, or None if it is not valid. Raises OperationalError if the database is
         unavailable and the key was not valid within TRUST_WHILE_AWAY_S."""
         known = self._remembered.get(key)
         now = monotonic()
@@ -87,7 +87,7 @@ class KeyCache:
     def _due_next(self, now: float) -> list[str]:
         """Keys that will probably be used next, and were checked more than half their time ago.
 
-        A key that is not used in the end is not checked together with others again.
+        A key that ends up unused is not checked along with others again.
         """
         with self._lock:
             return list(self._take_next(now - settings.INGEST_KEY_CACHE_S / 2))

@@ -4,8 +4,9 @@ Tenants share a few groups of keys, each with its own hash tag, so that a Valkey
 groups and the worker knows where to look:
 
     ingest:{limits<n>}:breaches    "<tenant>:<kind>:<device>:<minute>" (0 for no device; minutes
-                                   since 1970): messages refused, microseconds since 1970 of the
-                                   first and the last refusal, and the limit as text
+                                   since 1970): the number of messages refused, the times of the
+                                   first and last refusal (in microseconds since 1970), and the
+                                   limit as text
 
 Counts are totals that only grow, so storing them twice changes nothing. All times are Valkey's.
 """
@@ -26,7 +27,7 @@ from ingest.stream import shards
 log = logging.getLogger(__name__)
 
 GROUPS = 16
-# So long after a minute, nothing more is counted for it.
+# This long after a minute, nothing more is counted for it.
 FORGET_AFTER_MINUTES = 3
 
 # For scripts whose first key is a group's breaches.
@@ -99,7 +100,7 @@ def group_of(tenant_id: int) -> int:
 
 
 def limits_key(group: int, name: str) -> str:
-    """A key of the group. All keys of a group are on one node of a cluster."""
+    """A key of the group. All keys of a group are on the same node of a cluster."""
     return f"ingest:{{limits{group}}}:{name}"
 
 
@@ -120,7 +121,7 @@ def breach_record(
     refused: int = 1,
     device: int | None = None,
 ) -> None:
-    """Counts messages that were refused for another reason than a rate.
+    """Counts messages that were refused for a reason other than a rate.
 
     If they cannot be counted, that is logged; they stay refused.
     """
@@ -128,7 +129,7 @@ def breach_record(
     try:
         shards.run_script(RECORD, keys, breach_name(tenant_id, kind, device), refused, limit)
     except RedisError:
-        log.exception("a breach of %s by tenant %d is not counted", kind, tenant_id)
+        log.exception("could not count a breach of %s by tenant %d", kind, tenant_id)
 
 
 def breaches_collect() -> int:

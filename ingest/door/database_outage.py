@@ -8,15 +8,15 @@ UNAVAILABLE = "the database was unavailable a moment ago"
 
 
 class DatabaseOutage:
-    """Whether the database was unavailable when last asked. One thread at a time checks whether it
-    is back; the others do not wait for that."""
+    """Remembers whether the database was unavailable when last asked. One thread at a time checks
+    whether it is back; the others do not wait for that."""
 
     def __init__(self) -> None:
         self._ask_at: float | None = None
         self._lock = threading.Lock()
 
     def may_ask(self, now: float) -> bool:
-        """Whether to ask the database. If False, use the cache, or tell the device to try later."""
+        """True if the database may be asked. If not, use the cache or make the device wait."""
         if self._ask_at is None:
             return True
         with self._lock:

@@ -1,4 +1,4 @@
-"""Which device a message's `device_id` means, cached for a while."""
+"""Which device a message's `device_id` refers to, cached for a while."""
 
 import threading
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""Enrolment: a device that nobody has added exchanges an enrolment token for a key."""
+"""Enrolment: a device that has not been added yet exchanges an enrolment token for a key."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -27,7 +27,7 @@ from ingest.door.views import JSON, InvalidBody, body_read
 from ingest.messages.errors import InvalidMessage
 from ingest.messages.heartbeat import body_decode, check_text
 
-# The pattern is for the OpenAPI schema only: a refused device gets an error that describes it.
+# The pattern is for the OpenAPI schema only; a refused device gets an error that describes it.
 DeviceId = Annotated[str, Meta(max_length=64, extra_json_schema={"pattern": f"^{DEVICE_ID}$"})]
 
 

@@ -21,8 +21,8 @@ class FastPath:
 
     It leaves out the middleware, since sessions, CSRF, messages and static files are for people and
     cost as much as accepting a heartbeat, and Django's request signals, whose receivers clean up
-    after pages: with both, accepting a heartbeat takes 12 to 27 % more processor time. What devices
-    need of them is done here. Few devices post to the portal, where they take the ordinary way.
+    after pages: with both, accepting a heartbeat takes 12 to 27 % more processor time. The
+    parts that devices need are done here. The few devices that post to the portal go through both.
     """
 
     def __init__(self, pages: WSGIHandler) -> None:
@@ -46,7 +46,7 @@ class FastPath:
                 response = self._answer(request)
         finally:
             close_old_connections()
-        # Without it the server would send the answer in chunks.
+        # Without it the server would send the response in chunks.
         response["Content-Length"] = str(len(response.content))
         response[REQUEST_ID_HEADER] = request_id(request)
         if response.status_code >= 500:

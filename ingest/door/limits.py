@@ -2,8 +2,8 @@
 
 A bucket holds up to `burst` tokens, gains `per_s` a second, and loses one for each message. A batch
 passes if there is a token for each message, or if the bucket is full, however large the batch is.
-The tokens then go below zero, and later messages wait until they have grown again. So a batch may
-be larger than the burst, but in the long run no more than `per_s` messages a second pass.
+The tokens then go below zero, and later messages wait until there are enough again. So a batch may
+be larger than the burst, but in the long run at most `per_s` messages a second pass.
 
 All keys of a call have the hash tag of the tenant's group (see ingest.door.breaches):
 
@@ -60,7 +60,7 @@ local function bucket(n)
 end
 
 local function wait_ms(one)
-    -- A batch larger than the burst waits for a full bucket only: more tokens never come together.
+    -- A batch larger than the burst only waits for a full bucket: there are never more tokens.
     local lacking = math.min(one.messages, one.burst) - one.tokens
     if lacking <= 0 then return 0 end
     breach(one.what, one.messages, one.limit)
@@ -113,14 +113,14 @@ Messages = Mapping[KnownDevice, int]
 
 
 class Outcome(NamedTuple):
-    """How many messages of each device pass, and by device id the limits that refuse the others."""
+    """How many messages from each device pass, and the limits refusing the others, by device id."""
 
     taken: Messages
     reached: Mapping[int, LimitReached]
 
 
 def is_limited(speaker: Speaker, devices: Collection[KnownDevice]) -> bool:
-    """Whether any limit applies to messages of these devices. If not, Valkey need not be asked."""
+    """True if any limit applies to these devices' messages; if not, there is no need for Valkey."""
     if speaker.tenant_limit is not None:
         return bool(devices)
     return any(one.limit is not None for one in devices)
@@ -159,7 +159,7 @@ def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
 
 
 def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
-    """Gives back what was taken for messages that were not accepted: they are sent again."""
+    """Gives back the tokens for messages that were not accepted: they will be sent again."""
     buckets = [(_device_key(speaker, one.id), one.limit, n) for one, n in taken.items()]
     buckets.append((_tenant_key(speaker), speaker.tenant_limit, sum(taken.values())))
     keys = [key for key, rate, _ in buckets if rate]
@@ -169,7 +169,7 @@ def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
     try:
         shards.run_script(GIVE_BACK, keys, *arguments)
     except RedisError:
-        log.exception("cannot give unused tokens back to tenant %d's limits", speaker.tenant_id)
+        log.exception("could not give unused tokens back to tenant %d's limits", speaker.tenant_id)
 
 
 def _device_key(speaker: Speaker, device: int) -> str:

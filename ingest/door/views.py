@@ -59,7 +59,7 @@ class StreamUnavailable(APIException):
 
 
 class TooManyMessages(APIException):
-    """A limit is reached for another `wait` whole seconds; `errors` are about single messages."""
+    """A limit is reached, for `wait` more whole seconds; `errors` are about single messages."""
 
     status_code = status.HTTP_429_TOO_MANY_REQUESTS
 
@@ -72,14 +72,14 @@ class TooManyMessages(APIException):
 
 
 class HeartbeatAccepted(msgspec.Struct, gc=False):
-    """The answer to an accepted heartbeat. `next_heartbeat_s` is the interval in force."""
+    """The response to an accepted heartbeat. `next_heartbeat_s` is the interval in force."""
 
     server_time: datetime
     next_heartbeat_s: int
 
 
 class ReadingsAccepted(msgspec.Struct, gc=False):
-    """The answer to readings: how many were accepted, and which were refused and why."""
+    """The response to readings: how many were accepted, and which were refused and why."""
 
     server_time: datetime
     accepted: int
@@ -103,7 +103,7 @@ class JsonAlways(BaseContentNegotiation):
 
 
 class DoorView(APIView):
-    """A view for devices. Errors of the door become problem responses that say what to do."""
+    """A view for devices. Errors at the door become problem responses that say what to do."""
 
     authentication_classes = (DeviceKeyAuthentication,)
     content_negotiation_class = JsonAlways
@@ -115,7 +115,7 @@ class DoorView(APIView):
         self.perform_authentication(request)
 
     def raise_uncaught_exception(self, exc: Exception) -> NoReturn:
-        """Unlike DRF's own, does not look for a format first."""
+        """Unlike DRF's own method, does not look for a format first."""
         raise exc
 
     def post(self, request: Request) -> HttpResponse:
@@ -133,7 +133,7 @@ class DoorView(APIView):
         return HttpResponse(msgspec.json.encode(answer), status=202, content_type=JSON)
 
     def read(self, request: Request) -> bytes:
-        """Reads the body. The time of receipt is taken afterwards."""
+        """Reads the body; the time of receipt is taken afterwards."""
         raise NotImplementedError
 
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> msgspec.Struct:
@@ -156,7 +156,7 @@ class ReadingsView(DoorView):
     """`POST /api/v1/readings`: an object, an array or NDJSON; 202 once the accepted ones are on
     disk.
 
-    If none is accepted: 403 if all are for another device, 429 if a limit refused any, else 400.
+    If none is accepted: 403 if all are for other devices, 429 if a limit refused any, else 400.
     """
 
     def read(self, request: Request) -> bytes:
@@ -166,7 +166,7 @@ class ReadingsView(DoorView):
         except BodyTooLong:
             raise BodyTooLarge(MAX_BYTES) from None
         except UnknownEncoding as error:
-            raise UnsupportedMediaType(str(error), "Send it plain or with gzip.") from None
+            raise UnsupportedMediaType(str(error), "Send it uncompressed or with gzip.") from None
 
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> ReadingsAccepted:
         lines = request._request.content_type == NDJSON
@@ -181,13 +181,13 @@ class ReadingsView(DoorView):
 
 
 def origin_of(request: Request) -> Arrival:
-    """Who sent the request; its time of receipt is now."""
+    """Returns who sent the request, and marks the request as received now."""
     speaker = cast(Speaker, request.user)
     return Arrival(speaker, datetime.now(UTC), client_address(request._request))
 
 
 def refusals_raise(refusals: list[Refusal], *, is_single: bool) -> None:
-    """Raises PermissionDenied if all are for another device, TooManyMessages if a limit refused
+    """Raises PermissionDenied if all are for a different device, TooManyMessages if a limit refused
     any, else InvalidBody. The last two list every refusal, without its position if the request was
     a single message."""
     if all(refusal.code == "forbidden" for refusal in refusals):
@@ -230,12 +230,14 @@ def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> b
     if len(body) > limit:
         raise BodyTooLarge(limit)
     if len(body) < length:
-        raise InvalidBody([{"field": "$", "reason": "the body ends too soon; part is missing"}])
+        raise InvalidBody(
+            [{"field": "$", "reason": "the body ends too soon; part of it is missing"}]
+        )
     return body
 
 
 def _is_chunked(request: HttpRequest) -> bool:
-    """Whether the body has no Content-Length: Django would then read no body over WSGI."""
+    """True if the body has no Content-Length: Django would then not read it over WSGI."""
     return "wsgi.input" in request.META and "HTTP_TRANSFER_ENCODING" in request.META
 
 

@@ -1,7 +1,7 @@
 """The ledger: what became of every accepted message.
 
-Shards count accepted messages in the step that appends them. Drains count stored and rejected ones
-in the transaction that stores them. This module brings the two together.
+Shards count accepted messages in the same step that appends them. Drains count stored and rejected
+ones in the transaction that stores them. This module brings the two together.
 """
 
 from collections import Counter
@@ -19,9 +19,9 @@ from ingest.ledger.in_flight import ShardCounts, counts_read
 from ingest.models import DrainPosition, LedgerCheck, LedgerMinute
 from ingest.stream.shards import accepted_counts, accepted_prune, minute_of, oldest_waiting_at
 
-# A shard keeps a minute's counts for so long: then nothing more can be accepted in that minute.
+# A shard keeps a minute's counts for this long: by then nothing more can be accepted in it.
 FORGET_AFTER = timedelta(minutes=15)
-# So long after a minute, nothing more arrives for it, even with differing clocks and slow requests.
+# This long after a minute, nothing more arrives for it, even with clock skew and slow requests.
 SETTLED_AFTER = timedelta(minutes=3)
 COUNTED = ("stored", "duplicate", "late", "rejected", "replayed")
 
@@ -124,7 +124,7 @@ class Balance(NamedTuple):
 
 
 def messages_stored(tenant_ids: Sequence[int], since: datetime) -> int:
-    """How many messages of these tenants that arrived since `since` are stored. The minute of
+    """How many messages from these tenants that arrived since `since` are stored. The minute of
     `since` counts in full."""
     minute = since.replace(second=0, microsecond=0)
     minutes = LedgerMinute.objects.filter(tenant__in=tenant_ids, minute__gte=minute)
@@ -177,8 +177,8 @@ def balances(
 ) -> dict[int, Balance]:
     """Balances by tenant id, over the minutes from `since` until just before `until`.
 
-    `counts` are the shards' counts. They add accepted messages that the table does not have yet,
-    and everything in flight, whatever its minute. Deleted tenants are left out: their ledger was
+    `counts` are the shards' counts. They add accepted messages that are not in the table yet, and
+    everything in flight, whatever its minute. Deleted tenants are left out: their ledger was
     deleted with them.
     """
     values = _counted(counts) | {"since": since, "until": until, "only": _listed(tenant_ids)}
@@ -241,10 +241,10 @@ def settled_until(*, ts: datetime, oldest_waiting_at: datetime | None) -> dateti
 
 
 def ledger_check(*, ts: datetime) -> int:
-    """Records for `/health` how many messages of the last day cannot be accounted for; returns it.
+    """Records for `/health` how many of the last day's messages are unaccounted for; returns it.
 
-    Adds up residuals_settled without signs, so a surplus of one tenant does not hide what another
-    is missing.
+    Adds up residuals_settled without signs, so one tenant's surplus does not hide what another is
+    missing.
     """
     settled = residuals_settled(shards=shards_known(), ts=ts, over=timedelta(days=1))
     residual = sum(map(abs, settled.values()))
@@ -253,7 +253,7 @@ def ledger_check(*, ts: datetime) -> int:
 
 
 def last_check() -> LedgerCheck | None:
-    """The result of the last ledger_check; None if there was none yet."""
+    """The result of the last ledger_check; None if there has been none yet."""
     return LedgerCheck.objects.filter(pk=1).first()
 
 

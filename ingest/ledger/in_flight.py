@@ -15,7 +15,7 @@ READ_AT_ONCE = 500
 
 
 class ShardCounts(NamedTuple):
-    """Messages of a shard at one moment: accepted by (tenant, minute), for minutes that it still
+    """Messages in a shard at one moment: accepted by (tenant, minute), for minutes that it still
     counts, and in flight by tenant."""
 
     accepted: dict[tuple[int, int], int]

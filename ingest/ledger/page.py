@@ -1,4 +1,4 @@
-"""What the ledger's page in the admin shows: the figures of a person's own tenants."""
+"""What the ledger's page in the admin shows: the figures for the user's own tenants."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -55,7 +55,7 @@ def ledger_context(request: HttpRequest) -> dict[str, Any]:
     counts = [counts_read(shard) for shard in shards]
     by_tenant = balances(counts=counts, since=ts - DAY, tenant_ids=own)
     residuals = residuals_settled(shards=shards, ts=ts, over=DAY, tenant_ids=own)
-    # Minutes in which anything was accepted, newest first.
+    # Minutes in which at least one message was accepted, newest first.
     counted = minutes_counted(shards=shards, since=ts - HOUR, tenant_ids=own)
     settled = settled_until(ts=ts, oldest_waiting_at=oldest)
     return {

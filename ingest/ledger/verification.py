@@ -17,7 +17,7 @@ from ingest.stream import shards
 from telemetry.locks import AdvisoryLock, session_lock_awaited
 from telemetry.sql import heartbeat, reading
 
-# A drain hands its shard on after INGEST_DRAIN_RUN_S, or after the batch that it is storing.
+# A drain hands over its shard after INGEST_DRAIN_RUN_S, or after the batch that it is storing.
 WAIT_FOR_DRAIN_S = 120
 
 
@@ -35,7 +35,7 @@ class Account(NamedTuple):
     kept: int
 
     def problems(self) -> list[str]:
-        """The differences as text; none if all is well."""
+        """The differences as text; empty if there are none."""
         residual = self.balance.residual
         words = []
         if residual > 0:
@@ -53,9 +53,9 @@ def ledger_verify(*, since: datetime | None = None) -> dict[int, Account]:
     """The accounts of all tenants by id, exact at one moment even if drains run.
 
     With `since`, the start of a minute, recounts only messages received since then. Drains wait
-    briefly while the streams are read, and go on while the tables are counted in a snapshot of that
-    moment. Do not call it in a transaction. Raises OperationalError if a drain does not make way
-    within WAIT_FOR_DRAIN_S.
+    briefly while the streams are read, then continue while the tables are counted in a snapshot of
+    that moment. Do not call it in a transaction. Raises OperationalError if a drain does not
+    release its lock within WAIT_FOR_DRAIN_S.
     """
     with ExitStack() as drains_wait:
         for shard in range(settings.INGEST_MOST_SHARDS):
@@ -75,7 +75,7 @@ def _snapshot() -> Iterator[None]:
 
 
 def _shard_read(shard: int) -> ShardCounts:
-    """Reads the database first: what it does not have yet is then still in the shard's counts."""
+    """Reads the database first: what is not there yet is then still in the shard's counts."""
     position = position_read(shard=shard, identity=shards.identity_ensure(shard))
     stored = stored_and_left(shard, position=position)
     counts = counts_read(shard)
@@ -85,7 +85,7 @@ def _shard_read(shard: int) -> ShardCounts:
 
 
 def _accounts(counts: Sequence[ShardCounts], since: datetime | None) -> dict[int, Account]:
-    # Rows from before there was a ledger are not in it.
+    # Rows stored before the ledger existed are not in it.
     first = LedgerMinute.objects.aggregate(first=Min("minute"))["first"]
     recounted = max((one for one in (first, since) if one), default=None)
     found, kept = _found(recounted), _kept(recounted)
@@ -104,7 +104,7 @@ def _accounts(counts: Sequence[ShardCounts], since: datetime | None) -> dict[int
 
 
 def _found(since: datetime | None) -> Counter[int]:
-    """Rows in the hypertables by tenant, including deleted devices, whose rows stay."""
+    """Rows in the hypertables by tenant, including those of deleted devices, which stay."""
     found: Counter[int] = Counter()
     if since is not None:
         with connection.cursor() as cursor:

@@ -11,7 +11,7 @@ class InvalidMessage(ValueError):
 
 
 class ForeignDevice(ValueError):
-    """A device's key was used to speak for another device; the text says for which."""
+    """A device's key was used to speak for a different device; the text says which one."""
 
 
 class LimitReached(Exception):

@@ -176,7 +176,7 @@ def not_json(error: Exception) -> str:
 
 
 def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
-    """The same error in our words, with the JSON path as its field."""
+    """The same error, reworded, with the JSON path as its field."""
     reason, found_path, path = str(error).rpartition(" - at `")
     if not found_path:
         reason, path = path, ""

@@ -29,7 +29,7 @@ Value = bool | Integer | float | Annotated[str, Meta(max_length=1024)]
 
 
 class ReadingBody(Struct, gc=False, forbid_unknown_fields=True):
-    """A message as it is sent; `site_id` is another name for `site`."""
+    """A message as it is sent; `site_id` is an alias of `site`."""
 
     metrics: Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
     device_id: Name | None = None
@@ -94,7 +94,7 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
     """The body, unpacked if it is gzip; at most MAX_BYTES.
 
     Raises BodyTooLong, UnknownEncoding, and InvalidMessage if the gzip is invalid, incomplete, or
-    followed by something: then part of the body would not have been read.
+    followed by more data: then part of the body would not have been read.
     """
     if encoding in ("", "identity"):
         if body.startswith(GZIP):
@@ -114,7 +114,7 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
     if not unpacker.eof:
         raise InvalidMessage("$", "the gzip ends too soon; part of the body is missing")
     if unpacker.unused_data:
-        raise InvalidMessage("$", "something follows the gzip; pack the whole body into one")
+        raise InvalidMessage("$", "more data follows the gzip; compress the whole body into one")
     return unpacked
 
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 from ingest.messages.errors import InvalidMessage
 
 # As sent: ISO 8601, or seconds since 1970. The format is for the OpenAPI schema only: a missing
-# time zone has an error of its own.
+# time zone has its own error.
 Time = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})] | float
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_AHEAD = timedelta(days=1)
@@ -19,7 +19,7 @@ def device_time(value: datetime | float, *, received_at: datetime) -> datetime:
     """The time in UTC, from a time with its zone or from seconds since 1970.
 
     Raises InvalidMessage if it is before 2000, at least INGEST_OLDEST_DAYS ago, or more than a day
-    ahead: every other day would create another chunk.
+    ahead: each additional day would create another chunk.
     """
     time = _with_zone(value) if isinstance(value, datetime) else _of_seconds(value)
     if time < EARLIEST:

@@ -1,4 +1,4 @@
-"""Who sees the ledger, and rejected and refused messages."""
+"""Who may see the ledger, and rejected and refused messages."""
 
 from django.db import migrations
 
@@ -13,7 +13,7 @@ SELECT rollcall_isolate_back('ingest_rejectedmessage');
 SELECT rollcall_isolate_back('ingest_ledgerminute');
 """
 
-# The worker's own records, over all tenants. The ledger and `/health` need the result of the last
+# The worker's own records, across all tenants. The ledger and `/health` need the result of the last
 # check and which shards were ever drained, but not the positions.
 BOOKS = """
 GRANT SELECT, INSERT, UPDATE, DELETE ON ingest_drainposition TO rollcall_worker;

@@ -16,7 +16,7 @@ from devices.models import Credential
 from ingest.mqtt.batch import HEARTBEAT, TELEMETRY
 
 HEADER = "# Written by `manage.py mqtt_acl`: changes here are lost.\n"
-# A person may have chosen the bridge's password, so one iteration is too few. Mosquitto's default.
+# Mosquitto's default. The bridge's password may be chosen by a person, so one iteration is too few.
 BRIDGE_ITERATIONS = 101
 
 
@@ -61,7 +61,7 @@ def access_files(*, bridge_user: str, bridge_hash: str) -> AccessFiles:
 
 
 def _keys_in_force() -> Iterator[tuple[str, str | None, str, str]]:
-    """(tenant, device_id, prefix, hash) of each key, older ones first."""
+    """The (tenant, device_id, prefix, hash) of each key, older ones first."""
     keys = Credential.objects.filter(in_force(timezone.now()), tenant__is_active=True)
     return (
         keys.exclude(mqtt_password_hash="")

@@ -29,7 +29,7 @@ TELEMETRY = "tenant/+/device/+/telemetry"
 HEARTBEAT = "tenant/+/device/+/heartbeat"
 MAX_BYTES = 256 * 1024
 
-UNKNOWN_TENANT = "there is no active tenant of this name"
+UNKNOWN_TENANT = "there is no active tenant with this name"
 
 _topic = re.compile(r"tenant/([^/]+)/device/([^/]+)/(telemetry|heartbeat)")
 
@@ -51,8 +51,9 @@ class Refused(NamedTuple):
 
 
 class BatchOutcome(NamedTuple):
-    """How many heartbeats and readings were accepted, and which were refused. `waiting` messages
-    are neither, because the database cannot say who sent them: positions in the batch and reasons.
+    """How many heartbeats and readings were accepted, and which were refused. `waiting` are
+    messages that are neither, because the database cannot say who sent them: positions in the batch
+    and reasons.
     """
 
     accepted: int
@@ -69,7 +70,7 @@ class _Addressed(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """Messages of one tenant whose devices are known."""
+    """Messages from one tenant whose devices are known."""
 
     speaker: Speaker
     devices: Mapping[str, KnownDevice]
@@ -83,7 +84,7 @@ def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> Batc
     Raises StreamAway; then nothing was accepted, and the caller can pass in all of them again.
     """
     batch = _Batch(tenants)
-    # All names are looked up before anything is taken from limits.
+    # All names are looked up before any tokens are taken from limits.
     known = list(batch.known(messages))
     try:
         for one in known:
@@ -130,7 +131,7 @@ class _Batch:
             self._put_readings(known.speaker, known.addressed)
 
     def give_back(self) -> None:
-        """Gives back what was taken from limits: the messages come again."""
+        """Gives the tokens back to the limits: the messages will come again."""
         for speaker, taken in self._taken:
             limits_give_back(speaker=speaker, taken=taken)
 
@@ -195,7 +196,7 @@ class _Batch:
     def _add_heartbeats(
         self, speaker: Speaker, heartbeats: Sequence[tuple[Published, KnownDevice, HeartbeatEntry]]
     ) -> None:
-        """Adds those that limits let through."""
+        """Adds the messages that the limits let through."""
         counts = Counter(device for _, device, _ in heartbeats)
         reached: Mapping[int, LimitReached] = {}
         if is_limited(speaker, counts):
@@ -212,7 +213,7 @@ class _Batch:
                 self.accepted += 1
 
     def _put_readings(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
-        """All readings of the tenant become one entry."""
+        """All readings from the tenant become one entry."""
         messages: list[ReadingMessage] = []
         sources: list[Published] = []
         foreign = 0
@@ -255,7 +256,7 @@ def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
 
 
 def _needs_device(one: _Addressed) -> bool:
-    """False if all its readings are refused anyway: then the device must not be registered."""
+    """False if all its readings will be refused: then the device must not be registered."""
     if isinstance(one.decoded, HeartbeatMessage):
         return True
     return any(message.device_id in (None, one.device_id) for message in one.decoded.messages)

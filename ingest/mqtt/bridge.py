@@ -1,7 +1,7 @@
 """Takes messages from an MQTT broker and acknowledges each after it is on disk in the stream.
 
 Several bridges share the load through a shared subscription. Each has its own name, and with it a
-session at the broker. If a bridge dies, the broker sends it again whatever it has not acknowledged.
+session at the broker. If a bridge dies, the broker later resends whatever it has not acknowledged.
 So nothing is lost, but a message may arrive twice.
 """
 
@@ -33,9 +33,9 @@ from ingest.stream.shards import StreamAway
 
 log = logging.getLogger(__name__)
 
-# The broker sends at most so many messages ahead of our acknowledgements.
+# The broker sends at most this many messages ahead of our acknowledgements.
 RECEIVE_MAXIMUM = 2000
-# Nothing is read while more than this waits.
+# Nothing is read while more than this is waiting.
 MAX_WAITING = 2 * RECEIVE_MAXIMUM
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 # Messages that arrive within GATHER_S are appended together, up to these sizes. An append waits for
@@ -48,14 +48,14 @@ KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 5
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF
 STOP_WITHIN_S = 10
-# A stop is noticed after at most so long.
+# A stop is noticed after at most this long.
 LOOK_UP_S = 0.5
-# A bridge that retires assumes that no more messages come if none came for so long.
+# A retiring bridge assumes that no more messages come if none came for this long.
 RETIRED_AFTER_S = 3.0
 
 
 class Broker(NamedTuple):
-    """Where the broker listens, and who we are to it."""
+    """The broker's address, and the bridge's credentials there."""
 
     host: str
     port: int
@@ -78,7 +78,7 @@ class Broker(NamedTuple):
 
 
 class Backoff:
-    """Growing waits, up to `most_s`, with some randomness so that bridges do not retry in step."""
+    """Growing waits, up to `most_s`, with some randomness so that bridges do not retry together."""
 
     def __init__(self, first_s: float, most_s: float) -> None:
         self._first_s = first_s
@@ -105,7 +105,7 @@ def _corked(line: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        if line.fileno() >= 0:  # it was not closed meanwhile
+        if line.fileno() >= 0:  # it has not been closed meanwhile
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
 
@@ -146,7 +146,7 @@ class Bridge:
         self._stop = threading.Event()
 
     def run(self) -> None:
-        """Runs until `stop` is called, or until the bridge has retired."""
+        """Runs until `stop` is called or the bridge has retired."""
         while not self._stop.is_set() and not self._has_retired():
             if self._client.socket() is None:
                 self._connect()
@@ -157,7 +157,7 @@ class Bridge:
         self._finish()
 
     def stop(self) -> None:
-        """Lets `run` append and acknowledge what has arrived, and return."""
+        """Makes `run` append and acknowledge what has arrived, then return."""
         self._stop.set()
 
     def _make_client(self) -> paho.Client:
@@ -188,7 +188,7 @@ class Bridge:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_NEVER_EXPIRES
         properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        # The broker does not send us larger packets. Too large messages up to this size reach us,
+        # The broker does not send us larger packets. Oversized messages up to this size reach us,
         # and we log why we refuse them.
         properties.MaximumPacketSize = 4 * MAX_BYTES
         host, port = self._broker.host, self._broker.port
@@ -224,12 +224,12 @@ class Bridge:
     def _on_disconnect(
         self, client: Any, data: Any, flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
-        # The broker sends all of these again, with ids of the next connection.
+        # The broker sends all of these again, with ids from the next connection.
         self._waiting.clear()
         self._aside.clear()
         self._waiting_bytes = 0
         if reason == "Session taken over":
-            log.error("another bridge is named %s; each needs a name of its own", self._name)
+            log.error("another bridge is named %s; each needs its own name", self._name)
         elif not self._stop.is_set():
             log.warning("bridge %s lost the broker: %s", self._name, reason)
 

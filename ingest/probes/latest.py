@@ -26,14 +26,14 @@ MAX_ID = 2**31 - 1
 
 
 class Page(NamedTuple):
-    """The requested page: at most `limit` nodes, with ids of ours above `after`."""
+    """The requested page: at most `limit` nodes, with our ids above `after`."""
 
     after: int
     limit: int
 
 
 class KeyIfSent(DeviceKeyAuthentication):
-    """Checks a key if one was sent; otherwise leaves it to the next authentication class."""
+    """Checks a key if one was sent; otherwise leaves authentication to the next class."""
 
     def authenticate(self, request: Request) -> tuple[Speaker, None] | None:  # type: ignore[override]
         return super().authenticate(request) if "HTTP_AUTHORIZATION" in request.META else None
@@ -45,7 +45,7 @@ class HasKeyOrSession(BasePermission):
 
 
 class NodesView(ScopedView):
-    """`GET /api/metrics?limit=100&after=…`: the latest measurement of each probe heard within a
+    """`GET /api/metrics?limit=100&after=…`: the latest measurement from each probe heard within a
     week. A person sees their tenants' probes, a gateway its tenant's, and a device only itself.
 
     `next` is the `after` of the next page, null on the last.

@@ -1,7 +1,7 @@
 """The door for network probes: `POST /api/push` takes one measurement and stores it as a reading.
 
-The body is what the probes of fiber-api send. A value may have several names where their documents
-do not say which one is meant.
+The body is what fiber-api's probes send. A value may have several names where their documentation
+does not say which one to use.
 """
 
 from datetime import datetime
@@ -64,7 +64,7 @@ class Push(NamedTuple):
 
 
 class PushAccepted(Struct, gc=False):
-    """The answer to an accepted measurement."""
+    """The response to an accepted measurement."""
 
     status: str
     node_id: str
@@ -137,7 +137,7 @@ def _register(push: Push, speaker: Speaker) -> None:
 
 
 def _name_for(node_id: str) -> str:
-    """`probe-e33e47e7` for a UUID, nothing for a node_id that is a name itself."""
+    """`probe-e33e47e7` for a UUID, nothing for a node_id that is already a name."""
     try:
         return f"probe-{UUID(node_id).hex[:8]}"
     except ValueError:
@@ -145,7 +145,7 @@ def _name_for(node_id: str) -> str:
 
 
 def _either(body: PushBody, *names: str) -> Any:
-    """The value that was sent under one of the names; None if it was sent under none."""
+    """The value that was sent under one of the names; None if it was not sent."""
     sent = [name for name in names if getattr(body, name) is not None]
     if len(sent) > 1:
         raise InvalidMessage(f"$.{sent[1]}", f"this is sent as {sent[0]} too; send one of them")

@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 
     @property
     def means_later(self) -> bool:
-        """Whether the same message may be accepted another time."""
+        """True if the same message may be accepted when sent again."""
         return (
             self.status == UNREACHABLE
             or self.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 
 
 def session_open() -> ClientSession:
-    """At most CONNECTIONS connections, which stay open between two messages."""
+    """At most CONNECTIONS connections, which stay open between messages."""
     return ClientSession(
         connector=TCPConnector(limit=CONNECTIONS),
         timeout=ClientTimeout(total=TIMEOUT_S),
@@ -104,13 +104,13 @@ class Courier:
             return Answer(UNREACHABLE)
 
     def _post_later(self, message: Message, *, asked_s: float) -> None:
-        """Sends the same message later, so that the database recognises it if it did arrive."""
+        """Sends the same message later, so that the database recognises it if it had arrived."""
         if message.tries == self._retries:
             self._tally.given_up += 1
             return
         self._tally.retried += 1
         backoff_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2**message.tries)
-        # Not before the time asked for, and not all at the same moment.
+        # Not before the requested time, and not all at the same moment.
         wait_s = max(asked_s, backoff_s) * self._random.uniform(1, 1.5)
         again = message._replace(tries=message.tries + 1)
         asyncio.get_running_loop().call_later(wait_s, self.post, again)

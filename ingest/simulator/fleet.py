@@ -17,7 +17,7 @@ async def fleet_run(
 ) -> None:
     """Runs the phones until `stop` is set.
 
-    Messages that are being sent then are still sent; messages that wait for a retry are dropped.
+    Messages already being sent are still sent; messages waiting for a retry are dropped.
     """
     async with session_open() as session, asyncio.TaskGroup() as tasks:
         courier = Courier(
@@ -28,7 +28,7 @@ async def fleet_run(
 
 
 class Fleet:
-    """Each phone has one timer of the event loop; nothing runs between two heartbeats."""
+    """Each phone has one timer in the event loop; nothing runs between two heartbeats."""
 
     def __init__(self, *, phones: Sequence[Phone], habits: Habits, courier: Courier) -> None:
         self._phones = phones
@@ -51,7 +51,7 @@ class Fleet:
         self._loop.call_at(self._began + at_s, self._turn, at_s, index)
 
     def _turn(self, at_s: float, index: int) -> None:
-        """Lets a phone send unless it is silent now, and sets its next turn."""
+        """Lets a phone send unless it is silent now, and schedules its next turn."""
         if self._courier.stop.is_set():
             return
         phone, habits = self._phones[index], self._habits

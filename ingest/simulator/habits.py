@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Habits:
     """Shares are from 0 to 1. `jitter` is the share by which an interval may be longer; it is never
     shorter, because two heartbeats in the same 10 s would count as duplicates. `retries` is how
-    often a message is sent again before it is given up."""
+    often a message is sent again before giving up."""
 
     interval_s: float = 10
     jitter: float = 0.2

@@ -8,7 +8,7 @@ UNREACHABLE = "unreachable"
 
 
 class Tally:
-    """Counts posts and their answers; latencies of the last 10,000 answers, in milliseconds."""
+    """Counts posts and their responses; keeps the last 10,000 latencies, in milliseconds."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -23,14 +23,14 @@ class Tally:
         return self.answers[HTTPStatus.ACCEPTED]
 
     def note(self, answer: int | str, *, latency_ms: float) -> None:
-        """Counts a post by its HTTP status, or as UNREACHABLE if there was no answer."""
+        """Counts a post by its HTTP status, or as UNREACHABLE if there was no response."""
         self.sent += 1
         self.answers[answer] += 1
         if answer != UNREACHABLE:
             self._latencies_ms.append(latency_ms)
 
     def latency_ms(self, share: float) -> float:
-        """The latency within which this share of answers arrived; 0 before the first one."""
+        """The latency within which this share of responses arrived; 0 before the first one."""
         ordered = sorted(self._latencies_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 

@@ -68,12 +68,12 @@ class _Read(NamedTuple):
 
 
 def drain_run(*, shard: int, run_s: float, turn: str | None = None) -> str | None:
-    """Drains a shard for `run_s` seconds; returns the turn of its successor.
+    """Drains a shard for `run_s` seconds; returns the turn for its successor.
 
     Returns None if another drain holds the shard or has taken this one's `turn`, and if the shard
     is beyond INGEST_SHARDS and empty. A drain holds the shard's lock, which dies with its database
-    connection. So what an earlier drain left unfinished can be read again at once: its transaction
-    can no longer commit.
+    connection. So entries that an earlier drain left unfinished can be read again at once: its
+    transaction can no longer commit.
     """
     with session_lock(AdvisoryLock.DRAIN + shard) as held:
         next_turn = shards.turn_take(shard, turn) if held else None
@@ -110,12 +110,12 @@ class _Drain:
         If the stream has no entry that new, Valkey has lost its latest entries, for example with a
         restored backup. New entries could then get ids below the position, and would be taken out
         without being stored. So the stream gets a new identity and starts from 0. Entries that are
-        stored once more count as duplicates.
+        stored again count as duplicates.
         """
         position = _entry_order(position_read(shard=self.shard, identity=self.identity))
         if position <= _entry_order(shards.last_id(self.shard)):
             return position
-        log.error("shard %d is older than what is stored of it", self.shard)
+        log.error("shard %d is older than its last stored entry", self.shard)
         self.identity = shards.identity_renew(self.shard)
         return (0, 0)
 
@@ -158,8 +158,8 @@ class _Drain:
         return read
 
     def _store_part(self, entries: Sequence[Entry], last_id: bytes) -> None:
-        """Stores entries. If a status refuses a message that history took, stores them again, each
-        message with its status, which finds the one that is refused."""
+        """Stores entries. If a status refuses a message that history accepted, stores them again,
+        each message with its status, to find the one that is refused."""
         try:
             stored_once_more(partial(self._store_new, entries, last_id, _together))
         except (DataError, IntegrityError) as error:
@@ -189,8 +189,8 @@ class _Drain:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Pauses the garbage collector. A batch is hundreds of thousands of objects without cycles, all
-    alive until it is stored, and the collector would scan them several times for nothing."""
+    """Pauses the garbage collector. A batch has hundreds of thousands of objects without cycles,
+    all alive until it is stored, and the collector would scan them several times for nothing."""
     gc.disable()
     try:
         yield
@@ -226,7 +226,7 @@ def _together(heartbeats: _Heartbeats, readings: _Readings, tally: Tally) -> lis
 def _each_with_its_status(
     heartbeats: _Heartbeats, readings: _Readings, tally: Tally
 ) -> list[Rejection]:
-    """Slower than _together, but finds the messages that only the status refuses. The newest come
+    """Slower than _together, but finds messages that only the status refuses. The newest come
     first: an older message cannot move a status that a newer one has moved."""
 
     def heartbeats_store(rows: _Heartbeats) -> InsertOutcome:

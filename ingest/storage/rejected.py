@@ -38,7 +38,7 @@ class Rejection(NamedTuple):
 def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
     """Keeps rejected messages. Call it in the transaction that counts them.
 
-    Messages of a tenant that was deleted meanwhile are dropped.
+    Messages from a tenant that has since been deleted are dropped.
     """
     if not rejections:
         return
@@ -56,7 +56,7 @@ def rejections_write(*, shard: int, rejections: Sequence[Rejection]) -> None:
 
 
 def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
-    """Changes the message's payload, and its device if the payload names another.
+    """Changes the message's payload, and its device if the payload names a different one.
 
     The message then waits for a replay, or for approval if its device is pending. Returns False if
     it was replayed meanwhile. Raises InvalidMessage if the door would not accept the payload.
@@ -70,8 +70,8 @@ def rejected_edit(*, message: RejectedMessage, payload: str) -> bool:
 
 
 def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, str] | None:
-    """Why no message of the device may be stored; None if they may. `pending` are devices that wait
-    for approval."""
+    """Why messages from the device may not be stored; None if they may. `pending` are devices that
+    wait for approval."""
     if device_id is None:
         return Reason.UNKNOWN_DEVICE, DELETED
     if device_id in pending:
@@ -101,7 +101,7 @@ def payload_check(message: RejectedMessage, payload: str) -> int | None:
 def row_of(message: RejectedMessage) -> IncomingHeartbeat | IncomingReading:
     """The message as a row to store. Raises InvalidMessage if the door would refuse it.
 
-    Its device is the one that it was rejected for, unless an edited payload names another.
+    Its device is the one it was rejected for, unless an edited payload names a different one.
     """
     _, row = _decode(message, message.payload)
     return row

@@ -1,4 +1,4 @@
-"""Replays rejected messages: those that people choose, and those of approved devices.
+"""Replays rejected messages: those that people choose, and those from approved devices.
 
 People request a replay in their tenant's scope, which cannot write history; the worker does it.
 """
@@ -30,7 +30,7 @@ from telemetry.storage.readings import readings_insert
 
 log = logging.getLogger(__name__)
 
-# How many messages one transaction replays, and how many one run does.
+# How many messages one transaction replays, and how many one run replays.
 AT_ONCE = 500
 APPROVED_AT_ONCE = REQUESTED_AT_ONCE = 5000
 # A failed replay is tried again after RETRY_FIRST, then after twice as long each time, up to
@@ -70,9 +70,9 @@ class ReplayOutcome(NamedTuple):
 
 
 class ReplayRequest(NamedTuple):
-    """The result of a request. `asked` are the ids of messages that will be replayed because of it.
-    The others are counted by who requested them earlier: `under_way` still wait for their replay,
-    `replayed` are stored."""
+    """The result of a request. `asked` are the ids of the messages that it causes to be replayed.
+    The others are counted by who requested them earlier: `under_way` are still waiting for their
+    replay, `replayed` are stored."""
 
     asked: list[int]
     under_way: Mapping[str, int]
@@ -136,7 +136,7 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
 
 def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
     """Cuts the messages into transactions. The more often messages failed, the fewer share one, so
-    that one that causes an error like a database outage soon fails alone."""
+    that one whose error looks like a database outage soon fails alone."""
     failures = RejectedMessage.objects.filter(id__in=ids).values_list("replay_failures", "id")
     for failed, group in groupby(failures.order_by("replay_failures", "id"), key=itemgetter(0)):
         together = max(1, AT_ONCE // 8**failed)
@@ -147,12 +147,12 @@ def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
 
 def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
     """Replays messages in one transaction. If an error rolls it back, finds by halving which of
-    them cause it, except for an OperationalError: a full disk is no message's fault."""
+    them cause it, except for an OperationalError: a full disk is not a message's fault."""
     try:
         return stored_once_more(partial(_replay, ids, by, ts))
     except Exception as error:
         if len(ids) == 1 or isinstance(error, OperationalError):
-            log.exception("a replay of %d messages failed; they are tried again", len(ids))
+            log.exception("a replay failed and will be tried again; messages: %d", len(ids))
             _failure_note(ids, error, ts)
             return ReplayOutcome()
     middle = len(ids) // 2
@@ -160,8 +160,8 @@ def _replayed(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
 
 
 def approved_replay(*, ts: datetime) -> ReplayOutcome:
-    """Stores held messages of devices that are approved by now. Leaves out messages whose replay a
-    person requested: requested_replay stores them."""
+    """Stores held messages from devices that are approved by now. Leaves out messages whose replay
+    a person requested: requested_replay stores them."""
     held = RejectedMessage.objects.filter(
         reason=Reason.PENDING_DEVICE,
         replayed_at=None,
@@ -196,7 +196,7 @@ def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
     fresh = _fresh_among(accepted, ts)
     heartbeats, readings = _kinds(row for pk, row in accepted.items() if pk in held | fresh)
     statuses_move(heartbeats=heartbeats, readings=readings)
-    # After the statuses and shard by shard: the order in which drains lock rows of the ledger.
+    # After the statuses and shard by shard: the order in which drains lock rows in the ledger.
     for shard, tally in tallies.items():
         tally_write(shard=shard, tally=_moved(tally))
         stored, duplicate = tally.stored.total(), tally.duplicate.total()
@@ -232,7 +232,7 @@ def _insert(rows: Sequence[Row]) -> tuple[Tally, list[Rejection]]:
 
 
 def _fresh_among(rows: Mapping[int, Row], ts: datetime) -> Set[int]:
-    """The messages within their device's interval and grace; older ones say nothing about now."""
+    """The messages within their device's interval and grace; older ones prove nothing now."""
     statuses = DeviceStatus.objects.filter(device_id__in={row.device_id for row in rows.values()})
     allowed = {
         device_id: timedelta(seconds=interval_s + grace_s)
@@ -266,7 +266,7 @@ def _by_message(
 
 
 def _moved(tally: Tally) -> Tally:
-    """The tally for the ledger: messages stored by now, or duplicates, are no longer rejected."""
+    """The tally for the ledger: messages now stored, or duplicates, are no longer rejected."""
     replayed: Counter[tuple[int, int]] = Counter()
     replayed.update(tally.stored)
     replayed.update(tally.duplicate)

@@ -28,19 +28,19 @@ Result = TypeVar("Result")
 
 def stored_once_more(work: Callable[[], Result]) -> Result:
     """Returns what `work` returns, a transaction that stores a batch. Retries it after a deadlock,
-    or if a tenant was deleted before it committed. Raises its error after TRIES times."""
+    or if a tenant was deleted before it committed. Raises its error after TRIES attempts."""
     for _ in range(TRIES - 1):
         try:
             return work()
         except (IntegrityError, OperationalError) as error:
             if not isinstance(error.__cause__, (DeadlockDetected, ForeignKeyViolation)):
                 raise
-            log.warning("a batch is stored once more: %s", error)
+            log.warning("retrying to store a batch: %s", error)
     return work()
 
 
 def minute_key(row: Any) -> tuple[int, int]:
-    """The tenant and the minute of acceptance, under which the ledger counts the row."""
+    """The tenant and the minute of acceptance under which the ledger counts the row."""
     return row.tenant_id, shards.minute_of(row.received_at)
 
 

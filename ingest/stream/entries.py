@@ -1,4 +1,4 @@
-"""Entries of the stream: each holds messages of one accepted request.
+"""Entries in the stream: each holds messages from one accepted request.
 
 `is_pending` says that their devices were not approved when the messages arrived. A newer version
 reads entries of an older one, so add fields only at the end, with defaults.
@@ -74,7 +74,7 @@ def heartbeat_entry(
 
 
 class EntryReading(Struct, frozen=True, gc=False, array_like=True):
-    """One of the readings of an entry. `metrics` is JSON."""
+    """One of the readings in an entry. `metrics` is JSON."""
 
     device_id: int
     time: datetime
@@ -85,7 +85,7 @@ class EntryReading(Struct, frozen=True, gc=False, array_like=True):
 
 
 class ReadingsEntry(Struct, frozen=True, gc=False, array_like=True, tag="rd"):
-    """The accepted readings of one request."""
+    """The accepted readings from one request."""
 
     tenant_id: int
     received_at: datetime
@@ -124,5 +124,5 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 
 def decode(data: bytes) -> Entry:
-    """Raises msgspec.DecodeError for data that no version has written."""
+    """Raises msgspec.DecodeError for data that no version of Rollcall has written."""
     return _decoder.decode(data)

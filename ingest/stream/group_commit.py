@@ -1,4 +1,4 @@
-"""Sends the appends of several threads together."""
+"""Sends appends from several threads together."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ class GroupCommit:
     """Sends one batch at a time; what threads append meanwhile becomes the next one.
 
     A single thread does not wait for others. Many threads share costs that each would otherwise
-    have alone: system calls, switches of the interpreter lock, and waiting for the disk.
+    bear alone: system calls, switches of the interpreter lock, and waiting for the disk.
     """
 
     def __init__(self, send: Callable[[Sequence[bytes | int]], None], *, max_bytes: int) -> None:
@@ -33,7 +33,7 @@ class GroupCommit:
         self._open: _Batch | None = None
 
     def append(self, values: Sequence[bytes | int]) -> None:
-        """Returns once the batch with these values was sent; raises what `send` raised for it."""
+        """Returns once the batch with these values has been sent; raises what `send` raised."""
         with self._lock:
             batch = self._open
             leads = batch is None or batch.bytes >= self._max_bytes

@@ -21,8 +21,8 @@ from redis.exceptions import ConnectionError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 CLUSTER = "+cluster"
-# An unreachable node is skipped for so long: connecting to a host that is gone takes as long as the
-# timeout.
+# An unreachable node is skipped for this long: connecting to a host that is gone takes as long as
+# the timeout.
 AWAY_S = 1.0
 TIMEOUTS: dict[str, Any] = {
     "socket_timeout": 5,
@@ -82,7 +82,7 @@ class Link:
 
 
 def _has_news(connection: Any) -> bool:
-    """True if the node has closed the connection, or sent something unasked."""
+    """True if the node has closed the connection, or sent something unprompted."""
     try:
         return bool(connection.can_read())
     except ConnectionError:
@@ -169,7 +169,7 @@ def _run_on(node: Node, script: str, keys: Sequence[Sequence[str]]) -> list[Any]
 
 
 def is_away(shard_key: str) -> bool:
-    """Whether the shard's node was unreachable within AWAY_S, or no node has the shard."""
+    """True if the shard's node was unreachable within AWAY_S, or if no node has the shard."""
     if not _away_until:
         return False
     try:

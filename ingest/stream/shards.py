@@ -1,6 +1,6 @@
 """The stream between the door and the drains, in shards: Valkey streams read by consumer groups.
 
-An entry holds messages of one accepted request. It stays until the transaction that stored it has
+An entry holds messages from one accepted request. It stays until the transaction that stored it has
 committed. All keys of a shard have the same hash tag, so a shard can be on any node of a cluster:
 
     ingest:{n}            the stream
@@ -56,7 +56,7 @@ end
 return #ARGV
 """
 
-# Takes entries out and corrects the counts in one step; ignores entries that are out already.
+# Takes entries out and corrects the counts in one step; ignores entries already taken out.
 FINISH = """
 for n = 2, #ARGV, 4 do
     if redis.call('XDEL', KEYS[1], ARGV[n]) == 1 then
@@ -92,7 +92,7 @@ class StreamAway(Exception):
 
 
 class ShardAway(StreamAway):
-    """A shard has certainly not taken an entry, so another one may be asked."""
+    """A shard has definitely not taken an entry, so a different one may be tried."""
 
 
 class StreamFull(ShardAway):
@@ -116,8 +116,8 @@ class Finished(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """When the oldest waiting entry was accepted, None if none waits; and the shards that are
-    unavailable, whose entries that does not cover."""
+    """The time at which the oldest waiting entry was accepted, None if there is none; and the
+    unavailable shards, whose entries are not covered."""
 
     oldest_waiting_at: datetime | None
     away: list[int]
@@ -135,7 +135,7 @@ def held_beyond() -> list[int]:
     away = {shard: told for shard, told in answers.items() if isinstance(told, RedisError)}
     if away:
         names, errors = ", ".join(map(str, sorted(away))), set(map(str, away.values()))
-        log.warning("shards %s cannot be asked what they hold: %s", names, "; ".join(errors))
+        log.warning("could not ask shards %s what they hold: %s", names, "; ".join(errors))
     return sorted(shard for shard, told in answers.items() if shard not in away and told)
 
 
@@ -158,7 +158,7 @@ def minute_of(ts: datetime) -> int:
 def append(*entries: Entry) -> None:
     """Appends accepted requests; once this returns, they are on Valkey's disk.
 
-    Picks a random shard, and another one if the first has certainly not taken them: its node is
+    Picks a random shard, and a second one if the first has definitely not taken them: its node is
     unavailable, or it is full. Raises StreamAway if Valkey is unavailable, out of memory or
     starting, and StreamFull if the shards are full. If only the response was lost, the entries may
     have been appended, so sending them again may send duplicates.
@@ -194,13 +194,13 @@ def _shards_to_ask() -> Iterator[int]:
 
 @cache
 def _appends(shard: int) -> GroupCommit:
-    """This process's appends to a shard, over a connection of their own."""
+    """This process's appends to a shard, over their own connection."""
     send = partial(_send, shard, nodes.Link())
     return GroupCommit(send, max_bytes=MAX_BYTES_TOGETHER)
 
 
 def _send(shard: int, link: nodes.Link, values: Sequence[bytes | int]) -> None:
-    """Raises ShardAway if the shard has certainly not taken the entries, StreamAway if it may
+    """Raises ShardAway if the shard has definitely not taken the entries, StreamAway if it may
     have."""
     keys = (stream_key(shard), waiting_key(shard), accepted_key(shard))
     arguments = (*keys, settings.INGEST_SHARD_MAX_BYTES, *values)
@@ -320,7 +320,7 @@ def accepted_counts(shard: int) -> dict[tuple[int, int], int]:
 
 
 def accepted_prune(shard: int, counted: Sequence[tuple[int, int]]) -> None:
-    """Drops counts of minutes that are over and in the ledger."""
+    """Drops counts for minutes that are over and in the ledger."""
     if counted:
         names = [f"{tenant}:{minute}" for tenant, minute in counted]
         connection().hdel(accepted_key(shard), *names)
@@ -329,7 +329,7 @@ def accepted_prune(shard: int, counted: Sequence[tuple[int, int]]) -> None:
 def turn_take(shard: int, turn: str | None) -> str | None:
     """Takes the turn for a drain that starts; returns the turn for its successor.
 
-    Returns None for a successor whose `turn` another drain has taken: it must not run.
+    Returns None to a successor whose `turn` another drain has taken: it must not run.
 
     Each drain starts its successor, and beat keeps starting drains without a turn in case one died.
     If beat's drain ran between a drain and its successor, both would start successors, and from
@@ -347,14 +347,14 @@ def turn_take(shard: int, turn: str | None) -> str | None:
 
 
 def oldest_waiting_at(shards: Iterable[int]) -> datetime | None:
-    """When the oldest entry of these shards that is not stored yet was accepted; None if none
-    waits. Raises RedisError if one of them is unavailable."""
+    """The time at which the oldest unstored entry in these shards was accepted; None if there is
+    none. Raises RedisError if one of them is unavailable."""
     return _oldest_at(_first_id(shard) for shard in shards)
 
 
 def survey(shards: Iterable[int]) -> Survey:
-    """The oldest waiting entry of the shards that answer, and which do not. Raises RedisError if
-    none answers."""
+    """The oldest waiting entry in the shards that answer, and the shards that do not. Raises
+    RedisError if none answers."""
     first_ids, away = [], []
     for shard in shards:
         try:
@@ -374,11 +374,6 @@ def _oldest_at(first_ids: Iterable[bytes | None]) -> datetime | None:
 def _first_id(shard: int) -> bytes | None:
     entries: Any = connection().xrange(stream_key(shard), count=1)
     return entries[0][0] if entries else None
-
-
-def _arguments(entries: Sequence[Entry]) -> Iterator[bytes | int]:
-    for entry in entries:
-        yield from (encode(entry), entry.count, entry.tenant_id, minute_of(entry.received_at))
 
 
 def _counts(answer: Any) -> dict[str, int]:

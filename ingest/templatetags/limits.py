@@ -1,4 +1,4 @@
-"""Refused messages on the pages of other things."""
+"""Refused messages on other models' pages."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 @register.inclusion_tag("admin/ingest/breaches_of_device.html")
 def limit_breaches(device_id: int) -> dict[str, Any]:
-    """The device's messages that limits refused in the last day, latest first; may be empty."""
+    """Messages from the device that limits refused in the last day, latest first; may be empty."""
     since = timezone.now() - DAY
     found = LimitBreach.objects.filter(device=device_id, minute__gte=since).select_related("device")
     breaches = list(found[:SHOWN])

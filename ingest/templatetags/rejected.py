@@ -1,4 +1,4 @@
-"""Rejected messages on the pages of other things."""
+"""Rejected messages on other models' pages."""
 
 from django import template
 from django.template.defaultfilters import pluralize
@@ -12,7 +12,7 @@ COUNTED = 10_000
 
 @register.simple_tag
 def messages_held(device_id: int) -> str:
-    """How many messages of the device wait for its approval, as text; empty if none do."""
+    """How many of the device's messages wait for its approval, as text; empty if none do."""
     held = RejectedMessage.objects.filter(
         device=device_id, reason=RejectedMessage.Reason.PENDING_DEVICE, replayed_at=None
     )

@@ -1,7 +1,7 @@
-"""Files that are complete before the first byte is sent.
+"""Files that are written completely before the first byte is sent.
 
-So a failure is answered as an error, the length shows a reader whether something is missing, and a
-slow reader holds no transaction and no database connection.
+So a failure becomes an error response, the length tells the client whether anything is missing, and
+a slow client does not hold a transaction or a database connection.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from devices.tenancy.access import Access
 
 log = logging.getLogger(__name__)
 
-# How many exports are made at once, and how many one person may have. The latter count until they
-# are downloaded, because they take disk space.
+# The maximum number of exports in progress at once, and per user. A user's exports count until they
+# are downloaded, because they take up disk space.
 AT_ONCE, OF_ONE_PERSON = 3, 2
 MAX_BYTES = 1024**3
 # A proxy would have given up waiting by then.
@@ -37,16 +37,16 @@ _made, _kept = Quota(AT_ONCE), Quota()
 
 
 class Busy(APIException):
-    """The maximum number of exports is being made, counting everybody's."""
+    """The maximum number of exports is already in progress, counting all users."""
 
     status_code = 503
     is_expected = True
     wait = 10
-    default_detail = "Too many exports are being made; try again in a few seconds."
+    default_detail = "Too many exports are in progress; try again in a few seconds."
 
 
 class TooMany(APIException):
-    """The person has the maximum number of exports that are not downloaded yet."""
+    """The user already has the maximum number of exports that have not been downloaded."""
 
     status_code = 429
     wait = 10
@@ -58,7 +58,7 @@ class NoRoom(APIException):
 
     status_code = 503
     wait = 60
-    default_detail = "There is no disk space for this file; ask for a shorter period."
+    default_detail = "There is not enough disk space for this file; ask for a shorter period."
 
 
 def export_response(
@@ -69,14 +69,14 @@ def export_response(
     name: str,
     content_type: str,
 ) -> StreamingHttpResponse:
-    """What `parts` yields, as a file called `name`.
+    """Returns what `parts` yields as a file called `name`.
 
     Raises Busy, TooMany, NoRoom, and ValidationError if the file is larger than MAX_BYTES or takes
-    longer than MAX_S to make.
+    longer than MAX_S to write.
     """
     kind = AsgiFile if isinstance(request._request, ASGIRequest) else WsgiFile
-    # Left to the garbage collector, the generator would close its cursor later, on a connection
-    # that serves another request by then.
+    # If left to the garbage collector, the generator would close its cursor later, on a connection
+    # that serves a different request by then.
     try:
         with closing(parts), ExitStack() as held:
             held.callback(_slot(_kept, access, TooMany).give_back)
@@ -104,7 +104,7 @@ def _write(parts: Iterator[bytes], file: IO[bytes], access: Access) -> int:
                 words = f"The file is larger than {MAX_BYTES >> 20} MiB; ask for a shorter period."
                 raise ValidationError({"start": words})
             if monotonic() > until:
-                words = f"The file takes longer than {MAX_S} s; ask for a shorter period."
+                words = f"Writing the file takes longer than {MAX_S} s; ask for a shorter period."
                 raise ValidationError({"start": words})
         file.seek(0)
     finally:
@@ -120,7 +120,7 @@ def _slot(quota: Quota, access: Access, refusal: type[APIException]) -> Slot:
 
 
 class File:
-    """The content of a response: a file. Closing the response closes the file and releases
+    """A file as the content of a response. Closing the response closes the file and releases
     everything in `held`."""
 
     def __init__(self, file: IO[bytes], held: ExitStack) -> None:

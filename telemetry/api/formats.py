@@ -14,14 +14,15 @@ from telemetry.times import utc_text
 READING_COLUMNS = ("time", "received_at", "msg_type", "seq", "site")
 METRICS = "metrics."
 BUCKET_COLUMNS = ("time", "metric", "count", "avg", "min", "max")
-# Spreadsheets read text that begins so as a formula; East Asian editions also the wide characters.
+# Spreadsheets treat text that starts with one of these as a formula; the full-width characters only
+# matter in East Asian editions.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _encode = msgspec.json.Encoder().encode
 
 
 def cell(value: Any) -> str:
-    """The value as a CSV cell. Text that a spreadsheet would read as a formula starts with a '."""
+    """The value as a CSV cell. Text that a spreadsheet would read as a formula gets a leading '."""
     match value:
         case None:
             return ""
@@ -43,7 +44,7 @@ def csv_parts(header: Sequence[str], parts: Iterable[Iterable[Sequence[Any]]]) -
 
 
 def metric_column(name: str) -> str:
-    """The header of the metric's column, different from all other columns.
+    """The header of the metric's column, which differs from all other headers.
 
     It starts with `metrics.` if the name is one of READING_COLUMNS, looks like a formula, or starts
     with `metrics.` itself.
@@ -60,7 +61,7 @@ def reading_cells(reading: StoredReading, names: Sequence[str]) -> list[Any]:
 
 
 def bucket_cells(bucket: Bucket) -> list[Any]:
-    """A CSV row of BUCKET_COLUMNS. The metric is named like its column in a file of readings."""
+    """A CSV row of BUCKET_COLUMNS. The metric is named like its column in an export of readings."""
     return _bucket_values(bucket, metric_column(bucket.name))
 
 

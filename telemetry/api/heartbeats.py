@@ -54,7 +54,8 @@ class HeartbeatsView(PeriodView):
         responses=HeartbeatsPage,
     )
     def get(self, request: Request, device_id: str) -> HttpResponse:
-        """A device's heartbeats in a period by its own clock, rounded to 10 s, newest first."""
+        """A device's heartbeats in a period, newest first. The period is by the device's clock,
+        rounded to 10 s."""
         given = PageQuery.asked(request)
         device = name_in_path(self)
         about, span, limit = f"heartbeats:{device.id}", given["span"], given["limit"]

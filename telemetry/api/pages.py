@@ -1,4 +1,4 @@
-"""Pages of a device's past, newest first. Each page starts where the one before it ended."""
+"""Pages of a device's history, newest first. Each page starts where the previous one ended."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def json_response(content: Any) -> HttpResponse:
-    """A JSON response, written by msgspec: many times faster than DRF's renderer."""
+    """A JSON response, encoded by msgspec, which is many times faster than DRF's renderer."""
     response = HttpResponse(_encode(content), content_type="application/json")
     response["Cache-Control"] = "private, no-cache"
     return response
@@ -32,7 +32,7 @@ def page_response(
 
 
 def past_seal(span: Span, last: Sequence[str], *, about: str) -> str:
-    """A cursor made of the last row's key and the period, which must not move with the clock."""
+    """A cursor that holds the last row's key and the period, which must not move as time passes."""
     moments = [one.isoformat() for one in span]
     return cursor_seal([*moments, *last], about=about)
 

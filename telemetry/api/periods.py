@@ -1,4 +1,4 @@
-"""Query parameters about a device's past: which period, which metrics, how much at once."""
+"""Query parameters for a device's history: the period, the metrics and the page size."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from devices.api.base.queries import Query
 
 MAX_DAYS = 31
-# Nothing was measured earlier, and a bucket of that time could begin before datetime.min.
+# Nothing was measured before this, and a bucket that early could begin before datetime.min.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_HOURS = MAX_DAYS * 24
 DEFAULT_HOURS = 1
@@ -35,7 +35,7 @@ class Span(NamedTuple):
 
 
 class MomentField(serializers.DateTimeField):
-    """ISO 8601. Accepts a `+` in the time zone that was not written as `%2B`."""
+    """ISO 8601. Accepts a `+` in the time zone even if it was not encoded as `%2B`."""
 
     def to_internal_value(self, value: Any) -> datetime:
         moment: datetime = super().to_internal_value(PLUS_LOST.sub(r"\1+\2", value))
@@ -43,7 +43,7 @@ class MomentField(serializers.DateTimeField):
 
 
 class PeriodQuery(Query):
-    """`hours` until now, or `start` and `end`; validated into the Span `span`."""
+    """The last `hours`, or from `start` to `end`; validated into the Span `span`."""
 
     hours = serializers.IntegerField(
         required=False, min_value=1, max_value=MAX_HOURS, help_text="How many hours back from now."
@@ -70,13 +70,15 @@ class PageQuery(PeriodQuery):
         help_text="The maximum number of results per page.",
     )
     cursor = serializers.CharField(
-        required=False, max_length=1000, help_text="Taken from `next`; it keeps the period."
+        required=False,
+        max_length=1000,
+        help_text="Copied from the `next` URL; it keeps the same period.",
     )
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{BUCKET.pattern}$"})
 class BucketField(serializers.CharField):
-    """Such as `30s`, `5m`, `1h` or `1d`; validated into a timedelta."""
+    """A duration such as `30s`, `5m`, `1h` or `1d`; validated into a timedelta."""
 
     def to_internal_value(self, data: Any) -> Any:
         match = BUCKET.fullmatch(super().to_internal_value(data))
@@ -100,9 +102,11 @@ class ReadingsQuery(PageQuery):
     )
     bucket = BucketField(
         required=False,
-        help_text="Such as `30s`, `5m`, `1h`: return figures of each metric per bucket.",
+        help_text="Such as `30s`, `5m` or `1h`: return figures for each metric per bucket.",
     )
-    fill = serializers.BooleanField(default=False, help_text="Include empty buckets, with null.")
+    fill = serializers.BooleanField(
+        default=False, help_text="Include empty buckets, with null values."
+    )
     format = serializers.ChoiceField(
         choices=FORMATS,
         required=False,
@@ -134,7 +138,9 @@ def _span(given: dict[str, Any], *, now: datetime) -> Span:
     if start >= end:
         raise ValidationError({"start": "Must be before end."})
     if end - start > timedelta(days=MAX_DAYS):
-        raise ValidationError({"start": f"A period can be at most {MAX_DAYS} days; ask for parts."})
+        raise ValidationError(
+            {"start": f"A period can be at most {MAX_DAYS} days long; request it in parts."}
+        )
     return Span(start, end)
 
 

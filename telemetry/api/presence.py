@@ -1,4 +1,4 @@
-"""`/api/v1/devices/<device_id>/presence`: when a device was in which state, and why."""
+"""`/api/v1/devices/<device_id>/presence`: a device's states over time, and the reasons for them."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,9 @@ from telemetry.sql.presenceevent import StoredTransition
 
 class PresenceQuery(Query):
     limit = serializers.IntegerField(default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
-    cursor = serializers.CharField(required=False, max_length=1000, help_text="Taken from `next`.")
+    cursor = serializers.CharField(
+        required=False, max_length=1000, help_text="Copied from the `next` URL."
+    )
 
 
 class TransitionSerializer(serializers.Serializer[Any]):
@@ -31,7 +33,8 @@ class TransitionSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=PresenceState.choices)
     reason = serializers.CharField(help_text="The reason as text.")
     lasted_s = serializers.FloatField(
-        allow_null=True, help_text="How long the device stayed in this state; null if it still is."
+        allow_null=True,
+        help_text="How long the device stayed in this state; null if it is still in it.",
     )
 
 

@@ -1,6 +1,6 @@
 """`/api/v1/devices/<device_id>/readings`: what a device measured.
 
-Page by page, as figures per bucket, or a whole period as a file.
+Returned page by page, as figures per bucket, or as one file for a whole period.
 """
 
 from collections.abc import Generator, Sequence
@@ -42,7 +42,7 @@ ANY = "*/*"
 
 
 class FileRenderer(BaseRenderer):
-    """A file format that can be requested. The view makes the file, not the renderer."""
+    """A file format that can be requested. The view writes the file, not the renderer."""
 
     def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
         """Never called: the view returns complete responses, and errors are JSON."""
@@ -78,7 +78,9 @@ class ReadingSerializer(serializers.Serializer[Any]):
     msg_type = serializers.CharField()
     seq = serializers.IntegerField(allow_null=True)
     site = serializers.CharField(allow_null=True)
-    metrics = serializers.DictField(help_text="Names with numbers, texts or booleans.")
+    metrics = serializers.DictField(
+        help_text="Names of metrics, each with a number, text or boolean."
+    )
 
 
 class ReadingsPage(serializers.Serializer[Any]):
@@ -132,11 +134,11 @@ class ReadingsView(PeriodView):
         responses=ANSWERS,
     )
     def get(self, request: Request, device_id: str) -> HttpResponseBase:
-        """What the device measured: pages, newest first, figures per bucket, or a file.
+        """What the device measured: in pages, newest first; as figures per bucket; or as a file.
 
-        A file holds the whole period, oldest first. In CSV, text that a spreadsheet would read as a
-        formula gets a `'` in front. A metric that is named like another column, or starts with
-        `metrics.`, gets `metrics.` in front of its name.
+        A file holds the whole period, oldest first. In CSV, text that a spreadsheet would treat as
+        a formula is prefixed with `'`. A metric whose name matches another column, or starts with
+        `metrics.`, is prefixed with `metrics.`.
         """
         given = ReadingsQuery.asked(request)
         device = name_in_path(self)
@@ -204,7 +206,7 @@ def _about(device: DeviceName, window: Window) -> dict[str, Any]:
 
 
 def _buckets(window: Window, given: dict[str, Any]) -> list[Bucket]:
-    """Raises ValidationError if there are more values than a response may have."""
+    """Raises ValidationError if there are more values than a response may contain."""
     with connection.cursor() as cursor:
         found = reading_history.buckets(
             cursor, window, bucket=given["bucket"], fill=given["fill"], limit=MAX_VALUES + 1

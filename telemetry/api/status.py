@@ -1,4 +1,4 @@
-"""`/api/v1/devices/<device_id>/status`: a device's latest status, and why it is in its state."""
+"""`/api/v1/devices/<device_id>/status`: a device's latest status, and why it is in that state."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
     device_id = serializers.CharField(source="device.device_id", read_only=True)
     state = serializers.ChoiceField(choices=PresenceState.choices, read_only=True)
     since = serializers.DateTimeField(
-        source="state_since", read_only=True, help_text="When the device entered its state."
+        source="state_since", read_only=True, help_text="When the device entered this state."
     )
-    reason = serializers.CharField(read_only=True, help_text="Why it is in its state.")
+    reason = serializers.CharField(read_only=True, help_text="Why the device is in this state.")
     clock_skew_s = serializers.FloatField(
         read_only=True, allow_null=True, help_text="The device's clock minus ours."
     )

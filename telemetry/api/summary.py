@@ -1,8 +1,8 @@
-"""`/api/v1/telemetry/summary`: the state of a fleet, and what it measured lately.
+"""`/api/v1/telemetry/summary`: the state of a fleet, and what it measured recently.
 
 Readings have no index by tenant, because it would make storing them too slow. So the figures cover
-all readings of the period if there are few, and otherwise the latest reading of each device. The
-response says which, and when it was computed: it is cached for a few seconds.
+all readings in the period if there are few, and otherwise the latest reading from each device. The
+response says which of the two, and when it was computed: it is cached for a few seconds.
 """
 
 import logging
@@ -36,7 +36,7 @@ KEPT_S = 10
 MOST_READINGS = 10_000
 MAX_NAMES = 200
 
-# How many messages of these tenants were stored since a time, rounded down to the minute.
+# How many messages from these tenants were stored since a time, rounded down to the minute.
 MessagesStored = Callable[[Sequence[int], datetime], int]
 
 
@@ -54,7 +54,7 @@ class SummaryQuery(Query):
 
 class DeviceCounts(serializers.Serializer[Any]):
     total = serializers.IntegerField()
-    reporting = serializers.IntegerField(help_text="Heard within the period.")
+    reporting = serializers.IntegerField(help_text="Devices heard from in the period.")
     by_state = serializers.DictField(child=serializers.IntegerField())
 
 
@@ -71,18 +71,18 @@ class Summary(serializers.Serializer[Any]):
     computed_at = serializers.DateTimeField(help_text=f"The period's end, up to {KEPT_S} s ago.")
     devices = DeviceCounts()
     messages = serializers.IntegerField(
-        help_text="Stored in the period, including heartbeats. Its first minute counts in full."
+        help_text="Messages and heartbeats stored in the period. Its first minute counts in full."
     )
     metrics_of = serializers.ChoiceField(
         choices=("readings", "latest"),
-        help_text=f"`readings`: all readings of the period, at most {MOST_READINGS:,}. `latest`: "
-        "there are more, so only the latest reading of each device in the period.",
+        help_text=f"`readings`: all readings in the period, at most {MOST_READINGS:,}. `latest`: "
+        "there are more, so only the latest reading from each device in the period.",
     )
     metrics = serializers.DictField(child=MetricFigures())
 
 
 class SummaryView(PeriodView):
-    """The URL table passes `messages_stored`: messages are counted in an app above this one."""
+    """The URL table passes `messages_stored`, because an app above this one counts messages."""
 
     problems = (404,)
     period_field = "hours"
@@ -97,8 +97,8 @@ class SummaryView(PeriodView):
         responses=Summary,
     )
     def get(self, request: Request) -> HttpResponse:
-        """How many devices are in which state, how many messages came, and each metric's average,
-        minimum and maximum over the last `hours`."""
+        """The number of devices in each state, the number of messages stored, and each metric's
+        average, minimum and maximum over the last `hours`."""
         given = SummaryQuery.asked(request)
         hours = given["hours"]
         tenant_ids = _tenant_ids(given.get("tenant"))
@@ -123,7 +123,7 @@ class SummaryView(PeriodView):
 
 
 def _tenant_ids(slug: str | None) -> list[int]:
-    """The tenants in the scope, or the named one. Raises Http404 if the scope does not have it."""
+    """The tenants in the scope, or the named one. Raises Http404 if it is not in the scope."""
     tenants = Tenant.objects.order_by("pk").values_list("pk", flat=True)
     if slug is None:
         return list(tenants)
@@ -163,7 +163,7 @@ def _metrics(window: FleetWindow) -> tuple[str, dict[str, Any]]:
 
 
 def _kept(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The cached summary if there is one; otherwise computes it. Works without the cache, too."""
+    """Returns the cached summary, or computes it. Works without the cache, too."""
     try:
         kept: dict[str, Any] | None = cache.get(key)
         if kept is None:
@@ -171,5 +171,5 @@ def _kept(key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             cache.set(key, kept, KEPT_S)
         return kept
     except RedisError as error:
-        log.warning("a summary is not cached, the cache is unavailable: %s", error)
+        log.warning("could not cache a summary, the cache is unavailable: %s", error)
         return compute()

@@ -13,7 +13,8 @@ class PeriodView(ScopedView):
     """A view that reads a period. Each statement is planned for its period, because a generic plan
     opens every chunk, and is cancelled after TIMEOUT_S.
 
-    Then the period holds too much, and the response is a validation error of `period_field`.
+    In that case the period holds too much, and the response is a validation error for
+    `period_field`.
     """
 
     period_field = "start"

@@ -1,5 +1,5 @@
 """The database engine: django-timescaledb's, but it keeps primary keys where TimescaleDB allows
-them, checks pooled connections before use, and takes statements with any number of parameters.
+them, checks pooled connections before use, and accepts statements with any number of parameters.
 
 A hypertable's unique constraints must contain its time column, so django-timescaledb drops every
 primary key. A composite key that contains the time column is fine, and Rollcall needs it for
@@ -28,7 +28,7 @@ class Cursor(psycopg.Cursor[Any]):
     """Binds parameters on the server, which can then reuse a plan.
 
     A statement with a long list is not prepared: a few rows and thousands need different plans. The
-    server takes at most 65,535 parameters, so more than LONG of them are bound on the client.
+    server accepts at most 65,535 parameters, so more than LONG of them are bound on the client.
     """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> "Cursor":
@@ -68,7 +68,7 @@ def _has_long(params: Any) -> bool:
 
 
 def _has_news(connection: "Connection[Any]") -> bool:
-    """True if the server sent something unasked: usually that it is closing the connection."""
+    """True if the server sent something unprompted, usually that it is closing the connection."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

@@ -1,7 +1,7 @@
 """Every device has one status row, with the interval and grace in force for it.
 
-Triggers do it, because devices are added and changed in bulk, in forms and in shells, and nobody
-would see the heartbeats of a device without a status row.
+Triggers ensure this, because devices are added and changed in bulk, in forms and in shells, and
+nobody would see the heartbeats from a device without a status row.
 """
 
 from django.db import migrations

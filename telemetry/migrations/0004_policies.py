@@ -1,4 +1,4 @@
-"""Who sees and changes the ordinary tables. For the hypertables, see 0005_scoped_views."""
+"""Who may see and change the ordinary tables. For the hypertables, see 0005_scoped_views."""
 
 from django.db import migrations
 

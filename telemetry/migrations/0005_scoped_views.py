@@ -13,7 +13,7 @@ SELECT rollcall_scope_view_back('telemetry_reading');
 SELECT rollcall_scope_view_back('telemetry_heartbeat');
 """
 
-# When people pause or resume a device, that writes an event.
+# Pausing or resuming a device writes an event.
 EVENTS = """
 GRANT INSERT ON scoped.telemetry_presenceevent TO rollcall_tenant;
 GRANT INSERT ON telemetry_presenceevent TO rollcall_operator;
@@ -25,8 +25,8 @@ REVOKE INSERT ON scoped.telemetry_presenceevent FROM rollcall_tenant;
 
 # For pages of a device's readings, newest first. LIMIT is not pushed into a view with a security
 # barrier, so each page would read and sort the whole period; but PostgreSQL uses the order of a view
-# that is sorted itself. So `telemetry_reading_newest` is `telemetry_reading` in the order of its
-# key, for both kinds of scope. Use it for one device only: the readings of many would be sorted.
+# that is itself sorted. So `telemetry_reading_newest` is `telemetry_reading` in the order of its
+# key, for both kinds of scope. Use it for one device only: for several, the readings would be sorted.
 ORDERED = "ORDER BY device_id, time DESC, msg_type DESC"
 NEWEST = f"""
 CREATE VIEW scoped.telemetry_reading_newest WITH (security_barrier) AS
@@ -37,7 +37,7 @@ SELECT * FROM public.telemetry_reading {ORDERED};
 GRANT SELECT ON scoped.telemetry_reading_newest TO rollcall_tenant, rollcall_web;
 GRANT SELECT ON public.telemetry_reading_newest TO rollcall_operator;
 """
-# The same for a device's transitions, whose whole past would be sorted for its time line. These are
+# The same for a device's transitions: its whole history would be sorted for its time line. These are
 # read chunk by chunk, in the order of the key.
 TRANSITIONS_ORDERED = "ORDER BY time DESC, state DESC"
 TRANSITIONS_NEWEST = f"""

@@ -1,10 +1,10 @@
-"""When no server listened: servers that take messages record in Valkey that they listen.
+"""When no server listened: servers that accept messages record in Valkey that they are listening.
 
     presence:listening    `at`: the latest record. `since`: the first record after the last break.
                           `before`: the last record before that break, if there was one
 
-All in ms since 1970, by Valkey's clock. Messages that a device sends while no server listens are
-lost, so that time must not count as silence (decision 4).
+All times are in ms since 1970, by Valkey's clock. Messages that a device sends while no server
+listens are lost, so that time must not count as silence (decision 4).
 """
 
 import logging
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 KEY = "presence:listening"
 NOTE_EVERY_S = 1.0
-# No record for BREAK_MS is a break, for example when the only server restarts. Breaks at most
-# TOGETHER_MS apart count as one: a server that keeps restarting hears nothing in between.
+# BREAK_MS without a record counts as a break, for example when the only server restarts. Breaks at
+# most TOGETHER_MS apart count as one: a server that keeps restarting hears nothing in between.
 BREAK_MS, TOGETHER_MS = 3_000, 60_000
 NOTE = """
 local time = redis.call('TIME')
@@ -36,19 +36,19 @@ elseif now - at > tonumber(ARGV[1]) then
 end
 redis.call('HSET', KEYS[1], 'at', now)
 """
-# After so long without a record, no server listens.
+# After this long without a record, no server is listening.
 SERVER_GONE_AFTER = timedelta(seconds=10)
 
 
 class Unheard(NamedTuple):
-    """A time in which no server listened to devices."""
+    """A period in which no server listened to devices."""
 
     since: datetime
     until: datetime
 
 
 class Listening(NamedTuple):
-    """When a server last recorded that it listens, and the latest break before that."""
+    """When a server last recorded that it is listening, and the latest break before that."""
 
     at: datetime
     break_before: Unheard | None
@@ -64,20 +64,20 @@ def listening() -> Listening | None:
 
 
 def deaf_since(ts: datetime) -> datetime | None:
-    """Since when no server listens. None if one does, and if none ever did: the portal takes
-    messages too. Raises RedisError if Valkey is unavailable."""
+    """The time since which no server has been listening. None if one is listening, or if none ever
+    did: the portal accepts messages too. Raises RedisError if Valkey is unavailable."""
     door = listening()
     return door.at if door and ts - door.at > SERVER_GONE_AFTER else None
 
 
 def listening_note() -> None:
-    """Records that this server listens. Raises RedisError if Valkey is unavailable; nothing can be
-    accepted then either."""
+    """Records that this server is listening. Raises RedisError if Valkey is unavailable; in that
+    case nothing can be accepted either."""
     valkey.connection().eval(NOTE, 1, KEY, BREAK_MS, TOGETHER_MS)
 
 
 def listening_keep_noted() -> None:
-    """Records it again and again, in a thread that lives as long as this process."""
+    """Keeps recording this in a thread that lives as long as the process."""
     threading.Thread(target=_keep_noted, name="listening", daemon=True).start()
 
 
@@ -89,7 +89,7 @@ def _keep_noted() -> None:
             was_noted = True
         except RedisError as error:
             if was_noted:
-                log.warning("cannot record in Valkey that this server listens: %s", error)
+                log.warning("could not record in Valkey that this server is listening: %s", error)
             was_noted = False
         sleep(NOTE_EVERY_S)
 

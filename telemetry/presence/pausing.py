@@ -38,8 +38,8 @@ def presence_pause(*, device_ids: Sequence[int], by: str, why: str, ts: datetime
 def presence_resume(*, device_ids: Sequence[int], by: str, ts: datetime) -> int:
     """Resumes paused devices. Returns how many it resumed.
 
-    A device that was never heard becomes `new`, and one heard within its interval and grace becomes
-    `online`. Any other becomes `late`, and offline if it then stays silent, counted from `ts`.
+    A device never heard from becomes `new`, and one heard within its interval and grace becomes
+    `online`. All others become `late`, and offline if they stay silent, counted from `ts`.
     """
     with connection.cursor() as cursor:
         chosen = devicestatus.lock_chosen(cursor, ids=device_ids)

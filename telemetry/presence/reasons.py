@@ -7,7 +7,7 @@ UNITS = ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "
 
 
 def duration(seconds: float) -> str:
-    """`90 s`, `3 min 10 s`, `3 h 10 min`, `2 d 4 h`: at most two units; below 2 min, seconds."""
+    """`90 s`, `3 min 10 s`, `2 d 4 h`: at most two units; below 2 min, only seconds."""
     whole = max(0, round(seconds))
     if whole < 2 * MINUTE:
         return f"{whole} s"

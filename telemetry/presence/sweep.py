@@ -39,10 +39,10 @@ def presence_sweep(
 ) -> SweepResult:
     """Marks devices as late or offline if their deadline passed by `heard_until`, at most `ts`.
 
-    Up to `heard_until` every accepted message is stored: a device whose heartbeat still waits in
-    the stream is not silent. `unheard` is the latest time in which no server listened. A gap of
-    `sweepless_after()` since the last sweep counts as such a time, too. Messages that were due in
-    it are excused. Sweeps exclude each other: a second one does nothing.
+    Every message accepted up to `heard_until` is stored: a device whose heartbeat is still waiting
+    in the stream is not silent. `unheard` is the latest period in which no server listened. A gap
+    of `sweepless_after()` since the last sweep counts as such a period, too. Messages that were due
+    in it are excused. Sweeps exclude each other: a second one does nothing.
     """
     counts = {PresenceState.LATE: 0, PresenceState.OFFLINE: 0}
     if _note_sweep(ts, unheard):
@@ -56,7 +56,7 @@ def presence_sweep(
 
 
 def sweepless_after() -> timedelta:
-    """How long a gap between two sweeps means that nobody listened in between."""
+    """The length from which a gap between two sweeps means that nobody listened in between."""
     return timedelta(seconds=max(60.0, 3 * settings.PRESENCE_SWEEP_S))
 
 

@@ -17,7 +17,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 class Target(NamedTuple):
-    """A hypertable, its columns in the order of a row's values, and its key."""
+    """A hypertable, its columns in the same order as a row's values, and its key."""
 
     table: str
     columns: tuple[str, ...]
@@ -32,7 +32,7 @@ def text(value: str | None) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    # isoformat() took most of the time of a reading's line; msgspec is much faster.
+    # isoformat() took most of the time needed for a reading's line; msgspec is much faster.
     return NULL if value is None else str(msgspec.to_builtins(value))
 
 
@@ -79,7 +79,7 @@ def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} ON COMMIT DELETE ROWS "
         f"AS SELECT 0 AS position, {columns} FROM {target.table} WITH NO DATA"
     )
-    # The table is emptied at commit only, and a transaction may come here more than once.
+    # The table is only emptied at commit, and a transaction may get here more than once.
     cursor.execute(f"DELETE FROM {incoming}")
     numbered = [f"{position}\t{line}" for position, line in enumerate(lines)]
     copy_lines(cursor, f"{incoming} (position, {columns})", numbered)
@@ -98,8 +98,8 @@ def _insert_skipping(cursor: CursorWrapper, target: Target, lines: Sequence[str]
 def fetch_binary(
     cursor: CursorWrapper, statement: str, values: Mapping[str, Any] | None = None
 ) -> list[tuple[Any, ...]]:
-    """All rows of a statement, fetched in PostgreSQL's binary format: psycopg reads its times in C,
-    while Django's loader for times as text is Python.
+    """All rows of a statement, fetched in PostgreSQL's binary format: psycopg parses binary times
+    in C, while Django's loader for times as text is written in Python.
 
     Raises Django's database errors, as cursor.execute does.
     """

@@ -1,4 +1,4 @@
-"""SQL on telemetry_devicestatus: the latest status of each device, and which ones are due."""
+"""SQL for telemetry_devicestatus: the latest status of each device, and which ones are due."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from telemetry.vitals import NAMED_VITALS, NAMES
 CHANGE = "s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_seen, s.battery_pct"
 
 # The drain, the sweep and people's actions all lock rows here in the order of device_id, to avoid
-# deadlocks. Devices that are online already are not returned: most are, and their state stays.
+# deadlocks. Devices that are already online are not returned: most are, and keep their state.
 LOCK = """
 WITH locked AS (
     SELECT device_id, state, last_seen FROM telemetry_devicestatus
@@ -29,7 +29,7 @@ EXISTING = "SELECT id FROM devices_device WHERE id = ANY(%(ids)s::integer[])"
 TYPES = {float: "float8", str: "text"}
 NAMED = ", ".join(f"{vital.name} {TYPES[vital.type]}" for vital in NAMED_VITALS)
 
-# The newest message of each device in a batch. Heartbeats have no `metrics`; readings have only
+# The newest message from each device in a batch. Heartbeats have no `metrics`; readings have only
 # `metrics` and the times.
 CREATE_SIGNS = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
@@ -40,8 +40,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
 
 # Does a sign of life prove that its device is alive now? It does if its age by the device's own
 # clock is at most interval + grace; an older message was sent late, from a backlog. If the clock is
-# known to be behind, so much more is allowed. A clock that is newly behind shows when two messages
-# received at least 5 s apart have the same age, within 3 s: in a backlog the ages differ.
+# known to be behind, that much more is allowed. A clock that has just fallen behind shows up when
+# two messages received at least 5 s apart have the same age, within 3 s: in a backlog the ages
+# differ.
 # date_part() returns float8 like the columns; extract() returns numeric.
 SKEW = "date_part('epoch', i.time - i.received_at)"
 LIVE = f"""(
@@ -66,8 +67,8 @@ LATEST_NAMED = ",\n    ".join(f"{name} = coalesce(i.{name}, s.{name})" for name 
 
 # The status only moves forward: state, deadlines and clock skew change only for a sign of life
 # that is newer than last_seen. So batches may be stored in any order, and more than once. Values
-# that a message leaves out keep what they were. A paused device stays paused, whatever it sends.
-# late_at stays while the device is online: see telemetry.models.DeviceStatus.
+# missing from a message stay as they were. A paused device stays paused, whatever it sends.
+# late_at does not change while the device is online: see telemetry.models.DeviceStatus.
 MOVE_FORWARD = f"""
 UPDATE telemetry_devicestatus s
 SET last_seen = greatest(s.last_seen, i.received_at),
@@ -189,7 +190,7 @@ class Moved(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A device that the sweep has to look at."""
+    """A device that the sweep has to check."""
 
     device_id: int
     tenant_id: int
@@ -237,8 +238,8 @@ def move_forward(
 ) -> Moved:
     """Applies live signs of life, keyed by device id, and locks the devices' status rows.
 
-    A sign is a row of incoming_sign with these `columns`, in COPY's text format. Of a sign that is
-    not live, only its age is kept. Signs of devices that do not exist are ignored.
+    A sign is a row of incoming_sign with these `columns`, in COPY's text format. For a sign that is
+    not live, only its age is kept. Signs from devices that do not exist are ignored.
     """
     if not signs:
         return Moved([], [])
@@ -287,7 +288,7 @@ def lock_chosen(cursor: CursorWrapper, *, ids: Sequence[int]) -> list[Chosen]:
 
 
 def excuse_silence(cursor: CursorWrapper, *, ids: Sequence[int], ts: datetime) -> None:
-    """Counts the devices' silence from `ts` on only. The caller must have locked their rows."""
+    """Counts the devices' silence only from `ts` on. The caller must have locked their rows."""
     cursor.execute(EXCUSE_SILENCE, {"ids": list(ids), "ts": ts})
 
 

@@ -1,4 +1,4 @@
-"""SQL on what whole fleets measured: figures per metric, over many devices."""
+"""SQL for what whole fleets measured: figures per metric, over many devices."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -53,7 +53,7 @@ class FleetWindow(NamedTuple):
 
 
 class FleetMetric(NamedTuple):
-    """The figures of a metric; `devices` is how many devices sent a number."""
+    """The figures for a metric; `devices` is how many devices sent a number."""
 
     name: str
     devices: int
@@ -65,7 +65,7 @@ class FleetMetric(NamedTuple):
 def of_readings(
     cursor: CursorWrapper, window: FleetWindow, *, most: int, names: int
 ) -> list[FleetMetric] | None:
-    """The figures over all readings of the window, for at most `names` metrics, the most frequent
+    """The figures over all readings in the window, for at most `names` metrics, the most frequent
     first. None if there are more than `most` readings."""
     cursor.execute(OF_READINGS, _bound(window) | {"most": most, "names": names})
     rows = cursor.fetchall()
@@ -75,7 +75,7 @@ def of_readings(
 
 
 def of_latest(cursor: CursorWrapper, window: FleetWindow, *, names: int) -> list[FleetMetric]:
-    """The same, but only over the latest reading of each device that sent one since `start`."""
+    """The same, but only over the latest reading from each device that sent one since `start`."""
     cursor.execute(OF_LATEST, _bound(window) | {"names": names})
     return [FleetMetric(*row) for row in cursor.fetchall()]
 

@@ -1,4 +1,4 @@
-"""SQL on telemetry_heartbeat."""
+"""SQL for telemetry_heartbeat."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -45,7 +45,7 @@ class IncomingHeartbeat(NamedTuple):
 
     def filled(self, other: "IncomingHeartbeat") -> "IncomingHeartbeat":
         """Fills missing values from another heartbeat of the same device. A missing time becomes
-        `received_at` plus the other's clock skew."""
+        `received_at` plus the clock skew of the other heartbeat."""
         return self._replace(
             time=self.time or (other.time and self.received_at + (other.time - other.received_at)),
             address=self.address or other.address,
@@ -92,8 +92,8 @@ def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> li
 def recent(
     cursor: CursorWrapper, *, device_id: int, until: datetime, interval_s: int, limit: int
 ) -> Sequence[StoredHeartbeat]:
-    """The newest heartbeats of a device, newest first. `until` is when it was last heard,
-    `interval_s` how often it should send one."""
+    """The newest heartbeats from a device, newest first. `until` is when it was last heard
+    from, and `interval_s` how often it should send one."""
 
     def read(since: datetime) -> list[StoredHeartbeat]:
         values = {"device_id": device_id, "since": since, "limit": limit}
@@ -106,7 +106,7 @@ def recent(
 def page(
     cursor: CursorWrapper, *, device_id: int, start: datetime, end: datetime, limit: int
 ) -> list[StoredHeartbeat]:
-    """The newest heartbeats of a device, newest first, in buckets from `start` to before `end`."""
+    """The newest heartbeats from a device, newest first, with buckets in [`start`, `end`)."""
     rows: list[StoredHeartbeat] = []
     for begin, until in backwards(start, end):
         left = limit - len(rows)
@@ -118,7 +118,7 @@ def page(
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:
-    """How many heartbeats of each tenant we received since `since`. Reads the whole table."""
+    """How many heartbeats we received from each tenant since `since`. Reads the whole table."""
     cursor.execute(
         "SELECT tenant_id, count(*) FROM telemetry_heartbeat WHERE received_at >= %s "
         "GROUP BY tenant_id",

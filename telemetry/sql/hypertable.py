@@ -106,7 +106,7 @@ class Extension(NamedTuple):
 
 
 class Hypertable(NamedTuple):
-    """`bytes` is the size of all chunks with indexes; `rows_estimate` is from the last ANALYZE."""
+    """`bytes` is the size of all chunks and indexes; `rows_estimate` is from the last ANALYZE."""
 
     name: str
     chunks: int

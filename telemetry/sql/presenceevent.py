@@ -1,4 +1,4 @@
-"""SQL on telemetry_presenceevent."""
+"""SQL for telemetry_presenceevent."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -28,7 +28,7 @@ SELECT * FROM unnest(%s::integer[], %s::timestamptz[], %s::integer[], %s::text[]
 """
 
 # Reads from a view that is already sorted: LIMIT is not pushed into a scope's view, so the device's
-# whole past would be sorted for each page. Time and state together are the order of the key.
+# whole history would be sorted for each page. The key is sorted by time and then state.
 PAGE = """
 SELECT time, previous_state, state, reason FROM telemetry_presenceevent_newest
 WHERE device_id = %(device_id)s ORDER BY time DESC, state DESC LIMIT %(limit)s

@@ -1,4 +1,4 @@
-"""SQL on telemetry_reading."""
+"""SQL for telemetry_reading."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -43,8 +43,8 @@ def insert(cursor: CursorWrapper, readings: Sequence[IncomingReading]) -> list[i
 
 
 class NodeLatest(NamedTuple):
-    """The latest reading of a probe; `metrics` is the JSON object that it sent, `time` and `region`
-    are None if the reading is no longer stored."""
+    """The latest reading from a probe. `metrics` is the JSON object that it sent; `time` and
+    `region` are None if the reading is no longer stored."""
 
     id: int
     node_id: str
@@ -56,7 +56,7 @@ class NodeLatest(NamedTuple):
 
 
 # The status has the metrics and when we received them. The reading itself is found by its own time,
-# which is in the primary key and as close to ours as LIVE in telemetry.sql.devicestatus demands.
+# which is in the primary key and as close to ours as LIVE in telemetry.sql.devicestatus requires.
 # That window is computed first, because conditions that call a function are not pushed through a
 # scope's view to the index.
 LATEST_OF_PROBES = """
@@ -91,8 +91,8 @@ ORDER BY p.id
 def latest_of_probes(
     cursor: CursorWrapper, *, since: datetime, own: int | None, after: int, limit: int
 ) -> list[NodeLatest]:
-    """The latest reading since `since` of each probe in the scope, sorted by our id and starting
-    after the id `after`; only of the device with the id `own`, if given."""
+    """The latest reading since `since` from each probe in the scope, sorted by our id and starting
+    after the id `after`; only that of the device with the id `own`, if given."""
     given = {"since": since, "own": own, "after": after, "limit": limit}
     cursor.execute(LATEST_OF_PROBES, given)
     return [
@@ -101,7 +101,7 @@ def latest_of_probes(
 
 
 def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]:
-    """How many readings of each tenant we received since `since`. Reads the whole table."""
+    """How many readings we received from each tenant since `since`. Reads the whole table."""
     cursor.execute(
         "SELECT tenant_id, count(*) FROM telemetry_reading WHERE received_at >= %s "
         "GROUP BY tenant_id",

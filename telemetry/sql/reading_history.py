@@ -1,7 +1,7 @@
 """SQL that reads telemetry_reading: pages, averages per bucket, and whole windows.
 
 Names of metrics are bound like any other value. Only numbers are averaged, as PostgreSQL's
-`numeric`, in which no sum of a device's numbers overflows.
+`numeric`, in which the sum of a device's numbers cannot overflow.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,8 +79,8 @@ ORDER BY n.name, g.bucket LIMIT %(limit)s
 
 
 class Window(NamedTuple):
-    """The readings of a device from `start` until just before `end`. With `names`, only readings
-    that have one of these metrics, and of their metrics only these."""
+    """A device's readings from `start` until just before `end`. With `names`, only readings
+    that have at least one of these metrics, and only these metrics."""
 
     device_id: int
     start: datetime
@@ -104,7 +104,7 @@ class StoredReading(msgspec.Struct, gc=False):
 
 
 class Bucket(NamedTuple):
-    """The figures of a metric in the bucket that starts at `time`; None if it has no numbers."""
+    """The figures for a metric in the bucket that starts at `time`; None if it has no numbers."""
 
     name: str
     time: datetime
@@ -142,9 +142,9 @@ def page(
 def buckets(
     cursor: CursorWrapper, window: Window, *, bucket: timedelta, fill: bool, limit: int
 ) -> list[Bucket]:
-    """The figures of each metric in each bucket, sorted by name and time, at most `limit`.
+    """The figures for each metric in each bucket, sorted by name and time, at most `limit`.
 
-    With `fill`, also the empty buckets of each metric that was found or named.
+    With `fill`, includes the empty buckets for each metric that was found or named.
     """
     statement = BUCKETS_FILLED if fill else BUCKETS
     cursor.execute(statement, window.bound(bucket=bucket, limit=limit))
@@ -158,8 +158,8 @@ def names(cursor: CursorWrapper, window: Window, *, limit: int) -> list[str]:
 
 
 def whole(cursor: Any, window: Window, *, rows_at_once: int) -> Iterator[list[StoredReading]]:
-    """All readings of the window, oldest first, in lists of at most `rows_at_once`. `cursor` must
-    be a server-side cursor, so that few rows are in memory."""
+    """All readings in the window, oldest first, in lists of at most `rows_at_once`. `cursor` must
+    be a server-side cursor, so that only a few rows are in memory."""
     cursor.execute(WHOLE, window.bound())
     while rows := cursor.fetchmany(rows_at_once):
         yield _stored(rows)

@@ -22,10 +22,10 @@ SPAN, WIDER = timedelta(hours=1), 4
 def newest(
     read: Callable[[datetime], Sequence[Row]], *, until: datetime, every: timedelta, limit: int
 ) -> Sequence[Row]:
-    """The newest `limit` rows, read from the shortest window that has so many.
+    """The newest `limit` rows, read from the shortest window that has that many.
 
     `read` gets the window's start, and returns at most `limit` rows. `until` is when the device was
-    last heard, and `every` the usual time between two rows. Rows after `until` are found, too.
+    last heard from, and `every` the usual time between two rows. Rows after `until` are found, too.
     """
     usual = until - MARGIN * limit * every
     longer = (until - LONGER,) if usual > until - LONGER else ()

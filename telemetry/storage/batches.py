@@ -34,15 +34,15 @@ class Incoming(Protocol):
 Row = TypeVar("Row", bound=Incoming)
 Insert = Callable[[CursorWrapper, Sequence[Row]], list[int]]
 
-# How much the delays of two messages may differ if both were sent at once.
+# How much the delays of two messages may differ if both were sent immediately.
 NONE, PROMPT = timedelta(0), timedelta(seconds=5)
 
 
 class InsertOutcome(NamedTuple):
     """`stored + len(duplicates) + len(unknown)` is the batch's length.
 
-    `duplicates` and `unknown` are positions in the batch: messages that were stored already, and
-    messages of devices that no longer exist.
+    `duplicates` and `unknown` are positions in the batch: messages that were already stored, and
+    messages from devices that no longer exist.
     """
 
     stored: int
@@ -78,7 +78,7 @@ def statuses_lock(*, device_ids: Collection[int]) -> None:
 def statuses_move(
     *, heartbeats: Sequence[IncomingHeartbeat] = (), readings: Sequence[IncomingReading] = ()
 ) -> None:
-    """Moves the latest status of devices to the newest of their live messages.
+    """Updates the latest status of devices from their newest live messages.
 
     Call it at the end of the transaction that inserts the messages. Devices that come online get a
     presence event; statuses_changed is sent on commit.
@@ -101,7 +101,7 @@ def _announce(kind: str, moved: Moved) -> None:
 
 
 def youngest_first(rows: Sequence[Row]) -> list[Row]:
-    """Newest first: the order in which a status prefers the messages of its device."""
+    """Newest first: the order in which a status prefers the messages from its device."""
     return sorted(rows, key=_told_at, reverse=True)
 
 
@@ -115,8 +115,8 @@ def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
 
 
 def _filled(rows: Sequence[IncomingHeartbeat]) -> Collection[IncomingHeartbeat]:
-    """The newest heartbeat of each device. Values that it leaves out come from its next newest ones
-    that reached us about as fast: a backlog says nothing about now."""
+    """The newest heartbeat from each device. Missing values are taken from the next newest ones
+    that reached us about as fast: a backlog says nothing about the present."""
     youngest = _youngest(rows)
     if len(youngest) == len(rows):
         return rows

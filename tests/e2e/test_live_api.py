@@ -309,7 +309,7 @@ class TestEvents:
             urllib.request.urlopen(urllib.request.Request(url, headers=headers))
         assert refused.value.code == 400
         assert json.load(refused.value)["errors"] == [
-            {"field": "device", "reason": "Unknown parameter; there are none here."}
+            {"field": "device", "reason": "Unknown parameter; this endpoint has none."}
         ]
 
     def test_nobody_makes_messages_that_nobody_hears(self, stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""`/api/v1/auth/token`: a person signs in and gets tokens (JWT) for programs."""
+"""`/api/v1/auth/token`: lets a person sign in and get tokens (JWT) for programs."""
 
 from threading import BoundedSemaphore
 
@@ -29,19 +29,20 @@ CODE_REFUSALS = {
     ),
     Verdict.USED: USED_WORDS,
 }
-# Checking a password is slow and holds a database connection: at most this many at once in a
-# process, and the others wait without a connection.
+# Checking a password is slow and occupies a database connection. A process checks at most this many
+# at once; the others wait without holding a connection.
 _turns = BoundedSemaphore(4)
 
 
 class LockedOut(APIException):
-    """Too many wrong passwords. Axes' middleware answers instead and says for how long."""
+    """Too many wrong passwords. The axes middleware replaces the response and says how long to
+    wait."""
 
     status_code = 429
 
 
 class TooManyCodes(APIException):
-    """The person's second-factor codes are not checked for a while."""
+    """Too many wrong second-factor codes: the person's codes are not checked for a while."""
 
     status_code = 429
 
@@ -58,14 +59,15 @@ class SignIn(StrictBody, serializers.Serializer[User]):
     code = serializers.CharField(
         max_length=32,
         required=False,
-        help_text="From the authenticator app, or a recovery code. Needed with a second factor.",
+        help_text="The code from the authenticator app, or a recovery code. Required if a second "
+        "factor is set up.",
     )
 
 
 class Tokens(serializers.Serializer[User]):
     access = serializers.CharField(help_text="Send it as `Authorization: Bearer <access>`.")
     refresh = serializers.CharField(
-        help_text="Gets a new access token when the old one has expired."
+        help_text="Used to get a new access token when the old one has expired."
     )
 
 
@@ -78,7 +80,7 @@ class NewAccess(serializers.Serializer[User]):
 
 
 class SignInView(APIView):
-    """For people who are not signed in."""
+    """For endpoints that people use before they are signed in."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -94,7 +96,7 @@ class TokenView(SignInView):
         operation_id="auth_token_create", tags=["auth"], request=SignIn, responses=Tokens
     )
     def post(self, request: Request) -> Response:
-        """Issues tokens for a password and, if the person has a second factor, its code."""
+        """Issues tokens for a password and, if the person has a second factor, a code for it."""
         serializer = SignIn(data=request.data)
         serializer.is_valid(raise_exception=True)
         with _turns:
@@ -108,7 +110,8 @@ class TokenRefreshView(SignInView):
         operation_id="auth_token_refresh", tags=["auth"], request=Refresh, responses=NewAccess
     )
     def post(self, request: Request) -> Response:
-        """Issues another access token while the person is active and has the same password."""
+        """Issues a new access token, as long as the person is active and has not changed their
+        password."""
         serializer = Refresh(data=request.data)
         serializer.is_valid(raise_exception=True)
         refresh = token_read(RefreshToken, serializer.validated_data["refresh"])
@@ -117,8 +120,8 @@ class TokenRefreshView(SignInView):
 
 
 def _person(request: Request, *, username: str, password: str, code: str = "") -> User:
-    """The person who signs in. Raises AuthenticationFailed, PermissionDenied if they must set up a
-    second factor first, LockedOut or TooManyCodes after too many attempts."""
+    """Returns the person who signs in. Raises AuthenticationFailed; PermissionDenied if they must
+    set up a second factor first; LockedOut or TooManyCodes after too many attempts."""
     user = authenticate(request._request, username=username, password=password)
     if getattr(request._request, "axes_locked_out", False):
         raise LockedOut

@@ -1,4 +1,4 @@
-"""The person behind an access token (JWT), read together with what they may do."""
+"""Finds the person that an access token (JWT) belongs to, together with what they may do."""
 
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ class PersonAuthentication(JWTAuthentication):
     """`Authorization: Bearer <access token>`."""
 
     def get_validated_token(self, raw_token: bytes) -> AccessToken:
-        """Raises InvalidToken unless it is an access token that was issued here and is valid."""
+        """Raises InvalidToken unless it is a valid access token that was issued here."""
         token = _signed(raw_token)
         try:
             token.check_exp(current_time=aware_utcnow())
@@ -39,8 +39,8 @@ class PersonAuthentication(JWTAuthentication):
 
 
 def token_read(kind: type[SomeToken], raw: Any) -> SomeToken:
-    """A token that was issued here and is valid. Raises InvalidToken for any other, also for one
-    whose claims have odd types or sizes."""
+    """The token, if it was issued here and is valid. Raises InvalidToken for any other token, even
+    if the error is only that its claims have unexpected types or sizes."""
     try:
         return kind(raw)
     except ExpiredTokenError:
@@ -53,14 +53,14 @@ def token_read(kind: type[SomeToken], raw: Any) -> SomeToken:
 
 @lru_cache(maxsize=1024)
 def _signed(raw: bytes) -> AccessToken:
-    """An access token that was issued here. Checked once, because its content does not change;
-    whether it has expired must be checked each time."""
+    """An access token that was issued here. The result is cached, because a token's content does
+    not change; whether it has expired must be checked every time."""
     return token_read(AccessToken, raw)
 
 
 def person_of(token: Token) -> User:
-    """The token's person. Raises AuthenticationFailed if they are inactive or have changed their
-    password since the token was issued."""
+    """The person that the token belongs to. Raises AuthenticationFailed if they are inactive or
+    have changed their password since the token was issued."""
     user_id = _id(token.get("user_id"))
     user = None if user_id is None else person_read(user_id)
     claimed = token.get("hash_password")
@@ -70,8 +70,8 @@ def person_of(token: Token) -> User:
 
 
 def _id(claim: Any) -> int | None:
-    """The claimed id of the person; None if it cannot be an id."""
+    """The person's id as claimed by the token; None if it cannot be an id."""
     text = str(claim)
-    # Longer ones are out of range, and slow to parse.
+    # Longer numbers are out of range, and slow to parse.
     is_number = text.isascii() and text.isdecimal() and len(text) <= 10
     return int(text) if is_number and int(text) <= MAX_ID else None

@@ -1,4 +1,4 @@
-"""Second-factor codes where no page asks for them."""
+"""Checks second-factor codes outside of pages."""
 
 from enum import Enum, auto
 
@@ -17,14 +17,15 @@ class Verdict(Enum):
 
 
 def has_second_factor(user: User) -> bool:
-    """True if the password alone does not sign the person in."""
+    """True if the password alone is not enough for the person to sign in."""
     return is_mfa_enabled(user)
 
 
 def code_judge(user: User, code: str) -> Verdict:
-    """RIGHT for an unused code from the authenticator app or an unused recovery code.
+    """Returns RIGHT for an unused code from the authenticator app or an unused recovery code.
 
-    Allauth counts wrong codes; after too many, none is checked for a while: TOO_MANY.
+    Allauth counts wrong codes. After too many, codes are not checked for a while, and the result is
+    TOO_MANY.
     """
     if not code:
         return Verdict.MISSING

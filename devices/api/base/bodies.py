@@ -1,4 +1,4 @@
-"""Request bodies: JSON of a bounded size, without unknown fields."""
+"""Request bodies: JSON with a limited size and no unknown fields."""
 
 import math
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ WHY_UNKNOWN = "Unknown field; you can set: {}."
 
 
 class JSONBody(JSONParser):
-    """JSON of at most 1 MiB.
+    """Parses at most 1 MiB of JSON.
 
-    Raises RequestDataTooBig, or ParseError for text that is not JSON or is nested too deeply.
+    Raises RequestDataTooBig, or ParseError if the text is not JSON or is nested too deeply.
     """
 
     def parse(
@@ -48,9 +48,10 @@ class JSONBody(JSONParser):
             raise ParseError("This is nested too deeply.") from None
 
 
-# For serializers of request bodies. An unknown field is an error, because a person who misspelt one
-# would otherwise believe that it was set. So is a value of another JSON type, or a longer text,
-# than the API's schema says. (A docstring would become the description of every body there.)
+# For serializers of request bodies. An unknown field is an error, because otherwise somebody who
+# misspelt a field would believe that it was set. It is also an error if a value has a JSON type
+# that differs from the API's schema, or a text is longer than the schema allows. (If this were a
+# docstring, the schema would show it as the description of every body.)
 class StrictBody(NamesChoices):
     default_error_messages = {"invalid": NOT_AN_OBJECT}
 
@@ -70,7 +71,8 @@ class StrictBody(NamesChoices):
 
 
 def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
-    """What the value should be, if its JSON type or length is wrong; else None, also for null."""
+    """An error message if the value's JSON type or length is wrong; otherwise None, which includes
+    null."""
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -78,8 +80,8 @@ def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
         case BooleanField() if not isinstance(value, bool):
             return "This should be true or false."
         case CharField() | ChoiceField() if not isinstance(value, str):
-            return "This should be text."
-        # Before the spaces around it are trimmed.
+            return "This should be a string."
+        # Checked before surrounding spaces are trimmed.
         case CharField(max_length=int(most)) if len(value) > most:
             return f"This should be no longer than {most} characters."
         case IntegerField() | FloatField() if not is_number:
@@ -88,7 +90,7 @@ def _wrong(field: Field[Any, Any, Any, Any], value: Any) -> str | None:
 
 
 class FiniteFloat(FloatField):
-    """Refuses NaN, which would pass any limit."""
+    """Rejects NaN, which would pass any limit."""
 
     def to_internal_value(self, data: Any) -> float:
         value = super().to_internal_value(data)
@@ -97,7 +99,7 @@ class FiniteFloat(FloatField):
         return value
 
 
-# The same for bodies with fields of a model.
+# The same for bodies with the fields of a model.
 class ModelBody(StrictBody, ModelSerializer[Any]):
     serializer_field_mapping = {
         **ModelSerializer.serializer_field_mapping,

@@ -1,7 +1,7 @@
-"""Cursors: where the next page begins, signed so that a client cannot make one up.
+"""Cursors say where the next page begins, and are signed so that a client cannot make one up.
 
-An unsigned cursor would reach a query unchecked: text in place of a number, or NUL, is a database
-error.
+The values in an unsigned cursor would reach a query unchecked, and text in place of a number, or
+NUL, would cause a database error.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,18 @@ from django.core import signing
 from devices.http.errors import NoSuchReference
 
 SALT = "rollcall.cursor"
-WORDS = "This cursor is not from this list; start again without one."
+WORDS = "This cursor does not belong to this list; start again without a cursor."
 
 
 def cursor_seal(values: Sequence[Any], *, about: str) -> str:
-    """The values (numbers and texts) as a cursor for one list in one order, named by `about`."""
+    """Makes a cursor from the values (numbers and texts). It can be used only for one list in one
+    order, which `about` names."""
     return signing.dumps(list(values), salt=f"{SALT}:{about}")
 
 
 def cursor_open(cursor: str, *, about: str) -> list[Any]:
-    """The sealed values. Raises NoSuchReference if it was not sealed here or for another list."""
+    """The values in the cursor. Raises NoSuchReference if it was not made here or was made for a
+    different list."""
     try:
         values: list[Any] = signing.loads(cursor, salt=f"{SALT}:{about}")
     except (signing.BadSignature, ValueError):

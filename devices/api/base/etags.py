@@ -1,4 +1,5 @@
-"""Entity tags: an unchanged answer is not sent again, and nobody overwrites changes unseen."""
+"""Entity tags: an unchanged response is not sent again, and clients do not overwrite changes they
+have not seen."""
 
 import hashlib
 from typing import Any
@@ -11,7 +12,7 @@ from devices.http.errors import PreconditionFailed
 
 
 def etag_of(data: Any) -> str:
-    """The strong tag of a representation, in its quotes."""
+    """The strong tag for a representation, including its quotes."""
     return f'"{hashlib.sha256(msgspec.json.encode(dict(data))).hexdigest()[:32]}"'
 
 
@@ -22,7 +23,7 @@ def is_known(request: Request, etag: str) -> bool:
 
 
 def precondition_check(request: Request, etag: str) -> None:
-    """Raises PreconditionFailed if the client expects another representation (If-Match)."""
+    """Raises PreconditionFailed if the client expects a different representation (If-Match)."""
     header = request.META.get("HTTP_IF_MATCH")
     if header is None:
         return

@@ -1,4 +1,4 @@
-"""Fields and filters that the endpoints share."""
+"""Fields and filters shared by the endpoints."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from rest_framework import serializers
 MAX_ID = 999_999_999
 # A number in a URL.
 INTEGER = re.compile(r"-?[0-9]{1,20}")
-# A pattern for text without U+0000, which the database cannot store.
+# A pattern for text that does not contain U+0000, which the database cannot store.
 STORABLE = r"^[^\u0000]*$"
 
 
@@ -21,7 +21,8 @@ def one_of(choices: Iterable[str]) -> str:
     return f"This should be one of {', '.join(choices)}."
 
 
-# A serializer whose errors name the choices. (A docstring would become a description.)
+# A serializer whose error messages list the choices. (A docstring would become a description in the
+# schema.)
 class NamesChoices(serializers.BaseSerializer[Any]):
     def get_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = super().get_fields()  # type: ignore[misc]
@@ -32,7 +33,7 @@ class NamesChoices(serializers.BaseSerializer[Any]):
 
 
 class TenantSlug(serializers.CharField):
-    """`tenant` of a new row: a slug; optional for people with one tenant."""
+    """`tenant` for a new row: a slug, which is optional for people with one tenant."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 63)
@@ -43,24 +44,25 @@ class TenantSlug(serializers.CharField):
 
 
 class RowId(serializers.IntegerField):
-    """The id of a row of the same tenant, or null."""
+    """The id of a row in the same tenant, or null."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=1, max_value=MAX_ID, required=False, allow_null=True, **kwargs)
 
 
 class _NotEmpty(forms.Field):
-    """Django treats an empty value as missing and would not filter."""
+    """Rejects an empty value, which Django would treat as missing and so would not filter."""
 
     def to_python(self, value: Any) -> Any:
         if value == "":
-            raise forms.ValidationError("This should not be empty; leave it out for all.")
+            raise forms.ValidationError("This should not be empty; leave it out to get everything.")
         return super().to_python(value)
 
 
 class _IdField(_NotEmpty, forms.IntegerField):
     def to_python(self, value: Any) -> Any:
-        """Python accepts more numbers than the API's schema: `1_0`, and other digits."""
+        """Rejects number formats that Python accepts but the API's schema does not, such as `1_0`
+        and non-ASCII digits."""
         if isinstance(value, str) and value and not INTEGER.fullmatch(value):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
@@ -72,7 +74,8 @@ class _YesNoField(_NotEmpty, forms.TypedChoiceField):
 
 @extend_schema_field({"type": "integer", "minimum": 1, "maximum": MAX_ID})
 class IdFilter(Filter):
-    """By id; an id of another tenant finds nothing, like one that does not exist."""
+    """Filters by id. An id from a different tenant finds nothing, like an id that does not
+    exist."""
 
     field_class = _IdField
 
@@ -82,7 +85,7 @@ class IdFilter(Filter):
 
 @extend_schema_field({"type": "string", "enum": ["true", "false"]})
 class YesNoFilter(TypedChoiceFilter):
-    """`true` or `false`; anything else is an error, which django-filter would ignore."""
+    """Accepts `true` or `false`. Anything else, which django-filter would ignore, is an error."""
 
     field_class = _YesNoField
 
@@ -97,7 +100,7 @@ class YesNoFilter(TypedChoiceFilter):
 
 
 class ChoicesFilter(MultipleChoiceFilter):
-    """One of these values; given several times, any of those given."""
+    """Filters by one of these values; if given several times, by any of the given values."""
 
     def __init__(self, *args: Any, choices: Sequence[tuple[str, str]], **kwargs: Any) -> None:
         words = one_of(value for value, _ in choices)
@@ -106,7 +109,7 @@ class ChoicesFilter(MultipleChoiceFilter):
 
 @extend_schema_field({"type": "string", "maxLength": 63, "pattern": STORABLE})
 class SlugFilter(CharFilter):
-    """By slug; an unknown slug finds nothing."""
+    """Filters by slug; an unknown slug finds nothing."""
 
 
 class TenantFilter(FilterSet):

@@ -1,4 +1,4 @@
-"""The device that a URL names."""
+"""Finds the device that a URL refers to."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -12,12 +12,12 @@ from devices.http.errors import Conflict
 from devices.models import Device
 
 Found = TypeVar("Found")
-# The same for another tenant's device.
+# The message is the same for a device that belongs to a different tenant.
 NO_DEVICE = "You have no device with this ID."
 
 
 class DeviceName(NamedTuple):
-    """The names of a device. `tenant` is its tenant's slug."""
+    """What identifies a device. `tenant` is the slug of its tenant."""
 
     id: int
     device_id: str
@@ -25,20 +25,21 @@ class DeviceName(NamedTuple):
 
 
 def device_in_path(view: APIView, devices: QuerySet[Device]) -> Device:
-    """The device among these that the URL and its `?tenant=<slug>` name.
+    """The one of these devices that the URL and its `?tenant=<slug>` refer to.
 
-    Raises NotFound, or Conflict if several tenants have one and the URL names none of them.
+    Raises NotFound, or Conflict if several tenants have such a device and the URL does not name a
+    tenant.
     """
     return _in_path(view, device_named, devices)
 
 
 def row_in_path(view: APIView, devices: Callable[[], QuerySet[Device]]) -> dict[str, Any]:
-    """The same as devices.fleet.selectors.device_read reads it."""
+    """The same device, in the form in which devices.fleet.selectors.device_read returns it."""
     return _in_path(view, device_read, devices)
 
 
 def name_in_path(view: APIView) -> DeviceName:
-    """The same, of any device of the scope, for views of what it said."""
+    """The same for any device in the scope, for views that show what it has sent."""
     row = row_in_path(view, _names)
     return DeviceName(row["id"], row["device_id"], row["tenant_slug"])
 

@@ -1,4 +1,5 @@
-"""Pages of lists, by the keys of the last row, so that a late page costs as much as the first."""
+"""Splits lists into pages, each of which continues after the keys of the last row, so that late
+pages cost no more than the first."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,12 +15,12 @@ from rest_framework.utils.urls import replace_query_param
 from devices.api.base.cursors import cursor_open, cursor_seal
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
-# For lists without orders of their own.
+# For lists that do not define orders of their own.
 BY_ID: Mapping[str, tuple[str, ...]] = {"id": ("id",)}
 
 
 class Order(NamedTuple):
-    """Sorts by these columns, none of which is ever null; together they are unique."""
+    """The columns to sort by. They are never null, and unique in combination."""
 
     name: str
     keys: tuple[str, ...]
@@ -31,11 +32,12 @@ class Order(NamedTuple):
 
 
 class KeysetPages(BasePagination):
-    """`?limit=`, `?ordering=` and `?cursor=`; answers `{"results": […], "next": <URL or null>}`.
+    """Handles `?limit=`, `?ordering=` and `?cursor=`; returns `{"results": […], "next": <URL or
+    null>}`.
 
-    DRF's CursorPagination compares one column and skips rows with equal values, which fails from
-    1,000 such rows on, and lets clients make up cursors. The view's `orders` lists the columns of
-    each order; the first is the default.
+    DRF's CursorPagination is not used: it lets clients make up cursors, and it compares a single
+    column and skips rows with equal values, which fails for 1,000 or more such rows. The view's
+    `orders` lists the columns for each order; the first order is the default.
     """
 
     parameters = ("limit", "ordering", "cursor")
@@ -81,13 +83,13 @@ class KeysetPages(BasePagination):
             "default": DEFAULT_LIMIT,
         }
         return [
-            _parameter("limit", limit, "Most results on a page."),
+            _parameter("limit", limit, "Maximum number of results on a page."),
             _parameter(
                 "ordering",
                 {"type": "string", "enum": orders},
                 "Put `-` before it for descending order.",
             ),
-            _parameter("cursor", {"type": "string"}, "From `next` of the page before."),
+            _parameter("cursor", {"type": "string"}, "Taken from `next` on the previous page."),
         ]
 
 
@@ -116,6 +118,6 @@ def _order(request: Request, orders: Mapping[str, tuple[str, ...]]) -> Order:
 
 
 def _after(queryset: QuerySet[Any], order: Order, values: list[Any]) -> QuerySet[Any]:
-    """Compares whole rows, which an index on the columns answers directly."""
+    """Compares whole rows, which can be looked up directly in an index on the columns."""
     beyond = TupleLessThan if order.descending else TupleGreaterThan
     return queryset.filter(beyond(Tuple(*map(F, order.keys)), tuple(values)))

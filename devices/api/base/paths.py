@@ -1,4 +1,4 @@
-"""Names in URLs. Text that cannot be a name is answered with 404."""
+"""Names in URLs. For text that cannot be a name, the response is 404."""
 
 from django.urls import register_converter
 from django.urls.converters import StringConverter
@@ -6,7 +6,7 @@ from django.urls.converters import StringConverter
 DEVICE_ID = r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}"
 PREFIX = r"[A-Za-z0-9]{1,12}"
 SLUG = r"[A-Za-z0-9_-]{1,63}"
-# Always within the database's integers.
+# Always within the range of the database's integers.
 ID = r"[1-9][0-9]{0,8}"
 
 

@@ -10,14 +10,14 @@ from devices.api.base.fields import INTEGER, NamesChoices
 from devices.api.base.shared import shared
 
 WHY_UNKNOWN = "Unknown parameter; you can use: {}."
-WHY_NONE = "Unknown parameter; there are none here."
-# A URL with a device may name its tenant too.
+WHY_NONE = "Unknown parameter; this endpoint has none."
+# A URL that refers to a device may also name its tenant.
 DEVICE_PATH, OF_TENANT = "device_id", "tenant"
 
 
 def parameters_check(request: Request, known: Collection[str]) -> None:
-    """Raises ValidationError for an unknown parameter: a person who misspelt a filter would
-    otherwise believe that it was applied."""
+    """Raises ValidationError for an unknown parameter, because otherwise somebody who misspelt a
+    filter would believe that it was applied."""
     parameters = list(known)
     if DEVICE_PATH in request.parser_context["kwargs"]:
         parameters.append(OF_TENANT)
@@ -26,19 +26,19 @@ def parameters_check(request: Request, known: Collection[str]) -> None:
         raise serializers.ValidationError(unknown)
 
 
-# An empty value counts as a value, and is wrong for most parameters; REST framework would treat it
-# as missing, like an empty field of a form. (A docstring would become a description.)
+# An empty value counts as a value, and is invalid for most parameters; REST framework would treat
+# it as missing, like an empty form field. (A docstring would become a description in the schema.)
 class Query(NamesChoices, serializers.Serializer[Any]):
     @classmethod
     def asked(cls, request: Request) -> dict[str, Any]:
-        """The request's parameters, checked. Raises ValidationError, which names the parameter and
-        its limit."""
+        """The request's parameters, validated. Raises ValidationError, which names the parameter
+        and its limit."""
         query = shared(cls)
         parameters_check(request, query.fields)
         return dict(query.run_validation(request.query_params))
 
     def to_internal_value(self, data: Any) -> Any:
-        """`data` is the query_params of a request."""
+        """`data` is a request's query_params."""
         many = {name for name, one in self.fields.items() if isinstance(one, serializers.ListField)}
         values = {name: data.getlist(name) if name in many else data[name] for name in data}
         if wrong := {name: one for name, one in self._not_numbers(values)}:
@@ -46,7 +46,8 @@ class Query(NamesChoices, serializers.Serializer[Any]):
         return super().to_internal_value(values)
 
     def _not_numbers(self, values: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
-        """Python accepts more numbers than the API's schema: `1_0`, and other digits."""
+        """Rejects number formats that Python accepts but the API's schema does not, such as `1_0`
+        and non-ASCII digits."""
         for name, field in self.fields.items():
             is_number = isinstance(field, serializers.IntegerField) and name in values
             if is_number and not INTEGER.fullmatch(values[name]):

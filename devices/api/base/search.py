@@ -1,4 +1,4 @@
-"""`?q=`: words to find in a row's names."""
+"""`?q=`: finds rows by words in their names."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ MAX_LENGTH = 100
 
 
 class Search(SearchFilter):
-    """Finds rows that have each of the words, in any case, in one of `search_fields`."""
+    """Finds rows for which each of the words occurs in one of `search_fields`, ignoring case."""
 
-    search_description = "Words that must all occur in its names."
+    search_description = "Words that must all occur in the row's names."
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         if not self.get_search_fields(view, view.request):

@@ -1,4 +1,5 @@
-"""Serializers made once for all requests: making their fields takes longer than using them."""
+"""Serializers that are made once and used for all requests, because making their fields takes
+longer than using them."""
 
 from functools import cache
 from typing import Any
@@ -12,7 +13,7 @@ def _made(kind: Any) -> Any:
 
 
 def shared(kind: "type[Serializer[Any]]") -> "Serializer[Any]":
-    """The one serializer of this kind, to show rows and to check query parameters. Not for
-    serializers that depend on the request."""
+    """The only instance of this serializer, used to show rows and to validate query parameters. Not
+    for serializers that depend on the request."""
     made: Serializer[Any] = _made(kind)
     return made

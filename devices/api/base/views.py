@@ -17,8 +17,8 @@ from devices.tenancy.scope import access_scope
 
 
 class ScopedView(APIView):
-    """Opens the scope once the requester is known, and closes it with the answer: committed, or
-    rolled back after an error.
+    """Opens the scope once the requester is known, and closes it when the response is ready, with a
+    commit or, after an error, a rollback.
 
     A streamed body is produced later and must open a scope of its own.
     """
@@ -27,10 +27,10 @@ class ScopedView(APIView):
     _is_open = False
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Closes the scope at the end, whatever happened in it.
+        """Closes the scope at the end, whatever happened inside it.
 
-        The database checks references at the commit: an error then means that something was
-        deleted meanwhile.
+        The database checks references on commit; an error at that point means that something has
+        been deleted in the meantime.
         """
         response: HttpResponseBase | None = None
         try:
@@ -58,7 +58,7 @@ class ScopedView(APIView):
         return access_scope(access, settings=self.scope_settings(), reads=reads)
 
     def scope_settings(self) -> dict[str, str]:
-        """Further PostgreSQL settings that hold in the scope."""
+        """Additional PostgreSQL settings that apply inside the scope."""
         return {}
 
     @property

@@ -1,4 +1,4 @@
-"""What the endpoints for rows of tenants share."""
+"""The base of the endpoints for rows that belong to tenants."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -26,17 +26,17 @@ from devices.http.errors import Conflict, NoSuchReference
 from devices.models import DeviceGroup, Site, Tenant
 from devices.tenancy.access import Role, tenant_id_of
 
-# The fields that name a site or a group by its id.
+# The fields that refer to a site or a group by its id.
 PLACES: Mapping[str, type[Site] | type[DeviceGroup]] = {"site": Site, "group": DeviceGroup}
 
 
 class TenantViewSet(ScopedView, GenericViewSet[Any]):
-    """Lists, shows and changes rows of the requester's tenants.
+    """Lists, shows and changes rows that belong to the requester's tenants.
 
-    The database shows no others, so they are not found. All members of a tenant may read; writing
-    needs `least_role` there. `inputs` has the request body of each action, `outputs` the answer if
-    it is not `serializer_class`, and `problems` the further status codes; the API's schema is made
-    from them.
+    The database hides all other rows, so they are not found. All members of a tenant may read;
+    writing requires `least_role` in it. For each action, `inputs` contains the request body,
+    `outputs` the response if it is not `serializer_class`, and `problems` the additional status
+    codes; the API's schema is generated from these.
     """
 
     least_role: ClassVar[Role] = Role.MANAGER
@@ -51,8 +51,8 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             self.role_check()
 
     def role_check(self, tenant_id: int | None = None) -> None:
-        """Raises PermissionDenied unless the person has `least_role` in the tenant, or in any if
-        None."""
+        """Raises PermissionDenied unless the person has `least_role` in the tenant (None: in any
+        tenant)."""
         if not self.access.allows(self.least_role, tenant_id):
             raise PermissionDenied(f"This needs the role {self.least_role.value}.")
 
@@ -68,8 +68,8 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return self.answered(self.found())
 
     def found(self) -> Any:
-        """The row that the URL names. If the method is not a safe one, the row is locked, and the
-        person's role and the client's If-Match have been checked."""
+        """The row that the URL refers to. If the method is not a safe one, the row is locked, and
+        the person's role and the client's If-Match have been checked."""
         if self.request.method in SAFE_METHODS:
             return self.named(self.get_queryset())
         row = self.named(self.get_queryset().select_for_update(of=("self",), no_key=True))
@@ -78,20 +78,20 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return row
 
     def named(self, queryset: QuerySet[Any]) -> Any:
-        """The row that the URL names. Raises Http404."""
+        """The row that the URL refers to. Raises Http404."""
         row = queryset.filter(**self.kwargs).first()
         if row is None:
             raise Http404
         return row
 
     def body(self) -> dict[str, Any]:
-        """The request body, checked. Raises ValidationError."""
+        """The request body, validated. Raises ValidationError."""
         serializer = self.inputs[self.action](data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
     def tenant_for(self, slug: str | None) -> Tenant:
-        """The tenant for a new row: the one named, or the person's only one.
+        """The tenant for a new row: the one given, or the person's only tenant.
 
         Raises NoSuchReference, Conflict or PermissionDenied.
         """
@@ -120,22 +120,24 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             rows = model._default_manager.filter(tenant=tenant, pk=pk)
             row = rows.select_for_update(no_key=True).first()
             if row is None:
-                raise NoSuchReference(field, f"The tenant {tenant.slug} has no {field} of this id.")
+                raise NoSuchReference(
+                    field, f"The tenant {tenant.slug} has no {field} with this id."
+                )
             given[field] = row
 
     def changed(self, row: Any, given: Mapping[str, Any]) -> Any:
-        """The row with the given values, not saved yet."""
+        """A row with the given values, not saved yet."""
         for name, value in given.items():
             setattr(row, name, value)
         return row
 
     def saved(self, row: Any) -> Any:
-        """Saves the row. Raises Conflict if there is one like it, or if its fields contradict each
-        other."""
+        """Saves the row. Raises Conflict if there is already a row like it, or if its fields
+        contradict each other."""
         try:
             row.clean()
         except ModelError as error:
-            words = "These fields contradict each other or the row's other fields."
+            words = "These fields contradict each other or other fields of the row."
             raise Conflict(words, error.message_dict) from None
         try:
             row.validate_constraints()
@@ -149,13 +151,13 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return row
 
     def shown(self, row: Any) -> dict[str, Any]:
-        """The row as the API represents it."""
+        """The row in the API's representation."""
         kind: Any = self.serializer_class
         shown: dict[str, Any] = shared(kind).to_representation(row)
         return shown
 
     def answered(self, row: Any, code: int = status.HTTP_200_OK) -> Response:
-        """The row as it is now, with its ETag; 304 if the client already has it."""
+        """The row in its current state, with its ETag; 304 if the client already has it."""
         data = self.shown(row)
         etag = etag_of(data)
         known = self.request.method in SAFE_METHODS and is_known(self.request, etag)
@@ -165,14 +167,14 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
         return response
 
     def added(self, row: Model, name: object) -> Response:
-        """The row that was added, with its URL in Location."""
+        """The newly added row, with its URL in the Location header."""
         response = self.answered(row, status.HTTP_201_CREATED)
         response["Location"] = f"{self.request.path}/{name}"
         return response
 
     def reread(self, row: Model) -> Any:
-        """The row as it is now, with all that is shown of it. Raises Conflict if its parent was
-        deleted meanwhile."""
+        """The row in its current state, with everything that is shown about it. Raises Conflict if
+        its parent has been deleted in the meantime."""
         found = self.get_queryset().filter(pk=row.pk).first()
         if found is None:
             raise Conflict
@@ -180,6 +182,6 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
 
 
 def secret_once(response: Response) -> Response:
-    """The answer, which contains a secret and must not be cached."""
+    """A response that contains a secret and must not be cached."""
     response["Cache-Control"] = "no-store"
     return response

@@ -14,8 +14,9 @@ MAX_DEVICES = 100_000
 
 class Command(BaseCommand):
     help = (
-        "Creates the tenant Demo with people, sites and phones unless it exists, and writes a file "
-        "that says how to use it. Sets a new password for `admin` unless the one in the file works."
+        "Creates the tenant Demo with people, sites and phones if it does not exist, and writes a "
+        "file that says how to use it. Sets a new password for `admin` unless the one in the file "
+        "still works."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,5 @@
-"""`manage.py migrate`, which refuses a database with migrations of ours that have no file."""
+"""`manage.py migrate`, which refuses a database that has applied migrations of ours whose files no
+longer exist."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Command(migrate.Command):
 
 
 def _unknown_migrations(database: str) -> list[str]:
-    """The applied migrations of our apps that have no file, as `app.name`."""
+    """Our apps' applied migrations that have no file, as `app.name`."""
     own = [app for app in apps.get_app_configs() if Path(app.path).parent == settings.BASE_DIR]
     labels = {app.label for app in own}
     loader = MigrationLoader(connections[database])

@@ -1,7 +1,7 @@
-/* Shows on the page why a security key did not work; allauth's script only logs it to the console. */
+/* Shows on the page why a security key did not work; allauth's script only logs the reason. */
 const SECURITY_KEY_WORDS = {
     NotAllowedError: "No security key of this account was used in time. Try again, or choose another way.",
-    InvalidStateError: "This security key is already added.",
+    InvalidStateError: "This security key has already been added.",
     SecurityError: "Browsers allow security keys only over HTTPS or on localhost. ",
 };
 

@@ -20,7 +20,7 @@ ALL_TIME = timedelta(days=36_500)
 
 
 class Line(NamedTuple):
-    """A tenant's line, or the sum; `found` is what the tables hold, if they were recounted."""
+    """A tenant's line, or the total; `found` is what the tables hold, if they were recounted."""
 
     name: str
     balance: Balance
@@ -95,7 +95,7 @@ class Command(BaseCommand):
 
 
 def _as_it_seems(shards: Sequence[int], ts: datetime, since: datetime | None) -> list[Line]:
-    """Without stopping drains, so residuals cover past minutes only."""
+    """Does not stop the drains, so residuals cover past minutes only."""
     over = ts - since if since else ALL_TIME
     residuals = residuals_settled(shards=shards, ts=ts, over=over)
     counts = [counts_read(shard) for shard in shards]
@@ -134,7 +134,7 @@ def _found(lines: list[Line]) -> list[int]:
 
 
 def _since(ts: datetime, minutes: int | None) -> datetime | None:
-    """The start of the latest `minutes`, of which the current minute is the last."""
+    """The start of the latest `minutes`, the last of which is the current minute."""
     if minutes is None:
         return None
     if minutes < 1:

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--reload",
             metavar="PID",
-            help="make this mosquitto read them again (SIGHUP): its process id, or its pid_file",
+            help="make this mosquitto reload them (SIGHUP): its process id, or its pid_file",
         )
         parser.add_argument(
             "--every",
@@ -64,7 +64,7 @@ class Command(BaseCommand):
                 newer = access_files(**known)
             except OperationalError as error:
                 log.warning(
-                    "the broker's keys are not updated, the database is unavailable: %s", error
+                    "could not update the broker's keys, the database is unavailable: %s", error
                 )
                 continue
             if newer != files:
@@ -84,8 +84,8 @@ class Command(BaseCommand):
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replaces the file in one step. Only its owner can read it: the folder's owner if we are root,
-    otherwise us."""
+    """Replaces the file in one step. Only its owner can read it: the folder's owner if run as root,
+    otherwise the current user."""
     folder = path.parent.stat()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--retire",
             action="store_true",
-            help="take what the broker still holds for this name, then end its session",
+            help="take what the broker still holds under this name, then end its session",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -158,7 +158,7 @@ def _add_habits(parser: CommandParser) -> None:
         type=_positive,
         default=DEFAULTS.silent_for_s,
         metavar="S",
-        help="for how many seconds at a time (default: %(default)s)",
+        help="how many seconds each silence lasts (default: %(default)s)",
     )
     parser.add_argument(
         "--duplicates",
@@ -170,7 +170,7 @@ def _add_habits(parser: CommandParser) -> None:
         "--retries",
         type=int,
         default=DEFAULTS.retries,
-        help="how often a message is sent again before it is given up (default: %(default)s)",
+        help="how often a message is sent again before giving up (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, help="the same number gives the same fleet")
 

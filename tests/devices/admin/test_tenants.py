@@ -54,7 +54,7 @@ def test_a_member_is_added_by_user_name_by_who_may_see_the_person(
 
     refused = client_of(owner).post(url, form)
     assert refused.status_code == 200
-    assert b"Nobody has this user name." in refused.content
+    assert b"There is no user with this name" in refused.content
 
     added = {**form, "name": "Acme", "slug": "acme", "device_limit": 10, "is_active": "on"}
     assert client_of(operator).post(url, added).status_code == 302
@@ -63,7 +63,7 @@ def test_a_member_is_added_by_user_name_by_who_may_see_the_person(
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("nobody", b"Nobody has this user name."), ("acme-manager", b"correct the duplicate")],
+    [("nobody", b"There is no user with this name"), ("acme-manager", b"correct the duplicate")],
 )
 def test_a_member_is_refused_with_the_reason(
     acme: Fleet, owner: User, name: str, reason: bytes

@@ -55,7 +55,7 @@ def test_secrets_of_second_factors_are_encrypted(guarded: User, settings: LazySe
     cache.clear()
     assert kept.wrap().validate_code(code_for(SECRET))
     settings.SECRET_KEY_FALLBACKS = []
-    with pytest.raises(ValueError, match="another SECRET_KEY"):
+    with pytest.raises(ValueError, match="a different SECRET_KEY"):
         kept.wrap().validate_code(code_for(SECRET))
 
 

@@ -232,7 +232,7 @@ def test_gzip_that_is_none_or_ends_too_soon_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("more", [gzip.compress(b'{"metrics":{"a":2}}', mtime=0), b"more", b"\x00"])
 def test_what_follows_a_gzip_is_not_left_out_in_silence(more: bytes) -> None:
-    with pytest.raises(InvalidMessage, match="something follows the gzip"):
+    with pytest.raises(InvalidMessage, match="more data follows the gzip"):
         unpack(gzip.compress(b'{"metrics":{"a":1}}\n') + more, encoding="gzip")
 
 

@@ -111,7 +111,7 @@ class TestFiles:
         (line,) = [one for one in caplog.records if getattr(one, "status_code", None) == 503]
         assert (line.levelname, line.exc_info) == ("WARNING", None)
         assert line.getMessage().endswith(
-            "/readings: Too many exports are being made; try again in a few seconds."
+            "/readings: Too many exports are in progress; try again in a few seconds."
         )
 
     def test_one_that_cannot_be_made_whole_is_an_error_and_leaves_its_place(
@@ -128,8 +128,8 @@ class TestFiles:
         store(acme.device, moment(), {"temp_c": 1})
         client = member(acme, Role.VIEWER)
         for target, name, put, code, words in (
-            (reading_history, "whole", broken, 503, "database cannot be reached"),
-            (exports, "TemporaryFile", full, 503, "no disk space for this file"),
+            (reading_history, "whole", broken, 503, "database is unavailable"),
+            (exports, "TemporaryFile", full, 503, "not enough disk space for this file"),
             (exports, "MAX_BYTES", 10, 400, "Some fields"),
             (exports, "MAX_S", -1, 400, "Some fields"),
         ):
