@@ -171,7 +171,7 @@ def _scope_figure(cost: dict[str, Any]) -> Figure:
         name="what the scope adds to a device page's queries, p50",
         value=cost["with_ms"] - cost["without_ms"],
         unit="ms",
-        # No target: this is a part of whole responses, and those have targets.
+        # No target: this is only part of a response, and responses have targets.
         better=Better.LOWER,
         how=f"{cost['with_ms']:.2f} ms with, {cost['without_ms']:.2f} ms without, in turns, "
         f"{cost['rounds']} each, the fastest of {ROUNDS} passes",

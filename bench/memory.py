@@ -21,7 +21,7 @@ async def measure(stack: Stack) -> list[Figure]:
     parts = {name: memory_mb(pids) for name, pids in stack_processes(stack).items()}
     return [
         Figure(
-            name="memory of the stack, idle, PSS",
+            name="idle memory of the whole stack, PSS",
             value=sum(pss for pss, _ in parts.values()),
             unit="MB",
             better=Better.LOWER,
@@ -29,7 +29,7 @@ async def measure(stack: Stack) -> list[Figure]:
             how=", ".join(f"{name} {pss:.0f}" for name, (pss, _) in parts.items()),
         ),
         Figure(
-            name="memory of the stack, idle, RSS",
+            name="idle memory of the whole stack, RSS",
             value=sum(rss for _, rss in parts.values()),
             unit="MB",
             how=", ".join(f"{name} {rss:.0f}" for name, (_, rss) in parts.items()),

@@ -71,7 +71,7 @@ def pytest_run(*arguments: str) -> Run:
 
 
 def tests_run(*arguments: str) -> int:
-    """Runs the tests, reruns failed ones that may be flaky once, and returns the exit status.
+    """Runs the tests, reruns failures that may be flaky, and returns the exit status.
 
     If the tests run to the end, the last line printed has the form "7 passed, 0 failed".
     """

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from devices.models import Device, Tenant
 from devices.tenancy.scope import open_tenant_ids
 
-# How many devices with the same name are read at most.
+# The maximum number of devices with the same name to read.
 ENOUGH = 100
 
 

@@ -51,7 +51,7 @@ class ScopeMiddleware:
         except IntegrityError:
             if response is None:
                 raise
-            # The database checks references on commit: something has been deleted in the meantime.
+            # The check at commit failed: something has been deleted in the meantime.
             messages.error(request, Conflict.default_detail)
             return redirect(request.get_full_path())
         return response

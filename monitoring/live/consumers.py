@@ -73,10 +73,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         try:
             yield
         except (RedisError, DatabaseError) as error:
-            log.warning("closing a socket, a service is unavailable: %r", error)
+            log.warning("closing a socket because a service is unavailable: %r", error)
             await self.close(code=TRY_AGAIN_LATER)
         except OSError as error:  # a message could not be sent
-            log.info("closing a socket, its client has left: %r", error)
+            log.info("closing a socket because its client disconnected: %r", error)
             await self.close(code=TRY_AGAIN_LATER)
 
     async def close(self, code: Any = None, reason: Any = None) -> None:

@@ -152,9 +152,9 @@ async def _events(visitor: Visitor, last_id: str, slot: Slot) -> AsyncIterator[b
             yield _devices(batch.message_id, batch.devices) if batch.devices else KEEP_ALIVE
         yield _event(None, {"type": "closed", "code": NOT_SIGNED_IN})
     except (RedisError, DatabaseError) as error:
-        log.warning("ending a stream, a service is unavailable: %r", error)
+        log.warning("ending a stream because a service is unavailable: %r", error)
     except OSError as error:  # a message could not be sent
-        log.info("ending a stream, its client has left: %r", error)
+        log.info("ending a stream because its client disconnected: %r", error)
     finally:
         slot.give_back()
         await listener.close()

@@ -64,7 +64,7 @@ class Watching:
         self._renewing: asyncio.Task[None] | None = None
 
     async def begin(self, groups: Collection[str]) -> Marks:
-        """Adds a listener of these groups; from now on messages are made for them."""
+        """Adds a listener to these groups; from then on, messages are built for them."""
         marks = await _mark(groups)
         self._listeners.update(groups)
         if self._renewing is None or self._renewing.done():

@@ -76,7 +76,7 @@ def export_response(
     """
     kind = AsgiFile if isinstance(request._request, ASGIRequest) else WsgiFile
     # If left to the garbage collector, the generator would close its cursor later, on a connection
-    # that serves a different request by then.
+    # that may be serving a different request by then.
     try:
         with closing(parts), ExitStack() as held:
             held.callback(_slot(_kept, access, TooMany).give_back)

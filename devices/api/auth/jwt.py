@@ -24,7 +24,7 @@ CHALLENGE = 'Bearer realm="rollcall"'
 CODE_REFUSALS = {
     Verdict.MISSING: "Send the code of your second factor as `code`.",
     Verdict.WRONG: (
-        "This second-factor code does not work; "
+        "Wrong code for your second factor; "
         "send the one that your app shows now, or an unused recovery code."
     ),
     Verdict.USED: USED_WORDS,

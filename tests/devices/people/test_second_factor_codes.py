@@ -44,7 +44,7 @@ def test_what_is_wrong_with_a_code_is_told_to_programs(guarded: User) -> None:
 
     code = code_for(SECRET)
     assert told() == "Send the code of your second factor as `code`."
-    assert "This second-factor code does not work" in told(code="000000")
+    assert "Wrong code for your second factor" in told(code="000000")
 
     assert ask_for_token(code=code).status_code == 200
 
