@@ -273,7 +273,7 @@ def test_the_page_of_a_device_that_was_deleted_elsewhere_says_so_and_takes_nothi
 
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("This device was deleted")
-    expect(alert).to_contain_text("nothing can be saved here")
+    expect(alert).to_contain_text("Nothing can be saved here")
     expect(alert).to_be_in_viewport()
     expect(page.locator("[data-live-text]")).to_have_text("gone")
     expect(page.get_by_label("Name", exact=True)).to_be_disabled()

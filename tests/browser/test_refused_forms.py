@@ -30,7 +30,7 @@ def test_at_its_top_if_no_field_is_wrong(stack: Stack, sign_in: SignIn) -> None:
     page = device_page(stack, sign_in)
     page.get_by_label("Device ID").fill("other")
     save(page)
-    expect(page.get_by_text("has a device with this device ID already")).to_be_in_viewport()
+    expect(page.get_by_text("already has a device with this device ID")).to_be_in_viewport()
 
 
 def test_at_what_is_wrong_with_rows_below_it(stack: Stack, sign_in: SignIn) -> None:

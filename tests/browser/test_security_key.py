@@ -121,6 +121,6 @@ def test_where_browsers_offer_no_security_keys_the_page_says_where_they_do(
     confirm_password(page)
     page.get_by_role("button", name="Add").click()
 
-    expect(page.get_by_role("alert")).to_contain_text("over HTTPS and at localhost")
+    expect(page.get_by_role("alert")).to_contain_text("only over HTTPS or on localhost")
     page.get_by_role("link", name="Open this page on localhost.").click()
     expect(page).to_have_url(re.compile("^http://localhost:.*/accounts/login/"))

@@ -63,7 +63,7 @@ def test_a_member_with_a_second_factor_rotates_a_key_and_the_old_one_is_refused(
     page.get_by_role("button", name="Rotate").click()
     new_key = page.locator("[data-key]").inner_text()
     assert (post_heartbeat(stack, own.key), post_heartbeat(stack, new_key)) == (202, 202)
-    page.get_by_role("link", name="To the device").click()
+    page.get_by_role("link", name="Go to the device").click()
     old.get_by_role("link", name="Revoke…").click()
     page.get_by_role("button", name="Revoke").click()
 

@@ -16,7 +16,7 @@ from tests.admin import client_of, page
 from tests.conftest import Fleet
 from tests.devices.api_callers import assert_problem, caller, send
 
-LEADS_ON = 'href="/admin/">To the fleet</a>'
+LEADS_ON = 'href="/admin/">Go to the fleet</a>'
 
 
 def test_an_address_of_nothing_says_so_and_leads_on(viewer: User) -> None:
@@ -30,7 +30,7 @@ def test_an_address_of_nothing_says_so_and_leads_on(viewer: User) -> None:
 def test_what_a_role_does_not_allow_says_who_can_help(viewer: User) -> None:
     answer = client_of(viewer).get(page("devices_device_add"))
     assert answer.status_code == 403
-    assert "An owner of your tenant" in answer.content.decode()
+    assert "Ask an owner of your tenant" in answer.content.decode()
     assert LEADS_ON in answer.content.decode()
 
 

@@ -95,4 +95,4 @@ def test_the_first_page_says_that_everybody_is_here_only_if_they_are(
     content = client_of(acme.manager).get(page("index")).content.decode()
 
     assert words in content
-    assert ("All present" in content) == (words == "Everybody is here")
+    assert ("All present" in content) == (words == "All present")
