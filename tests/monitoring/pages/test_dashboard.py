@@ -52,7 +52,7 @@ def test_the_first_page_without_devices_leads_only_those_who_may_add_one(
     add = f'href="{page("devices_device_add")}"'
     assert add in client_of(acme.manager).get(page("index")).content.decode()
     looked_at = client_of(viewer).get(page("index")).content.decode()
-    assert "No devices yet: a manager of the tenant adds them." in looked_at
+    assert "No devices yet. A manager of your tenant can add them." in looked_at
     assert add not in looked_at
 
 
