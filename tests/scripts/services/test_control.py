@@ -122,7 +122,7 @@ def test_only_the_other_starts_when_one_address_is_given(
         endpoints = private.up()
 
     assert endpoints.database_url == "postgres://elsewhere/rollcall"
-    assert "postgres: not started, DATABASE_URL is set" in caplog.text
+    assert "postgres: not started because DATABASE_URL is set" in caplog.text
     assert not (private.state.folder / "postgres").exists()
     with closing(cache(endpoints)) as valkey:
         assert valkey.ping()
