@@ -21,7 +21,7 @@ from ingest.tasks import breaches_prune
 from scripts.waiting import await_condition
 from tests.admin import SCOPE_QUERIES, client_of, page, person
 from tests.conftest import Fleet
-from tests.ingest.door.test_limits import limit_device, limit_tenant, many
+from tests.ingest.door.limiting import limit_device, limit_tenant, many
 from tests.ingest.door.test_views_heartbeats import assert_problem
 from tests.ingest.door.test_views_heartbeats import post as post_heartbeat
 from tests.ingest.door.test_views_readings import post, reading
