@@ -168,10 +168,11 @@ def gateways_add(stack: Stack, devices: int) -> Gateways:
 
 
 def _await_counted(stack: Stack, tenant_ids: list[int], accepted: int) -> tuple[int, ...]:
-    """The ledger's (accepted, stored, duplicate, rejected), once all are accounted for."""
+    """The ledger's (accepted, stored, not stored again, rejected), once all are accounted for."""
     statement = (
         "SELECT coalesce(sum(accepted), 0)::bigint, coalesce(sum(stored), 0)::bigint, "
-        "coalesce(sum(duplicate), 0)::bigint, coalesce(sum(rejected), 0)::bigint "
+        "coalesce(sum(joined + duplicate + conflict), 0)::bigint, "
+        "coalesce(sum(rejected), 0)::bigint "
         "FROM ingest_ledgerminute WHERE tenant_id = ANY(%s)"
     )
     with psycopg.connect(stack.database_url, autocommit=True) as connection:

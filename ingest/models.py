@@ -9,9 +9,11 @@ from devices.models import Device, Tenant
 class LedgerMinute(models.Model):
     """Messages from a tenant by the minute in which they were accepted, one row per shard.
 
-    accepted = stored + duplicate + rejected + in flight. `late` counts stored messages that were
-    old when they arrived; `replayed` counts messages that were rejected before a replay stored
-    them.
+    accepted = stored + joined + duplicate + conflict + rejected + in flight: one column for each
+    message. `stored` are messages with a row of their own; `joined` ones added something to such a
+    row; of a `conflict`, another value was stored. `late` counts stored and joined messages that
+    were old when they arrived; `replayed` counts messages that a replay moved out of `rejected` or
+    `conflict`.
     """
 
     pk = models.CompositePrimaryKey("tenant", "minute", "shard")
@@ -20,7 +22,9 @@ class LedgerMinute(models.Model):
     shard = models.PositiveSmallIntegerField()
     accepted = models.BigIntegerField(default=0)
     stored = models.BigIntegerField(default=0)
+    joined = models.BigIntegerField(default=0)
     duplicate = models.BigIntegerField(default=0)
+    conflict = models.BigIntegerField(default=0)
     late = models.BigIntegerField(default=0)
     rejected = models.BigIntegerField(default=0)
     replayed = models.BigIntegerField(default=0)
@@ -52,7 +56,7 @@ class DrainPosition(models.Model):
 
 
 class RejectedMessage(models.Model):
-    """A message that was accepted but could not be stored, kept with the reason.
+    """A message that was accepted but could not be stored, or not all of it, kept with the reason.
 
     `reason` is why the current payload is not stored; a corrected message waits for its replay. The
     payload is text, because jsonb may be unable to hold what caused the rejection. The device may
@@ -64,6 +68,8 @@ class RejectedMessage(models.Model):
         PENDING_DEVICE = "pending_device", "device is not approved yet"
         UNKNOWN_DEVICE = "unknown_device", "device no longer exists"
         INVALID_DATA = "invalid_data", "the database refused it"
+        CONFLICT = "conflict", "another value is stored"
+        TOO_WIDE = "too_wide", "too many names in one row"
         CORRECTED = "corrected", "corrected"
 
     class Kind(models.TextChoices):
@@ -80,6 +86,11 @@ class RejectedMessage(models.Model):
     payload = models.TextField(help_text="The message as JSON.")
     received_at = models.DateTimeField()
     shard = models.PositiveSmallIntegerField()
+    is_conflict = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Counted in the ledger as a conflict, not as rejected.",
+    )
     replayed_at = models.DateTimeField(null=True)
     replayed_by = models.CharField(max_length=150, blank=True)
     replay_requested_by = models.CharField(

@@ -31,7 +31,9 @@ class Heartbeat(WithVitals):
     """A device says "I am alive", with a few vitals. A hypertable: one row per device every 10 s.
 
     `time` is the device's clock in UTC (ours if it sent none), `received_at` is our clock. `bucket`
-    is `time` rounded down to 10 s, so a retry stores no second row.
+    is `time` rounded down to 10 s, so a retry stores no second row. Heartbeats in the same 10 s are
+    joined: the row has the newest value of each vital, the `time` of the newest heartbeat, and the
+    `received_at` of the first.
     """
 
     pk = models.CompositePrimaryKey("device", "bucket")
@@ -58,7 +60,8 @@ class Reading(models.Model):
     """One message with metrics, which map names to numbers, text or booleans. A hypertable.
 
     `time` is the device's clock in UTC (ours if it sent none), `received_at` is our clock. A second
-    message from a device with the same `time` and `msg_type` is a duplicate.
+    message from a device with the same `time` and `msg_type` joins the row: it adds the metrics
+    that the row does not have. The value that was stored first stays.
     """
 
     pk = models.CompositePrimaryKey("device", "time", "msg_type")
@@ -93,6 +96,10 @@ class DeviceStatus(WithVitals):
     was due in a PresenceBreak. `late_at` is when the sweep next looks, never later than that.
     A heartbeat does not change it: an update that changes no indexed column touches no index.
     `offline_at` is the same for a device that is late.
+
+    `metrics` are those of the latest reading, at `metrics_at`: its time by the device's clock, or
+    by ours if that is earlier; `metrics_names` is a hash of their names. `older` has the latest
+    value of each metric that this reading does not have: {name: [value, time]}.
     """
 
     device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="status")
@@ -114,6 +121,9 @@ class DeviceStatus(WithVitals):
     last_heartbeat_at = models.DateTimeField(null=True)
     last_reading_at = models.DateTimeField(null=True)
     metrics = models.JSONField(null=True)
+    metrics_at = models.DateTimeField(null=True)
+    metrics_names = models.BigIntegerField(null=True)
+    older = models.JSONField(null=True)
 
     class Meta:
         db_table = "telemetry_devicestatus"

@@ -123,10 +123,10 @@ def readings_entries(*, messages: Sequence[ReadingMessage], arrival: Arrival) ->
         refused |= _beyond_limits(devices, reached)
     held: list[EntryReading] = []
     clear: list[EntryReading] = []
-    for _, name, time, seq, msg_type, site, metrics in messages:
+    for _, name, time, seq, msg_type, site, metrics, names in messages:
         device = devices.get(name)
         if device is not None:
-            reading = EntryReading(device.id, time, seq, msg_type, site, metrics)
+            reading = EntryReading(device.id, time, seq, msg_type, site, metrics, names)
             (held if device.is_pending else clear).append(reading)
     refusals = [
         Refusal(one.position, *refused[one.device_id])

@@ -12,43 +12,37 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max, Sum
+from django.db.models import F, Max, Sum
 from django.utils import timezone
 
 from ingest.ledger.in_flight import ShardCounts, counts_read
 from ingest.models import DrainPosition, LedgerCheck, LedgerMinute
 from ingest.stream.shards import accepted_counts, accepted_prune, minute_of, oldest_waiting_at
+from telemetry.sql.joining import Became
 
 # A shard keeps a minute's counts for this long: by then nothing more can be accepted in it.
 FORGET_AFTER = timedelta(minutes=15)
 # This long after a minute, nothing more arrives for it, even with clock skew and slow requests.
 SETTLED_AFTER = timedelta(minutes=3)
-COUNTED = ("stored", "duplicate", "late", "rejected", "replayed")
+COUNTED = ("stored", "joined", "duplicate", "conflict", "late", "rejected", "replayed")
+COLUMNS = ", ".join(COUNTED)
 
-ADD = """
-INSERT INTO ingest_ledgerminute
-    (tenant_id, minute, shard, accepted, stored, duplicate, late, rejected, replayed)
-SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, 0, stored, duplicate, late, rejected,
-       replayed
-FROM unnest(%(tenants)s::int[], %(minutes)s::bigint[], %(stored)s::bigint[],
-            %(duplicate)s::bigint[], %(late)s::bigint[], %(rejected)s::bigint[],
-            %(replayed)s::bigint[])
-     AS counted (tenant_id, minute, stored, duplicate, late, rejected, replayed)
+ADD = f"""
+INSERT INTO ingest_ledgerminute (tenant_id, minute, shard, accepted, {COLUMNS})
+SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, 0, {COLUMNS}
+FROM unnest(%(tenants)s::int[], %(minutes)s::bigint[],
+            {", ".join(f"%({name})s::bigint[]" for name in COUNTED)})
+     AS counted (tenant_id, minute, {COLUMNS})
 WHERE EXISTS (SELECT FROM devices_tenant WHERE id = tenant_id)
 ORDER BY tenant_id, minute
 ON CONFLICT (tenant_id, minute, shard) DO UPDATE
-SET stored = ingest_ledgerminute.stored + excluded.stored,
-    duplicate = ingest_ledgerminute.duplicate + excluded.duplicate,
-    late = ingest_ledgerminute.late + excluded.late,
-    rejected = ingest_ledgerminute.rejected + excluded.rejected,
-    replayed = ingest_ledgerminute.replayed + excluded.replayed
+SET {", ".join(f"{name} = ingest_ledgerminute.{name} + excluded.{name}" for name in COUNTED)}
 """
 
 # A total that only grows, so setting it twice changes nothing.
-SET_ACCEPTED = """
-INSERT INTO ingest_ledgerminute
-    (tenant_id, minute, shard, accepted, stored, duplicate, late, rejected, replayed)
-SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, accepted, 0, 0, 0, 0, 0
+SET_ACCEPTED = f"""
+INSERT INTO ingest_ledgerminute (tenant_id, minute, shard, accepted, {COLUMNS})
+SELECT tenant_id, to_timestamp(minute * 60), %(shard)s, accepted, {", ".join("0" for _ in COUNTED)}
 FROM unnest(%(tenants)s::int[], %(minutes)s::bigint[], %(accepted)s::bigint[])
      AS counted (tenant_id, minute, accepted)
 WHERE EXISTS (SELECT FROM devices_tenant WHERE id = tenant_id)
@@ -58,12 +52,12 @@ SET accepted = greatest(ingest_ledgerminute.accepted, excluded.accepted)
 """
 
 # The table, plus what the shards have counted that is not in the table yet.
-COUNTS = """
-    SELECT tenant_id, minute, accepted, stored, duplicate, late, rejected, replayed
-    FROM ingest_ledgerminute
+COUNTS = f"""
+    SELECT tenant_id, minute, accepted, {COLUMNS} FROM ingest_ledgerminute
     UNION ALL
     SELECT counted.tenant_id, to_timestamp(counted.minute * 60),
-           greatest(0, counted.accepted - coalesce(l.accepted, 0)), 0, 0, 0, 0, 0
+           greatest(0, counted.accepted - coalesce(l.accepted, 0)),
+           {", ".join("0" for _ in COUNTED)}
     FROM unnest(%(shards)s::int[], %(tenants)s::int[], %(minutes)s::bigint[],
                 %(accepted)s::bigint[]) AS counted (shard, tenant_id, minute, accepted)
     LEFT JOIN ingest_ledgerminute l
@@ -71,9 +65,8 @@ COUNTS = """
         AND l.minute = to_timestamp(counted.minute * 60)
 """
 BALANCES = f"""
-SELECT t.id, coalesce(sum(accepted), 0)::bigint, coalesce(sum(stored), 0)::bigint,
-       coalesce(sum(duplicate), 0)::bigint, coalesce(sum(late), 0)::bigint,
-       coalesce(sum(rejected), 0)::bigint, coalesce(sum(replayed), 0)::bigint
+SELECT t.id,
+       {", ".join(f"coalesce(sum({name}), 0)::bigint" for name in ("accepted", *COUNTED))}
 FROM devices_tenant t
 LEFT JOIN ({COUNTS}) m ON m.tenant_id = t.id
     AND m.minute >= coalesce(%(since)s::timestamptz, '-infinity')
@@ -90,18 +83,32 @@ GROUP BY minute
 """
 
 
+Minute = tuple[int, int]
+
+
 @dataclass
 class Tally:
     """What became of a batch, by (tenant, minute) of acceptance.
 
-    A replay subtracts from `rejected`.
+    A replay subtracts from `rejected` and `conflict`.
     """
 
-    stored: Counter[tuple[int, int]] = field(default_factory=Counter)
-    duplicate: Counter[tuple[int, int]] = field(default_factory=Counter)
-    late: Counter[tuple[int, int]] = field(default_factory=Counter)
-    rejected: Counter[tuple[int, int]] = field(default_factory=Counter)
-    replayed: Counter[tuple[int, int]] = field(default_factory=Counter)
+    stored: Counter[Minute] = field(default_factory=Counter)
+    joined: Counter[Minute] = field(default_factory=Counter)
+    duplicate: Counter[Minute] = field(default_factory=Counter)
+    conflict: Counter[Minute] = field(default_factory=Counter)
+    late: Counter[Minute] = field(default_factory=Counter)
+    rejected: Counter[Minute] = field(default_factory=Counter)
+    replayed: Counter[Minute] = field(default_factory=Counter)
+
+    def of(self, became: Became) -> Counter[Minute]:
+        """The column for a message whose key was taken."""
+        return {
+            Became.JOINED: self.joined,
+            Became.DUPLICATE: self.duplicate,
+            Became.CONFLICT: self.conflict,
+            Became.TOO_WIDE: self.rejected,
+        }[became]
 
 
 class Balance(NamedTuple):
@@ -109,7 +116,9 @@ class Balance(NamedTuple):
 
     accepted: int = 0
     stored: int = 0
+    joined: int = 0
     duplicate: int = 0
+    conflict: int = 0
     late: int = 0
     rejected: int = 0
     replayed: int = 0
@@ -117,18 +126,19 @@ class Balance(NamedTuple):
 
     @property
     def residual(self) -> int:
-        return self.accepted - self.stored - self.duplicate - self.rejected - self.in_flight
+        stored = self.stored + self.joined + self.duplicate
+        return self.accepted - stored - self.conflict - self.rejected - self.in_flight
 
     def plus(self, other: "Balance") -> "Balance":
         return Balance(*map(sum, zip(self, other, strict=True)))
 
 
 def messages_stored(tenant_ids: Sequence[int], since: datetime) -> int:
-    """How many messages from these tenants that arrived since `since` are stored. The minute of
-    `since` counts in full."""
+    """How many messages from these tenants that arrived since `since` are stored or joined. The
+    minute of `since` counts in full."""
     minute = since.replace(second=0, microsecond=0)
     minutes = LedgerMinute.objects.filter(tenant__in=tenant_ids, minute__gte=minute)
-    return minutes.aggregate(sum=Sum("stored", default=0))["sum"]
+    return minutes.aggregate(sum=Sum(F("stored") + F("joined"), default=0))["sum"]
 
 
 def tally_write(*, shard: int, tally: Tally) -> None:

@@ -24,15 +24,15 @@ WAIT_FOR_DRAIN_S = 120
 class Account(NamedTuple):
     """A tenant's ledger, and what the tables really hold.
 
-    `balance` is over all time. For the recounted minutes, `stored` and `rejected` are the ledger's
-    numbers; `found` and `kept` are the rows and the rejected messages in the tables.
+    `balance` is over all time, `window` over the recounted minutes. `found` are the rows in the
+    tables; `kept` and `conflicts` are the rejected messages, and those in conflict with a row.
     """
 
     balance: Balance
-    stored: int
+    window: Balance
     found: int
-    rejected: int
     kept: int
+    conflicts: int
 
     def problems(self) -> list[str]:
         """The differences as text; empty if there are none."""
@@ -42,10 +42,13 @@ class Account(NamedTuple):
             words.append(f"{residual} accepted messages are missing")
         if residual < 0:
             words.append(f"{-residual} more messages than were accepted")
-        if self.found != self.stored:
-            words.append(f"{self.stored} messages were stored, but the tables hold {self.found}")
-        if self.kept != self.rejected:
-            words.append(f"{self.rejected} messages were rejected, but {self.kept} are kept")
+        stored, rejected, conflict = self.window.stored, self.window.rejected, self.window.conflict
+        if self.found != stored:
+            words.append(f"{stored} messages were stored, but the tables hold {self.found}")
+        if self.kept != rejected:
+            words.append(f"{rejected} messages were rejected, but {self.kept} are kept")
+        if self.conflicts != conflict:
+            words.append(f"{conflict} messages were in conflict, but {self.conflicts} are kept")
         return words
 
 
@@ -88,16 +91,17 @@ def _accounts(counts: Sequence[ShardCounts], since: datetime | None) -> dict[int
     # Rows stored before the ledger existed are not in it.
     first = LedgerMinute.objects.aggregate(first=Min("minute"))["first"]
     recounted = max((one for one in (first, since) if one), default=None)
-    found, kept = _found(recounted), _kept(recounted)
+    found = _found(recounted)
+    kept, conflicts = (_kept(recounted, is_conflict=one) for one in (False, True))
     everything = balances(counts=counts)
     window = balances(counts=counts, since=recounted)
     return {
         tenant_id: Account(
             balance,
-            window[tenant_id].stored,
+            window[tenant_id],
             found[tenant_id],
-            window[tenant_id].rejected,
             kept.get(tenant_id, 0),
+            conflicts.get(tenant_id, 0),
         )
         for tenant_id, balance in everything.items()
     }
@@ -113,8 +117,10 @@ def _found(since: datetime | None) -> Counter[int]:
     return found
 
 
-def _kept(since: datetime | None) -> Mapping[int, int]:
+def _kept(since: datetime | None, *, is_conflict: bool) -> Mapping[int, int]:
     if since is None:
         return {}
-    rows = RejectedMessage.objects.filter(replayed_at=None, received_at__gte=since).order_by()
+    rows = RejectedMessage.objects.filter(
+        is_conflict=is_conflict, replayed_at=None, received_at__gte=since
+    ).order_by()
     return dict(rows.values_list("tenant").annotate(count=Count("pk")))

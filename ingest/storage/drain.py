@@ -29,7 +29,7 @@ from ingest.ledger.balances import (
     tally_write,
 )
 from ingest.storage.rejected import NOT_APPROVED, Reason, Rejection, rejections_write
-from ingest.storage.rows import error_words, minute_key, rows_insert, stored_once_more, without
+from ingest.storage.rows import error_words, minute_key, rows_insert, stored_once_more
 from ingest.stream import shards
 from ingest.stream.entries import Entry, HeartbeatEntry, decode
 from ingest.stream.shards import Finished, Waiting
@@ -215,12 +215,10 @@ def _parts(read: Sequence[_Read]) -> Iterator[list[_Read]]:
 
 def _together(heartbeats: _Heartbeats, readings: _Readings, tally: Tally) -> list[Rejection]:
     """Stores all history, then all statuses."""
-    rejections = rows_insert(heartbeats, heartbeats_insert, tally)
-    rejections += rows_insert(readings, readings_insert, tally)
-    statuses_move(
-        heartbeats=without(heartbeats, rejections), readings=without(readings, rejections)
-    )
-    return rejections
+    beats = rows_insert(heartbeats, heartbeats_insert, tally)
+    measured = rows_insert(readings, readings_insert, tally)
+    statuses_move(heartbeats=beats.shown, readings=measured.shown)
+    return beats.rejections + measured.rejections
 
 
 def _each_with_its_status(
@@ -229,21 +227,22 @@ def _each_with_its_status(
     """Slower than _together, but finds messages that only the status refuses. The newest come
     first: an older message cannot move a status that a newer one has moved."""
 
-    def heartbeats_store(rows: _Heartbeats) -> InsertOutcome:
+    def heartbeats_store(rows: _Heartbeats) -> InsertOutcome[IncomingHeartbeat]:
         outcome = heartbeats_insert(rows)
-        statuses_move(heartbeats=rows)
+        statuses_move(heartbeats=outcome.shown(rows))
         return outcome
 
-    def readings_store(rows: _Readings) -> InsertOutcome:
+    def readings_store(rows: _Readings) -> InsertOutcome[IncomingReading]:
         outcome = readings_insert(rows)
-        statuses_move(readings=rows)
+        statuses_move(readings=outcome.shown(rows))
         return outcome
 
     statuses_lock(
         device_ids={row.device_id for row in heartbeats} | {row.device_id for row in readings}
     )
-    rejections = rows_insert(youngest_first(heartbeats), heartbeats_store, tally)
-    return rejections + rows_insert(youngest_first(readings), readings_store, tally)
+    beats = rows_insert(youngest_first(heartbeats), heartbeats_store, tally)
+    measured = rows_insert(youngest_first(readings), readings_store, tally)
+    return beats.rejections + measured.rejections
 
 
 def _rows(

@@ -28,7 +28,7 @@ class _Named(msgspec.Struct):
 
 
 class Rejection(NamedTuple):
-    """A row that was not stored, and why."""
+    """A row that was not stored, or not all of it, and why."""
 
     row: IncomingHeartbeat | IncomingReading
     reason: Reason
@@ -134,8 +134,8 @@ def _reading(message: RejectedMessage, data: bytes) -> tuple[str | None, Incomin
     if decoded.refused:
         refusal = decoded.refused[0]
         raise InvalidMessage(refusal.field, refusal.reason)
-    _, name, time, seq, msg_type, site, metrics = decoded.messages[0]
-    reading = EntryReading(message.device_id or 0, time, seq, msg_type, site, metrics)
+    _, name, time, seq, msg_type, site, metrics, names = decoded.messages[0]
+    reading = EntryReading(message.device_id or 0, time, seq, msg_type, site, metrics, names)
     entry = ReadingsEntry(message.tenant_id, message.received_at, None, [reading])
     return name, next(entry.rows())
 
@@ -165,6 +165,7 @@ def _message(shard: int, rejection: Rejection, name: str | None) -> RejectedMess
         payload=_payload(row, name),
         received_at=row.received_at,
         shard=shard,
+        is_conflict=rejection.reason == Reason.CONFLICT,
     )
 
 

@@ -4,7 +4,7 @@ People request a replay in their tenant's scope, which cannot write history; the
 """
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from ingest.ledger.balances import Tally, tally_write
 from ingest.messages.errors import InvalidMessage
 from ingest.models import RejectedMessage
 from ingest.storage.rejected import Reason, Rejection, hindrance, row_of
-from ingest.storage.rows import error_words, rows_insert, stored_once_more
+from ingest.storage.rows import error_words, minute_key, rows_insert, stored_once_more
 from telemetry.models import DeviceStatus
 from telemetry.sql.heartbeat import IncomingHeartbeat
 from telemetry.sql.reading import IncomingReading
@@ -46,7 +46,7 @@ FAILED = (
     "replay_failures",
     "replay_due_at",
 )
-SETTLED = ("reason", "error", "replayed_at", "replayed_by", *FAILED)
+SETTLED = ("reason", "error", "is_conflict", "replayed_at", "replayed_by", *FAILED)
 
 Row = IncomingHeartbeat | IncomingReading
 
@@ -186,11 +186,13 @@ def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
     rows, refused = _rows(messages)
     outcome = ReplayOutcome()
     tallies: dict[int, Tally] = {}
+    conflicts = {one.pk for one in messages if one.is_conflict}
     by_shard = sorted((one.shard, one.pk) for one in messages if one.pk in rows)
     for shard, keys in groupby(by_shard, key=lambda pair: pair[0]):
         own = {pk: rows[pk] for _, pk in keys}
-        tallies[shard], rejections = _insert(list(own.values()))
+        tally, rejections = _insert(list(own.values()))
         refused |= _by_message(own, rejections)
+        tallies[shard] = _moved(tally, own, refused, conflicts)
     held = {one.pk for one in messages if one.reason == Reason.PENDING_DEVICE}
     accepted = {pk: row for pk, row in rows.items() if pk not in refused}
     fresh = _fresh_among(accepted, ts)
@@ -198,9 +200,9 @@ def _replay(ids: Sequence[int], by: str, ts: datetime) -> ReplayOutcome:
     statuses_move(heartbeats=heartbeats, readings=readings)
     # After the statuses and shard by shard: the order in which drains lock rows in the ledger.
     for shard, tally in tallies.items():
-        tally_write(shard=shard, tally=_moved(tally))
-        stored, duplicate = tally.stored.total(), tally.duplicate.total()
-        outcome = outcome.plus(ReplayOutcome(stored, duplicate))
+        tally_write(shard=shard, tally=tally)
+        stored = tally.stored.total() + tally.joined.total()
+        outcome = outcome.plus(ReplayOutcome(stored, tally.duplicate.total()))
     _settle(messages, refused, by, ts)
     errors = tuple(dict.fromkeys(error for _, error in refused.values()))
     return outcome.plus(ReplayOutcome(rejected=len(refused), errors=errors))
@@ -227,8 +229,9 @@ def _rows(
 def _insert(rows: Sequence[Row]) -> tuple[Tally, list[Rejection]]:
     tally = Tally()
     heartbeats, readings = _kinds(rows)
-    rejections = rows_insert(heartbeats, heartbeats_insert, tally)
-    return tally, rejections + rows_insert(readings, readings_insert, tally)
+    beats = rows_insert(heartbeats, heartbeats_insert, tally)
+    measured = rows_insert(readings, readings_insert, tally)
+    return tally, beats.rejections + measured.rejections
 
 
 def _fresh_among(rows: Mapping[int, Row], ts: datetime) -> Set[int]:
@@ -265,13 +268,24 @@ def _by_message(
     return {messages[id(one.row)]: (one.reason, one.error) for one in rejections}
 
 
-def _moved(tally: Tally) -> Tally:
-    """The tally for the ledger: messages now stored, or duplicates, are no longer rejected."""
-    replayed: Counter[tuple[int, int]] = Counter()
-    replayed.update(tally.stored)
-    replayed.update(tally.duplicate)
-    rejected = Counter({key: -count for key, count in replayed.items()})
-    return Tally(tally.stored, tally.duplicate, tally.late, rejected, replayed)
+def _moved(
+    tally: Tally,
+    rows: Mapping[int, Row],
+    refused: Mapping[int, tuple[Reason, str]],
+    conflicts: Set[int],
+) -> Tally:
+    """The tally for the ledger, in which each message has one column: messages now stored leave the
+    column in which they were counted. `conflicts` are the messages that were counted as such."""
+    moved = Tally(tally.stored, tally.joined, tally.duplicate, late=tally.late)
+    for pk, row in rows.items():
+        key = minute_key(row)
+        if pk not in refused:
+            (moved.conflict if pk in conflicts else moved.rejected)[key] -= 1
+            moved.replayed[key] += 1
+        elif refused[pk][0] == Reason.CONFLICT and pk not in conflicts:
+            moved.rejected[key] -= 1
+            moved.conflict[key] += 1
+    return moved
 
 
 def _settle(
@@ -285,6 +299,7 @@ def _settle(
         message.replay_failures, message.replay_due_at = 0, None
         if message.pk in refused:
             message.reason, message.error = refused[message.pk]
+            message.is_conflict |= message.reason == Reason.CONFLICT
             message.replay_failed_at, message.replay_error = ts, message.error
         else:
             message.replayed_at, message.replayed_by = ts, by

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.db import DataError, IntegrityError, OperationalError, transaction
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation
@@ -12,6 +12,7 @@ from ingest.ledger.balances import Tally
 from ingest.storage.rejected import DELETED, Reason, Rejection
 from ingest.stream import shards
 from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.joining import Became
 from telemetry.sql.reading import IncomingReading
 from telemetry.storage.batches import InsertOutcome
 
@@ -24,6 +25,13 @@ TRIES = 10
 
 Row = TypeVar("Row", IncomingHeartbeat, IncomingReading)
 Result = TypeVar("Result")
+
+
+class Stored(NamedTuple, Generic[Row]):
+    """What of a batch may be shown in statuses, and the messages that people have to look at."""
+
+    shown: Sequence[Row]
+    rejections: list[Rejection]
 
 
 def stored_once_more(work: Callable[[], Result]) -> Result:
@@ -45,32 +53,28 @@ def minute_key(row: Any) -> tuple[int, int]:
 
 
 def rows_insert(
-    rows: Sequence[Row], insert: Callable[[Sequence[Row]], InsertOutcome], tally: Tally
-) -> list[Rejection]:
-    """Inserts rows, finding those that the database refuses by halving; returns the rejected.
+    rows: Sequence[Row], insert: Callable[[Sequence[Row]], InsertOutcome[Row]], tally: Tally
+) -> Stored[Row]:
+    """Inserts rows, finding those that the database refuses by halving.
 
     A rejection holds the same row object that was passed in. Adds what became of each row to
     `tally`.
     """
     if not rows:
-        return []
+        return Stored((), [])
     try:
         with transaction.atomic():
             outcome = insert(rows)
     except (DataError, IntegrityError) as error:
         if len(rows) == 1:
             tally.rejected[minute_key(rows[0])] += 1
-            return [Rejection(rows[0], Reason.INVALID_DATA, error_words(error))]
+            return Stored((), [Rejection(rows[0], Reason.INVALID_DATA, error_words(error))])
         middle = len(rows) // 2
-        left, right = rows[:middle], rows[middle:]
-        return rows_insert(left, insert, tally) + rows_insert(right, insert, tally)
-    return _count(rows, outcome, tally)
-
-
-def without(rows: Sequence[Row], rejections: Sequence[Rejection]) -> Sequence[Row]:
-    """The rows that are not among the rejected."""
-    rejected = {id(one.row) for one in rejections}
-    return [row for row in rows if id(row) not in rejected] if rejected else rows
+        left = rows_insert(rows[:middle], insert, tally)
+        right = rows_insert(rows[middle:], insert, tally)
+        return Stored([*left.shown, *right.shown], left.rejections + right.rejections)
+    _count(rows, outcome, tally)
+    return Stored(outcome.shown(rows), _rejections(rows, outcome))
 
 
 def error_words(error: Exception) -> str:
@@ -80,18 +84,27 @@ def error_words(error: Exception) -> str:
     return ": ".join(part for part in said if part) or type(error).__name__
 
 
-def _count(rows: Sequence[Row], outcome: InsertOutcome, tally: Tally) -> list[Rejection]:
+def _count(rows: Sequence[Row], outcome: InsertOutcome[Row], tally: Tally) -> None:
     minutes = [minute_key(row) for row in rows]
     tally.stored.update(minutes)
-    for n in outcome.duplicates:
+    for n, join in outcome.joins.items():
         tally.stored[minutes[n]] -= 1
-        tally.duplicate[minutes[n]] += 1
+        tally.of(join.became)[minutes[n]] += 1
     for n in outcome.unknown:
         tally.stored[minutes[n]] -= 1
         tally.rejected[minutes[n]] += 1
-    missing = set(outcome.duplicates).union(outcome.unknown)
-    tally.late.update(_late(rows, minutes, missing))
-    return [Rejection(rows[n], Reason.UNKNOWN_DEVICE, DELETED) for n in outcome.unknown]
+    missing = {n for n, join in outcome.joins.items() if join.became is not Became.JOINED}
+    tally.late.update(_late(rows, minutes, missing.union(outcome.unknown)))
+
+
+def _rejections(rows: Sequence[Row], outcome: InsertOutcome[Row]) -> list[Rejection]:
+    reasons = {Became.CONFLICT: Reason.CONFLICT, Became.TOO_WIDE: Reason.TOO_WIDE}
+    rejections = [Rejection(rows[n], Reason.UNKNOWN_DEVICE, DELETED) for n in outcome.unknown]
+    return rejections + [
+        Rejection(rows[n], reasons[join.became], join.words)
+        for n, join in outcome.joins.items()
+        if join.became in reasons
+    ]
 
 
 def _late(

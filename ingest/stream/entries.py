@@ -74,7 +74,7 @@ def heartbeat_entry(
 
 
 class EntryReading(Struct, frozen=True, gc=False, array_like=True):
-    """One of the readings in an entry. `metrics` is JSON."""
+    """One of the readings in an entry. `metrics` is JSON, and `names` a hash of its names."""
 
     device_id: int
     time: datetime
@@ -82,6 +82,7 @@ class EntryReading(Struct, frozen=True, gc=False, array_like=True):
     msg_type: str
     site: str | None
     metrics: bytes
+    names: int = 0
 
 
 class ReadingsEntry(Struct, frozen=True, gc=False, array_like=True, tag="rd"):
@@ -114,6 +115,7 @@ class ReadingsEntry(Struct, frozen=True, gc=False, array_like=True, tag="rd"):
                 one.msg_type,
                 one.site,
                 one.metrics,
+                one.names,
             )
 
 

@@ -30,24 +30,28 @@ TYPES = {float: "float8", str: "text"}
 NAMED = ", ".join(f"{vital.name} {TYPES[vital.type]}" for vital in NAMED_VITALS)
 
 # The newest message from each device in a batch. Heartbeats have no `metrics`; readings have only
-# `metrics` and the times.
+# `metrics`, what belongs to them, and the times.
 CREATE_SIGNS = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming_sign (
     device_id integer, time timestamptz, received_at timestamptz, address inet,
-    {NAMED}, vitals jsonb, metrics jsonb
+    {NAMED}, vitals jsonb, metrics jsonb, names bigint, others jsonb
 ) ON COMMIT DELETE ROWS
 """
 
+# At most this many metrics that the latest reading does not have are kept, with their times.
+MOST_OLDER = 256
+
 # Does a sign of life prove that its device is alive now? It does if its age by the device's own
-# clock is at most interval + grace; an older message was sent late, from a backlog. If the clock is
-# known to be behind, that much more is allowed. A clock that has just fallen behind shows up when
-# two messages received at least 5 s apart have the same age, within 3 s: in a backlog the ages
-# differ.
+# clock is at most interval + grace, and at most a day; an older message was sent late, from a
+# backlog. If the clock is known to be behind, that much more is allowed. A clock that has just
+# fallen behind shows up when two messages received at least 5 s apart have the same age, within
+# 3 s: in a backlog the ages differ.
 # date_part() returns float8 like the columns; extract() returns numeric.
 SKEW = "date_part('epoch', i.time - i.received_at)"
 LIVE = f"""(
     i.time IS NULL
-    OR -{SKEW} <= s.interval_s + s.grace_s + greatest(0, -coalesce(s.clock_skew_s, 0))
+    OR -{SKEW} <= least(s.interval_s + s.grace_s, 86400)
+        + greatest(0, -coalesce(s.clock_skew_s, 0))
     OR coalesce(
         abs({SKEW} - s.skew_candidate_s) <= 3
             AND i.received_at >= s.skew_candidate_at + interval '5 s',
@@ -62,6 +66,15 @@ NEWEST = "i.received_at > coalesce(s.last_seen, '-infinity')"
 LATEST_OF_ITS_KIND = """i.received_at > coalesce(
     CASE WHEN i.metrics IS NULL THEN s.last_heartbeat_at ELSE s.last_reading_at END, '-infinity'
 )"""
+
+# The latest reading is the one with the latest time by the device's clock, or by ours if that is
+# earlier: a clock that was ahead must not keep later readings out. Values are merged only if a
+# reading has other names than the latest one: with many names, that takes several times longer than
+# all the rest.
+TOLD_AT = "least(i.time, i.received_at)"
+IS_LATEST = f"i.metrics IS NOT NULL AND {TOLD_AT} >= coalesce(s.metrics_at, '-infinity')"
+HAS_OTHERS = """i.metrics IS NOT NULL
+    AND (i.others IS NOT NULL OR i.names IS DISTINCT FROM s.metrics_names)"""
 
 LATEST_NAMED = ",\n    ".join(f"{name} = coalesce(i.{name}, s.{name})" for name in NAMES)
 
@@ -86,14 +99,23 @@ SET last_seen = greatest(s.last_seen, i.received_at),
     {LATEST_NAMED},
     address = coalesce(i.address, s.address),
     vitals = coalesce(i.vitals, s.vitals),
-    metrics = coalesce(i.metrics, s.metrics),
+    metrics = CASE WHEN {IS_LATEST} THEN i.metrics ELSE s.metrics END,
+    metrics_at = CASE WHEN {IS_LATEST} THEN {TOLD_AT} ELSE s.metrics_at END,
+    metrics_names = CASE WHEN {IS_LATEST} THEN i.names ELSE s.metrics_names END,
+    older = CASE WHEN NOT ({HAS_OTHERS}) THEN s.older
+                 WHEN {IS_LATEST}
+                 THEN telemetry_older(i.metrics, s.metrics, s.metrics_at, i.others, s.older,
+                                      {MOST_OLDER})
+                 ELSE telemetry_older(s.metrics, i.metrics, {TOLD_AT}, i.others, s.older,
+                                      {MOST_OLDER}) END,
     last_heartbeat_at = CASE WHEN i.metrics IS NULL THEN i.received_at
                              ELSE s.last_heartbeat_at END,
-    last_reading_at = CASE WHEN i.metrics IS NULL THEN s.last_reading_at ELSE i.received_at END
+    last_reading_at = CASE WHEN i.metrics IS NULL THEN s.last_reading_at
+                           ELSE greatest(s.last_reading_at, i.received_at) END
 FROM incoming_sign i
 WHERE s.device_id = i.device_id
   AND {LIVE}
-  AND ({NEWEST} OR {LATEST_OF_ITS_KIND})
+  AND ({NEWEST} OR {LATEST_OF_ITS_KIND} OR {HAS_OTHERS})
 RETURNING {CHANGE}
 """
 HEARD_HOW = """

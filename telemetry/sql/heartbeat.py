@@ -4,23 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import Target, fetch_binary, insert_once, json, moment, text, vitals_cells
+from telemetry.sql.bulk import fetch_binary, json, moment, text, vitals_cells
+from telemetry.sql.joining import MOST_NAMES, Became, Join, Kind, insert_joining
 from telemetry.sql.windows import backwards, newest
 from telemetry.vitals import NAMES, Value
 
 BUCKET = timedelta(seconds=10)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-TARGET = Target(
-    table="telemetry_heartbeat",
-    columns=(
-        *("device_id", "tenant_id", "bucket", "time", "received_at", "address"),
-        *NAMES,
-        "vitals",
-    ),
-    key=("device_id", "bucket"),
-)
 SIGN = ("device_id", "time", "received_at", "address", *NAMES, "vitals")
 
 
@@ -42,6 +35,11 @@ class IncomingHeartbeat(NamedTuple):
     @property
     def said_at(self) -> datetime:
         return self.time or self.received_at
+
+    @property
+    def bucket(self) -> datetime:
+        time = self.said_at
+        return time - (time - EPOCH) % BUCKET
 
     def filled(self, other: "IncomingHeartbeat") -> "IncomingHeartbeat":
         """Fills missing values from another heartbeat of the same device. A missing time becomes
@@ -84,9 +82,42 @@ ORDER BY bucket DESC LIMIT %(limit)s
 """
 
 
-def insert(cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]) -> list[int]:
-    """Stores one heartbeat per device and 10 s; returns the positions of the duplicates."""
-    return insert_once(cursor, TARGET, [_line(heartbeat) for heartbeat in heartbeats])
+def insert(
+    cursor: CursorWrapper, heartbeats: Sequence[IncomingHeartbeat]
+) -> dict[int, Join[IncomingHeartbeat]]:
+    """Stores one row per device and 10 s, which has the newest value of each vital.
+
+    Returns what became of heartbeats without a row of their own, by position.
+    """
+    return insert_joining(cursor, KIND, heartbeats)
+
+
+def join(stored: IncomingHeartbeat, heartbeat: IncomingHeartbeat) -> Join[IncomingHeartbeat]:
+    """Adds the heartbeat's vitals; of two values, that of the newer heartbeat counts."""
+    newer, older = heartbeat, stored
+    if heartbeat.said_at < stored.said_at:
+        newer, older = stored, heartbeat
+    named = tuple(
+        theirs if own is None else own for own, theirs in zip(newer.named, older.named, strict=True)
+    )
+    vitals = _vitals_joined(older.vitals, newer.vitals)
+    if named == stored.named and vitals == _vitals_joined(stored.vitals, None):
+        return Join(stored, Became.DUPLICATE, heartbeat)
+    if vitals and len(vitals) > MOST_NAMES:
+        words = f"its row would have {len(vitals)} vitals; at most {MOST_NAMES} fit"
+        return Join(stored, Became.TOO_WIDE, heartbeat, words)
+    joined = stored._replace(
+        time=newer.said_at,
+        address=newer.address or older.address,
+        named=named,
+        vitals=msgspec.json.encode(vitals).decode() if vitals else None,
+    )
+    return Join(joined, Became.JOINED, heartbeat)
+
+
+def _vitals_joined(older: str | None, newer: str | None) -> dict[str, Any] | None:
+    both = [msgspec.json.decode(vitals) for vitals in (older, newer) if vitals]
+    return {name: value for vitals in both for name, value in vitals.items()} or None
 
 
 def recent(
@@ -138,10 +169,9 @@ def sign_line(heartbeat: IncomingHeartbeat) -> str:
 
 def _line(heartbeat: IncomingHeartbeat) -> str:
     device_id, tenant_id, _, received_at, address, named, vitals = heartbeat
-    time = heartbeat.said_at
-    bucket = time - (time - EPOCH) % BUCKET
     return (
-        f"{device_id}\t{tenant_id}\t{moment(bucket)}\t{moment(time)}\t{moment(received_at)}\t"
+        f"{device_id}\t{tenant_id}\t{moment(heartbeat.bucket)}\t{moment(heartbeat.said_at)}\t"
+        f"{moment(received_at)}\t"
         f"{text(address)}\t{vitals_cells(named)}\t{json(vitals)}"
     )
 
@@ -153,3 +183,46 @@ def _stored(
         StoredHeartbeat._make((*row[:5], dict(zip(NAMES, row[5:], strict=True))))
         for row in fetch_binary(cursor, statement, values)
     ]
+
+
+def _loaded(row: tuple[Any, ...]) -> IncomingHeartbeat:
+    device_id, tenant_id, time, received_at, address, vitals, *named = row
+    return IncomingHeartbeat(device_id, tenant_id, time, received_at, address, tuple(named), vitals)
+
+
+def _newest(name: str) -> str:
+    return (
+        f"{name} = CASE WHEN excluded.time >= stored.time "
+        f"THEN coalesce(excluded.{name}, stored.{name}) "
+        f"ELSE coalesce(stored.{name}, excluded.{name}) END"
+    )
+
+
+KIND = Kind(
+    table="telemetry_heartbeat",
+    columns=(
+        *("device_id", "tenant_id", "bucket", "time", "received_at", "address"),
+        *NAMES,
+        "vitals",
+    ),
+    key_columns=("device_id", "bucket"),
+    key=lambda heartbeat: (heartbeat.device_id, heartbeat.bucket),
+    line=_line,
+    join=join,
+    read=f"""
+SELECT device_id, tenant_id, time, received_at, host(address), vitals::text, {", ".join(NAMES)}
+FROM unnest(%(device_id)s::integer[], %(bucket)s::timestamptz[]) AS wanted (device_id, bucket)
+JOIN telemetry_heartbeat USING (device_id, bucket)
+WHERE bucket BETWEEN %(first)s AND %(last)s
+""",
+    loaded=_loaded,
+    update=",\n".join(
+        (
+            "time = greatest(stored.time, excluded.time)",
+            *(_newest(name) for name in ("address", *NAMES)),
+            """vitals = CASE WHEN excluded.time >= stored.time
+    THEN coalesce(stored.vitals || excluded.vitals, excluded.vitals, stored.vitals)
+    ELSE coalesce(excluded.vitals || stored.vitals, stored.vitals, excluded.vitals) END""",
+        )
+    ),
+)

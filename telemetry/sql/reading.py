@@ -7,21 +7,19 @@ from typing import Any, NamedTuple
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
-from telemetry.sql.bulk import NULL, Target, insert_once, json, moment, text
+from telemetry.sql.bulk import NULL, json, moment, text
+from telemetry.sql.joining import MOST_NAMES, Became, Join, Kind, insert_joining
 
-TARGET = Target(
-    table="telemetry_reading",
-    columns=(
-        *("device_id", "tenant_id", "time", "received_at"),
-        *("seq", "msg_type", "site", "metrics"),
-    ),
-    key=("device_id", "time", "msg_type"),
-)
-SIGN = ("device_id", "time", "received_at", "metrics")
+SIGN = ("device_id", "time", "received_at", "metrics", "names", "others")
+# How many of the names in conflict are told.
+TOLD = 10
 
 
 class IncomingReading(NamedTuple):
-    """A reading on its way into the table. `metrics` is a JSON object as UTF-8."""
+    """A reading on its way into the table.
+
+    `metrics` is a JSON object as UTF-8. `names` is a hash of the set of its names, for the status.
+    """
 
     device_id: int
     tenant_id: int
@@ -31,15 +29,66 @@ class IncomingReading(NamedTuple):
     msg_type: str
     site: str | None
     metrics: bytes
+    names: int = 0
 
     @property
     def said_at(self) -> datetime:
         return self.time
 
 
-def insert(cursor: CursorWrapper, readings: Sequence[IncomingReading]) -> list[int]:
-    """Stores each reading once; returns the positions of the duplicates."""
-    return insert_once(cursor, TARGET, [_line(reading) for reading in readings])
+def insert(
+    cursor: CursorWrapper, readings: Sequence[IncomingReading]
+) -> dict[int, Join[IncomingReading]]:
+    """Stores one row per device, time and type, which has the metrics of all its readings.
+
+    The value that was stored first stays. Returns what became of readings without a row of their
+    own, by position.
+    """
+    return insert_joining(cursor, KIND, readings)
+
+
+def join(stored: IncomingReading, reading: IncomingReading) -> Join[IncomingReading]:
+    """Adds the metrics that the stored row does not have."""
+    if reading.metrics == stored.metrics:
+        return Join(stored, Became.DUPLICATE, reading)
+    before, said = msgspec.json.decode(stored.metrics), msgspec.json.decode(reading.metrics)
+    metrics = said | before
+    if len(metrics) > max(MOST_NAMES, len(before)):
+        words = f"its row would have {len(metrics)} metrics; at most {MOST_NAMES} fit"
+        return Join(stored, Became.TOO_WIDE, reading, words)
+    differing = [name for name in said if not _same(metrics[name], said[name])]
+    if len(metrics) > len(before):
+        stored = stored._replace(
+            metrics=msgspec.json.encode(metrics),
+            seq=reading.seq if stored.seq is None else stored.seq,
+            site=stored.site or reading.site,
+        )
+    elif not differing:
+        return Join(stored, Became.DUPLICATE, reading)
+    if not differing:
+        return Join(stored, Became.JOINED, reading)
+    as_stored = msgspec.json.encode({name: metrics[name] for name in said})
+    words = _conflict_words({name: (metrics[name], said[name]) for name in differing})
+    return Join(stored, Became.CONFLICT, reading._replace(metrics=as_stored), words)
+
+
+def _same(stored: Any, said: Any) -> bool:
+    # In Python, True == 1.
+    return bool(stored == said) and isinstance(stored, bool) == isinstance(said, bool)
+
+
+def _conflict_words(values: dict[str, tuple[Any, Any]]) -> str:
+    told = [
+        f"{name} is {_json(stored)} for this time, and the message says {_json(said)}"
+        for name, (stored, said) in list(values.items())[:TOLD]
+    ]
+    if more := len(values) - len(told):
+        told.append(f"and {more} more")
+    return "; ".join(told)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class NodeLatest(NamedTuple):
@@ -110,19 +159,53 @@ def count_by_tenant(cursor: CursorWrapper, *, since: datetime) -> dict[int, int]
     return dict(cursor.fetchall())
 
 
-def sign_line(reading: IncomingReading) -> str:
-    """The columns of SIGN in COPY's text format."""
+def sign_line(reading: IncomingReading, others: bytes | None) -> str:
+    """The columns of SIGN in COPY's text format. `others` are values of other metrics that the
+    device sent with it: a JSON object of name to [value, time]."""
     return (
         f"{reading.device_id}\t{moment(reading.time)}\t{moment(reading.received_at)}\t"
-        f"{json(reading.metrics.decode())}"
+        f"{json(reading.metrics.decode())}\t{reading.names}\t"
+        f"{json(others.decode() if others else None)}"
     )
 
 
 def _line(reading: IncomingReading) -> str:
     # The hot path: this runs a million times a minute.
-    device_id, tenant_id, time, received_at, seq, msg_type, site, metrics = reading
+    device_id, tenant_id, time, received_at, seq, msg_type, site, metrics, _ = reading
     return (
         f"{device_id}\t{tenant_id}\t{moment(time)}\t{moment(received_at)}\t"
         f"{NULL if seq is None else seq}\t{text(msg_type)}\t{text(site)}\t"
         f"{json(metrics.decode())}"
     )
+
+
+def _loaded(row: tuple[Any, ...]) -> IncomingReading:
+    *columns, metrics = row
+    return IncomingReading(*columns, metrics.encode())
+
+
+KIND = Kind(
+    table="telemetry_reading",
+    columns=(
+        *("device_id", "tenant_id", "time", "received_at"),
+        *("seq", "msg_type", "site", "metrics"),
+    ),
+    key_columns=("device_id", "time", "msg_type"),
+    key=lambda reading: (reading.device_id, reading.time, reading.msg_type),
+    line=_line,
+    join=join,
+    read="""
+SELECT device_id, tenant_id, time, received_at, seq, msg_type, site, metrics::text
+FROM unnest(%(device_id)s::integer[], %(time)s::timestamptz[], %(msg_type)s::text[])
+     AS wanted (device_id, time, msg_type)
+JOIN telemetry_reading USING (device_id, time, msg_type)
+WHERE time BETWEEN %(first)s AND %(last)s
+""",
+    loaded=_loaded,
+    # The first value stays.
+    update="""
+metrics = excluded.metrics || stored.metrics,
+seq = coalesce(stored.seq, excluded.seq),
+site = coalesce(stored.site, excluded.site)
+""",
+)

@@ -4,10 +4,11 @@ History takes most of the time, and batches of all shards share devices. Locking
 first would keep the other shards waiting all that time.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import msgspec
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
@@ -16,6 +17,7 @@ from telemetry.presence.transitions import statuses_announce, transitions_write
 from telemetry.sql import devicestatus, heartbeat, reading
 from telemetry.sql.devicestatus import Moved, Returned
 from telemetry.sql.heartbeat import IncomingHeartbeat
+from telemetry.sql.joining import Became, Join
 from telemetry.sql.presenceevent import PresenceTransition
 from telemetry.sql.reading import IncomingReading
 
@@ -32,38 +34,48 @@ class Incoming(Protocol):
 
 
 Row = TypeVar("Row", bound=Incoming)
-Insert = Callable[[CursorWrapper, Sequence[Row]], list[int]]
+Insert = Callable[[CursorWrapper, Sequence[Row]], dict[int, Join[Row]]]
 
 # How much the delays of two messages may differ if both were sent immediately.
 NONE, PROMPT = timedelta(0), timedelta(seconds=5)
 
 
-class InsertOutcome(NamedTuple):
-    """`stored + len(duplicates) + len(unknown)` is the batch's length.
+class InsertOutcome(NamedTuple, Generic[Row]):
+    """What became of a batch, by position in it; all other messages have a row of their own.
 
-    `duplicates` and `unknown` are positions in the batch: messages that were already stored, and
-    messages from devices that no longer exist.
+    `joins` are messages whose key was taken, `unknown` those from devices that no longer exist.
     """
 
-    stored: int
-    duplicates: Sequence[int]
+    joins: Mapping[int, Join[Row]]
     unknown: Sequence[int]
+
+    def shown(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """The batch's messages as they are stored, which is what a status may show."""
+        left_out = set(self.unknown)
+        left_out |= {n for n, one in self.joins.items() if one.became is Became.TOO_WIDE}
+        conflicts = {n: one for n, one in self.joins.items() if one.became is Became.CONFLICT}
+        if not left_out and not conflicts:
+            return rows
+        return [
+            conflicts[n].as_stored if n in conflicts else row
+            for n, row in enumerate(rows)
+            if n not in left_out
+        ]
 
 
 @transaction.atomic
-def batch_insert(*, rows: Sequence[Row], insert: "Insert[Row]") -> InsertOutcome:
-    """Inserts each row once, and skips rows of devices that do not exist."""
+def batch_insert(*, rows: Sequence[Row], insert: "Insert[Row]") -> InsertOutcome[Row]:
+    """Inserts each row once, joining rows with the same key; skips rows of devices that do not
+    exist."""
     with connection.cursor() as cursor:
         missing = devicestatus.missing(cursor, ids={row.device_id for row in rows})
+        if not missing:
+            return InsertOutcome(insert(cursor, rows), ())
         known = [n for n, row in enumerate(rows) if row.device_id not in missing]
-        # Two transactions may insert the same rows. Both do it in the order of the key, to avoid
-        # deadlocks.
-        known.sort(key=lambda n: (rows[n].device_id, rows[n].said_at))
-        duplicates = insert(cursor, [rows[n] for n in known]) if known else []
+        joins = insert(cursor, [rows[n] for n in known]) if known else {}
     return InsertOutcome(
-        stored=len(known) - len(duplicates),
-        duplicates=sorted(known[n] for n in duplicates),
-        unknown=[n for n, row in enumerate(rows) if row.device_id in missing] if missing else [],
+        {known[n]: join for n, join in joins.items()},
+        [n for n, row in enumerate(rows) if row.device_id in missing],
     )
 
 
@@ -84,7 +96,12 @@ def statuses_move(
     presence event; statuses_changed is sent on commit.
     """
     beats = {row.device_id: heartbeat.sign_line(row) for row in _filled(heartbeats)}
-    reads = {row.device_id: reading.sign_line(row) for row in _youngest(readings).values()}
+    youngest = _youngest(readings)
+    others = _others(readings, youngest) if len(youngest) < len(readings) else {}
+    reads = {
+        device_id: reading.sign_line(row, others.get(device_id))
+        for device_id, row in youngest.items()
+    }
     if heartbeats and readings:
         statuses_lock(device_ids=beats.keys() | reads.keys())
     with connection.cursor() as cursor:
@@ -112,6 +129,36 @@ def _youngest(rows: Iterable[Row]) -> dict[int, Row]:
         if best is None or _told_at(row) >= _told_at(best):
             youngest[row.device_id] = row
     return youngest
+
+
+def _others(
+    rows: Iterable[IncomingReading], youngest: Mapping[int, IncomingReading]
+) -> dict[int, bytes]:
+    """Metrics that a device's youngest reading does not have, from its other readings in the batch,
+    as {name: [value, time]} in JSON. Usually all readings have the same names, and none are left.
+    """
+    others: dict[int, dict[str, tuple[Any, str]]] = {}
+    for row in rows:
+        if row.names != youngest[row.device_id].names:
+            told_at = _utc_text(_told_at(row))
+            seen = others.setdefault(row.device_id, {})
+            for name, value in msgspec.json.decode(row.metrics).items():
+                if name not in seen or seen[name][1] <= told_at:
+                    seen[name] = (value, told_at)
+    return {device_id: msgspec.json.encode(_newest(seen)) for device_id, seen in others.items()}
+
+
+def _newest(seen: dict[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
+    """At most MOST_OLDER of the values."""
+    if len(seen) <= devicestatus.MOST_OLDER:
+        return seen
+    by_time = sorted(seen.items(), key=lambda item: item[1][1], reverse=True)
+    return dict(by_time[: devicestatus.MOST_OLDER])
+
+
+def _utc_text(time: datetime) -> str:
+    """Always of the same length, so that the order of texts is that of times."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _filled(rows: Sequence[IncomingHeartbeat]) -> Collection[IncomingHeartbeat]:

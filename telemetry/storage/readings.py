@@ -7,6 +7,6 @@ from telemetry.sql.reading import IncomingReading
 from telemetry.storage.batches import InsertOutcome, batch_insert
 
 
-def readings_insert(readings: Sequence[IncomingReading]) -> InsertOutcome:
-    """Stores one reading per device, time and type. Storing it again changes nothing."""
+def readings_insert(readings: Sequence[IncomingReading]) -> InsertOutcome[IncomingReading]:
+    """Stores one row per device, time and type. Storing a reading again changes nothing."""
     return batch_insert(rows=readings, insert=reading.insert)

@@ -76,11 +76,11 @@ async def post_batch(session: aiohttp.ClientSession, stack: Stack, key: str, bod
 
 
 def ledger(stack: Stack, tenant_id: int) -> tuple[int, ...]:
-    """The tenant's accepted, stored, duplicate and rejected messages."""
+    """The tenant's accepted, stored, not stored again, and rejected messages."""
     (row,) = query(
         stack,
         "SELECT coalesce(sum(accepted), 0)::int, coalesce(sum(stored), 0)::int, "
-        "coalesce(sum(duplicate), 0)::int, coalesce(sum(rejected), 0)::int "
+        "coalesce(sum(joined + duplicate + conflict), 0)::int, coalesce(sum(rejected), 0)::int "
         "FROM ingest_ledgerminute WHERE tenant_id = %s",
         tenant_id,
     )

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from devices.models import Device
+from ingest.ledger.balances import COUNTED
 from ingest.models import LedgerMinute
 from ingest.storage.drain import drain_run
 from ingest.stream import shards
@@ -49,6 +50,6 @@ def seconds_ago(seconds: float) -> datetime:
 def ledger(fleet: Fleet) -> dict[str, int]:
     """The tenant's sums that are not 0."""
     rows = list(LedgerMinute.objects.filter(tenant=fleet.tenant))
-    names = ("accepted", "stored", "duplicate", "late", "rejected", "replayed")
+    names = ("accepted", *COUNTED)
     sums = {name: sum(getattr(row, name) for row in rows) for name in names}
     return {name: count for name, count in sums.items() if count}

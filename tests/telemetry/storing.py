@@ -1,6 +1,7 @@
 """Stores messages directly in the database, and holds the locks that storing takes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -12,17 +13,26 @@ from telemetry.storage.heartbeats import heartbeats_insert
 from telemetry.storage.readings import readings_insert
 
 
+def became(outcome: InsertOutcome[Any]) -> dict[int, str]:
+    """What became of the messages that have no row of their own, by position."""
+    return {n: join.became.value for n, join in outcome.joins.items()} | dict.fromkeys(
+        outcome.unknown, "unknown"
+    )
+
+
 @transaction.atomic
-def heartbeats_store(*, heartbeats: Sequence[IncomingHeartbeat]) -> InsertOutcome:
+def heartbeats_store(
+    *, heartbeats: Sequence[IncomingHeartbeat]
+) -> InsertOutcome[IncomingHeartbeat]:
     outcome = heartbeats_insert(heartbeats)
-    statuses_move(heartbeats=heartbeats)
+    statuses_move(heartbeats=outcome.shown(heartbeats))
     return outcome
 
 
 @transaction.atomic
-def readings_store(*, readings: Sequence[IncomingReading]) -> InsertOutcome:
+def readings_store(*, readings: Sequence[IncomingReading]) -> InsertOutcome[IncomingReading]:
     outcome = readings_insert(readings)
-    statuses_move(readings=readings)
+    statuses_move(readings=outcome.shown(readings))
     return outcome
 
 

@@ -15,7 +15,10 @@ from ingest.ledger.in_flight import counts_read
 from ingest.ledger.verification import ledger_verify
 from ingest.stream.shards import oldest_waiting_at
 
-COLUMNS = ("accepted", "stored", "duplicate", "late", "rejected", "replayed", "in flight")
+COLUMNS = (
+    *("accepted", "stored", "joined", "duplicate", "conflict", "late"),
+    *("rejected", "replayed", "in flight"),
+)
 ALL_TIME = timedelta(days=36_500)
 
 
@@ -36,7 +39,7 @@ class Line(NamedTuple):
 class Command(BaseCommand):
     help = (
         "Prints what became of every tenant's accepted messages: "
-        "accepted = stored + duplicate + rejected + in flight + residual."
+        "accepted = stored + joined + duplicate + conflict + rejected + in flight + residual."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from ingest.ledger import verification
+from ingest.ledger.balances import Balance
 from ingest.ledger.verification import Account, ledger_verify
 from ingest.models import LedgerMinute, RejectedMessage
 from ingest.storage.drain import drain_run
@@ -57,14 +58,16 @@ def test_every_message_is_accounted_for(acme: Fleet, rival: Fleet) -> None:
     assert own.balance._asdict() == {
         "accepted": 5,
         "stored": 2,
+        "joined": 0,
         "duplicate": 1,
+        "conflict": 0,
         "late": 0,
         "rejected": 1,
         "replayed": 0,
         "in_flight": 1,
     }
     assert (own.found, own.kept) == (2, 1)
-    assert account(rival) == Account(account(rival).balance, 0, 0, 0, 0)
+    assert account(rival) == Account(Balance(), Balance(), 0, 0, 0)
 
 
 def test_a_row_that_vanished_is_found_out_in_its_tenant(
@@ -98,6 +101,17 @@ def test_a_rejected_message_that_vanished_is_found_out(acme: Fleet) -> None:
     RejectedMessage.objects.all().delete()
 
     assert account(acme).problems() == ["1 messages were rejected, but 0 are kept"]
+
+
+def test_a_conflict_that_vanished_is_found_out(acme: Fleet) -> None:
+    at = now()
+    append(acme, reading(acme.device, at), reading(acme.device, at, b'{"temp_c": 1, "a": 2}'))
+    drain()
+    assert account(acme).problems() == []
+
+    RejectedMessage.objects.all().delete()
+
+    assert account(acme).problems() == ["1 messages were in conflict, but 0 are kept"]
 
 
 def test_deleted_devices_and_tenants_make_no_false_alarm(acme: Fleet, rival: Fleet) -> None:

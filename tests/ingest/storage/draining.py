@@ -9,6 +9,7 @@ from typing import Any
 from django.db import connection
 
 from devices.models import Device
+from ingest.ledger.balances import COUNTED
 from ingest.models import LedgerMinute
 from ingest.storage.drain import drain_run
 from ingest.stream import shards
@@ -38,9 +39,11 @@ def append(fleet: Fleet, *readings: EntryReading, **fields: Any) -> None:
 
 
 def ledger(fleet: Fleet) -> dict[str, int]:
+    """The tenant's sums that are not 0."""
     rows = LedgerMinute.objects.filter(tenant=fleet.tenant)
-    names = ("accepted", "stored", "duplicate", "late", "rejected")
-    return {name: sum(getattr(row, name) for row in rows) for name in names}
+    names = ("accepted", *COUNTED)
+    sums = {name: sum(getattr(row, name) for row in rows) for name in names}
+    return {name: count for name, count in sums.items() if count}
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def test_a_message_replayed_twice_counts_once(acme: Fleet) -> None:
 
 def test_a_message_that_is_there_already_is_a_duplicate(acme: Fleet) -> None:
     message = mended(acme)
-    append(acme, reading(acme.device, message.received_at))
+    append(acme, reading(acme.device, message.received_at, b'{"text": "a b"}'))
     drain()
 
     assert replay(message) == ReplayOutcome(duplicate=1)

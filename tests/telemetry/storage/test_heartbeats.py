@@ -9,11 +9,11 @@ from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent
 from telemetry.presence.pausing import presence_pause
 from telemetry.signals import statuses_changed
 from telemetry.statuses import StatusChange
-from telemetry.storage.batches import InsertOutcome, statuses_move
+from telemetry.storage.batches import statuses_move
 from telemetry.storage.heartbeats import heartbeats_insert
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
-from tests.telemetry.storing import heartbeats_store
+from tests.telemetry.storing import became, heartbeats_store
 from tests.two_at_once import at_once, elsewhere
 
 T0 = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -57,9 +57,9 @@ def test_a_retry_within_ten_seconds_is_stored_once(acme: Fleet) -> None:
     again = heartbeats_store(heartbeats=[heartbeat(acme.device, after(30), time=sent)])
     next_bucket = heartbeats_store(heartbeats=[heartbeat(acme.device, after(31), time=after(10))])
 
-    assert first == InsertOutcome(stored=1, duplicates=[1], unknown=[])
-    assert again == InsertOutcome(stored=0, duplicates=[0], unknown=[])
-    assert next_bucket.stored == 1
+    assert became(first) == {1: "duplicate"}
+    assert became(again) == {0: "duplicate"}
+    assert became(next_bucket) == {}
     assert Heartbeat.objects.filter(device=acme.device).count() == 2
 
 
@@ -74,7 +74,7 @@ def test_storing_a_batch_twice_changes_nothing(acme: Fleet, rival: Fleet) -> Non
 
     again = heartbeats_store(heartbeats=batch)
 
-    assert again == InsertOutcome(stored=0, duplicates=list(range(10)), unknown=[])
+    assert became(again) == dict.fromkeys(range(10), "duplicate")
     assert list(DeviceStatus.objects.order_by("device").values()) == before
     assert PresenceEvent.objects.count() == 2
 
@@ -126,7 +126,7 @@ def test_an_old_heartbeat_is_stored_and_revives_nobody(acme: Fleet) -> None:
 
     stored = heartbeats_store(heartbeats=old)
 
-    assert stored.stored == 20
+    assert became(stored) == {}
     assert status(acme.device).state == "new"
     assert not PresenceEvent.objects.filter(device=acme.device).exists()
 
@@ -190,7 +190,7 @@ def test_a_paused_device_stays_paused_and_its_heartbeats_are_stored(acme: Fleet)
 
     stored = heartbeats_store(heartbeats=[heartbeat(acme.device, after(5))])
 
-    assert stored.stored == 1
+    assert became(stored) == {}
     latest = status(acme.device)
     assert (latest.state, latest.reason) == ("paused", "paused by ann: on the bench")
     assert latest.last_seen == after(5)
@@ -204,7 +204,7 @@ def test_heartbeats_of_a_deleted_device_are_counted_and_the_others_stored(
 
     stored = heartbeats_store(heartbeats=[gone, heartbeat(acme.device, T0)])
 
-    assert stored == InsertOutcome(stored=1, duplicates=[], unknown=[0])
+    assert became(stored) == {0: "unknown"}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -224,7 +224,8 @@ def test_who_store_the_same_in_different_orders_do_not_wait_for_each_other_for_e
             partial(heartbeats_store, heartbeats=beats),
             partial(heartbeats_store, heartbeats=beats[::-1]),
         )
-        assert sum(outcome.stored for outcome in outcomes) == len(beats)
+        duplicates = [n for outcome in outcomes for n in became(outcome)]
+        assert sorted(duplicates) == list(range(len(beats)))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -238,7 +239,7 @@ def test_a_device_is_locked_only_once_the_batch_is_inserted(acme: Fleet) -> None
         other = elsewhere(lambda: heartbeats_store(heartbeats=[later]))
         statuses_move(heartbeats=[first])
 
-    assert outcome.stored == other.stored == 1
+    assert became(outcome) == became(other) == {}
     assert DeviceStatus.objects.get(device=acme.device).last_seen == after(60)
 
 
