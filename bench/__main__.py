@@ -9,7 +9,20 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from bench import accept, api, commit, kills, live, machine, memory, mqtt, readings, single, soak
+from bench import (
+    accept,
+    api,
+    commit,
+    kills,
+    live,
+    machine,
+    memory,
+    mqtt,
+    readings,
+    single,
+    soak,
+    storing,
+)
 from bench.report import Figure, table
 from bench.subject import Subject, subject_prepare
 from scripts.processes import ROOT
@@ -25,6 +38,7 @@ MEASURES: dict[str, Measure] = {
     "commit": commit.measure,
     "api": api.measure,
     "mqtt": mqtt.measure,
+    "storing": storing.measure,
     "readings": readings.measure,
     "soak": soak.measure,
 }

@@ -70,9 +70,11 @@ def rows_insert(
             tally.rejected[minute_key(rows[0])] += 1
             return Stored((), [Rejection(rows[0], Reason.INVALID_DATA, error_words(error))])
         middle = len(rows) // 2
-        left = rows_insert(rows[:middle], insert, tally)
-        right = rows_insert(rows[middle:], insert, tally)
-        return Stored([*left.shown, *right.shown], left.rejections + right.rejections)
+        halves = [rows_insert(half, insert, tally) for half in (rows[:middle], rows[middle:])]
+        return Stored(
+            [row for half in halves for row in half.shown],
+            [rejection for half in halves for rejection in half.rejections],
+        )
     _count(rows, outcome, tally)
     return Stored(outcome.shown(rows), _rejections(rows, outcome))
 

@@ -27,6 +27,18 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
     metrics = serializers.DictField(
         read_only=True, allow_null=True, help_text="The metrics of the latest reading."
     )
+    metrics_at = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text="The time of the latest reading: the device's, or ours if that is earlier.",
+    )
+    older = serializers.DictField(
+        read_only=True,
+        allow_null=True,
+        child=serializers.ListField(min_length=2, max_length=2),
+        help_text="The latest value of each metric that this reading does not have, with its time: "
+        "`{name: [value, time]}`.",
+    )
 
     class Meta:
         model = DeviceStatus
@@ -45,6 +57,8 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
             "vitals",
             "last_reading_at",
             "metrics",
+            "metrics_at",
+            "older",
         )
         read_only_fields = fields
 

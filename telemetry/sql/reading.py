@@ -180,8 +180,10 @@ def _line(reading: IncomingReading) -> str:
 
 
 def _loaded(row: tuple[Any, ...]) -> IncomingReading:
-    *columns, metrics = row
-    return IncomingReading(*columns, metrics.encode())
+    device_id, tenant_id, time, received_at, seq, msg_type, site, metrics = row
+    return IncomingReading(
+        device_id, tenant_id, time, received_at, seq, msg_type, site, metrics.encode()
+    )
 
 
 KIND = Kind(

@@ -33,13 +33,11 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield
 
 
-def reading(
-    device: Device, seconds: float = 0, *, site: str | None = None, **metrics: Any
-) -> IncomingReading:
+def reading(device: Device, seconds: float = 0, **metrics: Any) -> IncomingReading:
     at = after(seconds)
     names = hash(frozenset(metrics)) & 0xFFFFFFFF
     return IncomingReading(
-        *(device.pk, device.tenant_id, at, at, None, "telemetry", site),
+        *(device.pk, device.tenant_id, at, at, None, "telemetry", None),
         json.dumps(metrics, separators=(",", ":")).encode(),
         names,
     )
@@ -62,7 +60,7 @@ def test_a_later_batch_adds_what_is_missing(acme: Fleet) -> None:
     readings_store(readings=[reading(acme.device, cpu=97.2), reading(acme.device, 1, cpu=1)])
 
     batch = [
-        reading(acme.device, load1=0.2, site="Accra"),
+        reading(acme.device, load1=0.2)._replace(site="Accra"),
         reading(acme.device, 1, cpu=1),
         reading(acme.device, 2, cpu=3),
     ]
