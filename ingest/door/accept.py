@@ -148,7 +148,7 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
     Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
     """
     if speaker.id is not None:
-        if name not in (None, speaker.device_id):
+        if not directory.own_names(speaker, (name,)):
             foreign_record(speaker, 1)
             raise ForeignDevice(_foreign(speaker, name))
         return _itself(speaker, speaker.id)
@@ -180,8 +180,9 @@ def _devices_of(
     refused: dict[str | None, _Why] = {}
     if speaker.id is not None:
         own = _itself(speaker, speaker.id)
+        own_names = directory.own_names(speaker, names)
         for name in names:
-            if name in (None, speaker.device_id):
+            if name in own_names:
                 devices[name] = own
             else:
                 refused[name] = _Why("forbidden", "$.device_id", _foreign(speaker, name))

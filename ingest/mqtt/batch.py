@@ -6,7 +6,7 @@ The broker lets a device publish under its own name only, so the topic says who 
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -68,6 +68,13 @@ class _Addressed(NamedTuple):
     device_id: str
     decoded: HeartbeatMessage | DecodedReadings
 
+    def others(self) -> set[str]:
+        """The names in the body, except that in the topic."""
+        said = self.decoded
+        bodies = (said,) if isinstance(said, HeartbeatMessage) else said.messages
+        names = {one.device_id for one in bodies}
+        return {name for name in names if name is not None and name != self.device_id}
+
 
 class _Known(NamedTuple):
     """Messages from one tenant whose devices are known."""
@@ -128,7 +135,7 @@ class _Batch:
         if heartbeats:
             self._put_heartbeats(known._replace(addressed=heartbeats))
         if len(heartbeats) < len(known.addressed):
-            self._put_readings(known.speaker, known.addressed)
+            self._put_readings(known)
 
     def give_back(self) -> None:
         """Gives the tokens back to the limits: the messages will come again."""
@@ -152,7 +159,8 @@ class _Batch:
                     yield _Addressed(position, published, tenant, device_id, decoded)
 
     def _known(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> _Known:
-        of_device = [one for one in addressed if _needs_device(one)]
+        addressed, named = self._named(speaker, addressed)
+        of_device = [one for one in addressed if _needs_device(one, named)]
         names = {one.device_id for one in of_device}
         try:
             resolved = directory.resolve(speaker, names)
@@ -164,9 +172,30 @@ class _Batch:
             if reason := resolved.refused.get(one.device_id):
                 self._refuse(one.published, "unknown_device", reason)
         known = [
-            one for one in addressed if one.device_id in resolved.devices or not _needs_device(one)
+            one
+            for one in addressed
+            if one.device_id in resolved.devices or not _needs_device(one, named)
         ]
         return _Known(speaker, resolved.devices, known)
+
+    def _named(
+        self, speaker: Speaker, addressed: Sequence[_Addressed]
+    ) -> tuple[Sequence[_Addressed], Mapping[str, KnownDevice]]:
+        """The messages that need not wait, and the devices of those whose body has other names than
+        the topic: aliases, perhaps. These names register nothing."""
+        names = {
+            one.position: {one.device_id, *others} for one in addressed if (others := one.others())
+        }
+        if not names:
+            return addressed, {}
+        every = {name for some in names.values() for name in some}
+        try:
+            return addressed, directory.known(speaker, every)
+        except OperationalError as error:
+            named = directory.remembered(speaker, every).devices
+            lost = {position for position, some in names.items() if not some <= named.keys()}
+            self._wait((one for one in addressed if one.position in lost), error)
+            return [one for one in addressed if one.position not in lost], named
 
     def _wait(self, addressed: Iterable[_Addressed], error: OperationalError) -> None:
         self.waiting |= {one.position: str(error).strip() for one in addressed}
@@ -177,9 +206,8 @@ class _Batch:
         for _, published, _, name, decoded in addressed:
             device = devices[name]
             assert isinstance(decoded, HeartbeatMessage)
-            who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
             try:
-                device_of(decoded.device_id, who)
+                device_of(decoded.device_id, _as_speaker(speaker, name, device))
             except ForeignDevice as error:
                 self._refuse(published, "forbidden", str(error))
             else:
@@ -212,8 +240,9 @@ class _Batch:
                 self.entries.append(entry)
                 self.accepted += 1
 
-    def _put_readings(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
+    def _put_readings(self, known: _Known) -> None:
         """All readings from the tenant become one entry."""
+        speaker, devices, addressed = known
         messages: list[ReadingMessage] = []
         sources: list[Published] = []
         foreign = 0
@@ -222,8 +251,12 @@ class _Batch:
                 continue
             for refusal in decoded.refused:
                 self._refuse(published, refusal.code, f"{refusal.field}: {refusal.reason}")
+            own: Collection[str | None] = (None, name)
+            if name in devices:
+                who = _as_speaker(speaker, name, devices[name])
+                own = directory.own_names(who, {one.device_id for one in decoded.messages})
             for message in decoded.messages:
-                if message.device_id not in (None, name):
+                if message.device_id not in own:
                     self._refuse(published, "forbidden", f"it names {message.device_id}")
                     foreign += 1
                     continue
@@ -255,11 +288,21 @@ def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
     return groups
 
 
-def _needs_device(one: _Addressed) -> bool:
-    """False if all its readings will be refused: then the device must not be registered."""
+def _needs_device(one: _Addressed, named: Mapping[str, KnownDevice]) -> bool:
+    """False if all its readings will be refused: then the device must not be registered. `named`
+    are devices by the names in the bodies and topics."""
     if isinstance(one.decoded, HeartbeatMessage):
         return True
-    return any(message.device_id in (None, one.device_id) for message in one.decoded.messages)
+    own = named.get(one.device_id)
+    others = one.others()
+    return any(message.device_id not in others for message in one.decoded.messages) or any(
+        own is not None and name in named and named[name].id == own.id for name in others
+    )
+
+
+def _as_speaker(speaker: Speaker, name: str, device: KnownDevice) -> Speaker:
+    """The device that a topic names, as one that speaks for itself."""
+    return replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
 
 
 def _decode(kind: str, published: Published) -> HeartbeatMessage | DecodedReadings:
