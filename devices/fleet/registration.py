@@ -74,6 +74,15 @@ def devices_find(*, tenant_id: int, device_ids: Collection[str]) -> dict[str, Kn
     }
 
 
+def forms_of(names: Collection[str]) -> dict[str, str]:
+    """The canonical form of each name: spellings of one ID have the same."""
+    if not names:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(FORMS, [list(names)])
+        return dict(cursor.fetchall())
+
+
 def pending_among(*, ids: Collection[int]) -> set[int]:
     """Those of these devices that are still waiting for approval."""
     return set(Device.objects.filter(id__in=ids, is_pending=True).values_list("id", flat=True))
@@ -122,11 +131,7 @@ class _New(NamedTuple):
 
 def _new(names: Collection[str]) -> list[_New]:
     """The devices with these names, each with its first spelling that can be a device ID."""
-    if not names:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(FORMS, [list(names)])
-        forms = dict(cursor.fetchall())
+    forms = forms_of(names)
     spellings: dict[str, list[str]] = {}
     for name in names:
         spellings.setdefault(forms[name], []).append(name)

@@ -175,7 +175,8 @@ def _devices_of(
     messages: Sequence[ReadingMessage], speaker: Speaker
 ) -> tuple[dict[str | None, KnownDevice], dict[str | None, _Why]]:
     """Devices by the names in the messages, and for all other names why they are refused."""
-    names = {message.device_id for message in messages}
+    # In the order of the messages: a new device keeps its first spelling.
+    names = list(dict.fromkeys(message.device_id for message in messages))
     devices: dict[str | None, KnownDevice] = {}
     refused: dict[str | None, _Why] = {}
     if speaker.id is not None:

@@ -62,7 +62,7 @@ class Directory:
         """
 
         def ask(missing: Collection[str]) -> Resolved:
-            return _ask(speaker, missing, described)
+            return self._find_or_register(speaker, missing, described)
 
         return self._resolve(speaker.tenant_id, names, ask)
 
@@ -121,6 +121,22 @@ class Directory:
         self._remember(tenant_id, asked.devices, now)
         return Resolved(found | asked.devices, asked.refused)
 
+    def _find_or_register(
+        self, speaker: Speaker, names: Collection[str], described: Mapping[str, Description]
+    ) -> Resolved:
+        known = devices_find(tenant_id=speaker.tenant_id, device_ids=names)
+        unknown = [name for name in names if name not in known]
+        if not unknown:
+            return Resolved(known, {})
+        if speaker.registration == Registration.OFF:
+            return Resolved(known, dict.fromkeys(unknown, UNKNOWN))
+        registered = devices_register(
+            tenant_id=speaker.tenant_id, device_ids=unknown, described=described
+        )
+        if registered.devices:
+            self._unknown_until.clear()
+        return Resolved(known | registered.devices, registered.refused)
+
     def remembered(self, speaker: Speaker, names: Collection[str]) -> Resolved:
         """The devices that are cached, even if stale; does not ask the database."""
         found, stale = self._recall(speaker.tenant_id, names, monotonic())
@@ -145,21 +161,6 @@ class Directory:
                 self._remembered[tenant_id, name] = _Remembered(device, now + life)
             while len(self._remembered) > MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
-
-
-def _ask(
-    speaker: Speaker, names: Collection[str], described: Mapping[str, Description]
-) -> Resolved:
-    known = devices_find(tenant_id=speaker.tenant_id, device_ids=names)
-    unknown = [name for name in names if name not in known]
-    if not unknown:
-        return Resolved(known, {})
-    if speaker.registration == Registration.OFF:
-        return Resolved(known, dict.fromkeys(unknown, UNKNOWN))
-    registered = devices_register(
-        tenant_id=speaker.tenant_id, device_ids=unknown, described=described
-    )
-    return Resolved(known | registered.devices, registered.refused)
 
 
 directory = Directory()

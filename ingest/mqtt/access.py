@@ -49,11 +49,12 @@ def access_files(*, bridge_user: str, bridge_hash: str) -> AccessFiles:
     """
     passwords = {bridge_user: bridge_hash}
     acl = [_user(bridge_user, *(f"read {topic}" for topic in (TELEMETRY, HEARTBEAT)))]
+    gateways: list[str] = []
     special: dict[tuple[str, int], set[str]] = defaultdict(set)
     for key in _keys_in_force():
         if key.device is None:
             username = f"{key.tenant}/gateway/{key.prefix}"
-            acl.append(_user(username, f"write tenant/{key.tenant}/device/#"))
+            gateways.append(_user(username, f"write tenant/{key.tenant}/device/#"))
             passwords[username] = key.password_hash
             continue
         names = {name for name in (key.device_id, key.alias) if name}
@@ -62,7 +63,7 @@ def access_files(*, bridge_user: str, bridge_hash: str) -> AccessFiles:
         if key.alias or any(":" in name for name in names):
             special[key.tenant, key.device] |= names
     acl += [text for (tenant, _), names in special.items() for text in _users(tenant, names)]
-    acl.append("pattern write tenant/%u/#\n")
+    acl += [*gateways, "pattern write tenant/%u/#\n"]
     lines = "".join(f"{name}:{password_hash}\n" for name, password_hash in passwords.items())
     return AccessFiles(lines, HEADER + "\n".join(acl), len(passwords))
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from django.db import OperationalError
 
 from devices.fleet.keys import Speaker
-from devices.fleet.registration import KnownDevice
+from devices.fleet.registration import KnownDevice, forms_of
+from devices.models import Registration
 from ingest.door.accept import Arrival, device_of, foreign_record, readings_entries
 from ingest.door.authentication import TenantCache
 from ingest.door.directory import directory
@@ -74,6 +75,21 @@ class _Addressed(NamedTuple):
         bodies = (said,) if isinstance(said, HeartbeatMessage) else said.messages
         names = {one.device_id for one in bodies}
         return {name for name in names if name is not None and name != self.device_id}
+
+
+class _Names(NamedTuple):
+    """What is known about names in topics and bodies: their devices, and canonical forms."""
+
+    devices: Mapping[str, KnownDevice] = {}
+    forms: Mapping[str, str] = {}
+
+    def are_one(self, topic: str, other: str) -> bool:
+        """True if the device of the topic has the other name too, or would have it if it were
+        registered."""
+        device = self.devices.get(topic)
+        if device is None:
+            return topic in self.forms and self.forms[topic] == self.forms.get(other)
+        return other in self.devices and self.devices[other].id == device.id
 
 
 class _Known(NamedTuple):
@@ -159,9 +175,10 @@ class _Batch:
                     yield _Addressed(position, published, tenant, device_id, decoded)
 
     def _known(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> _Known:
-        addressed, named = self._named(speaker, addressed)
-        of_device = [one for one in addressed if _needs_device(one, named)]
-        names = {one.device_id for one in of_device}
+        addressed, names_known = self._names(speaker, addressed)
+        of_device = [one for one in addressed if _needs_device(one, names_known)]
+        # In the order of the messages: a new device keeps its first spelling.
+        names = list(dict.fromkeys(one.device_id for one in of_device))
         try:
             resolved = directory.resolve(speaker, names)
         except OperationalError as error:
@@ -174,28 +191,31 @@ class _Batch:
         known = [
             one
             for one in addressed
-            if one.device_id in resolved.devices or not _needs_device(one, named)
+            if one.device_id in resolved.devices or not _needs_device(one, names_known)
         ]
         return _Known(speaker, resolved.devices, known)
 
-    def _named(
+    def _names(
         self, speaker: Speaker, addressed: Sequence[_Addressed]
-    ) -> tuple[Sequence[_Addressed], Mapping[str, KnownDevice]]:
-        """The messages that need not wait, and the devices of those whose body has other names than
-        the topic: aliases, perhaps. These names register nothing."""
-        names = {
+    ) -> tuple[Sequence[_Addressed], _Names]:
+        """The messages that need not wait, and what is known about the names of those whose body
+        has others than the topic: aliases, perhaps. This registers nothing."""
+        asked = {
             one.position: {one.device_id, *others} for one in addressed if (others := one.others())
         }
-        if not names:
-            return addressed, {}
-        every = {name for some in names.values() for name in some}
+        if not asked:
+            return addressed, _Names()
+        every = {name for names in asked.values() for name in names}
         try:
-            return addressed, directory.known(speaker, every)
+            devices = directory.known(speaker, every)
+            may_register = speaker.registration != Registration.OFF
+            forms = forms_of(every - devices.keys()) if may_register else {}
+            return addressed, _Names(devices, forms)
         except OperationalError as error:
-            named = directory.remembered(speaker, every).devices
-            lost = {position for position, some in names.items() if not some <= named.keys()}
+            devices = directory.remembered(speaker, every).devices
+            lost = {position for position, names in asked.items() if not names <= devices.keys()}
             self._wait((one for one in addressed if one.position in lost), error)
-            return [one for one in addressed if one.position not in lost], named
+            return [one for one in addressed if one.position not in lost], _Names(devices)
 
     def _wait(self, addressed: Iterable[_Addressed], error: OperationalError) -> None:
         self.waiting |= {one.position: str(error).strip() for one in addressed}
@@ -288,15 +308,13 @@ def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
     return groups
 
 
-def _needs_device(one: _Addressed, named: Mapping[str, KnownDevice]) -> bool:
-    """False if all its readings will be refused: then the device must not be registered. `named`
-    are devices by the names in the bodies and topics."""
+def _needs_device(one: _Addressed, names: _Names) -> bool:
+    """False if all its readings will be refused: then the device must not be registered."""
     if isinstance(one.decoded, HeartbeatMessage):
         return True
-    own = named.get(one.device_id)
     others = one.others()
     return any(message.device_id not in others for message in one.decoded.messages) or any(
-        own is not None and name in named and named[name].id == own.id for name in others
+        names.are_one(one.device_id, name) for name in others
     )
 
 
