@@ -372,6 +372,7 @@ class DeviceName(models.Model):
     canonical = models.TextField()
 
     class Meta:
+        verbose_name = "name"
         constraints = (
             models.UniqueConstraint(fields=("tenant", "canonical"), name="name_once_a_tenant"),
         )

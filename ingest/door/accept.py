@@ -148,7 +148,8 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
     Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
     """
     if speaker.id is not None:
-        if not directory.own_names(speaker, (name,)):
+        is_own = name in (None, speaker.device_id) or directory.own_names(speaker, (name,))
+        if not is_own:
             foreign_record(speaker, 1)
             raise ForeignDevice(_foreign(speaker, name))
         return _itself(speaker, speaker.id)
