@@ -28,7 +28,7 @@ class Searchable(Transform):
     output_field = TextField()
 
 
-class Finds(Lookup):  # type: ignore[type-arg]
+class Finds(Lookup):
     """True if the searchable text on the left contains the words on the right, written in any case
     and with or without accents. An ID is also found with other separators."""
 
@@ -36,12 +36,12 @@ class Finds(Lookup):  # type: ignore[type-arg]
 
     def as_sql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper
-    ) -> tuple[str, list[Any]]:
+    ) -> tuple[str, tuple[Any, ...]]:
         text, text_values = self.process_lhs(compiler, connection)
         words, words_values = self.process_rhs(compiler, connection)
         # A sub-select runs once, even in a prepared statement whose plan fits any words.
         matches = f"{text} LIKE ANY ((SELECT devices_search_patterns({words}))::text[])"
-        return matches, [*text_values, *words_values]
+        return matches, (*text_values, *words_values)
 
 
 for kind in (CharField, TextField):

@@ -24,7 +24,7 @@ from devices.models import Device
 ASKED_ABOUT = "take_up_past_of"
 
 
-class PastWidget(UnfoldBooleanWidget):  # type: ignore[misc]
+class PastWidget(UnfoldBooleanWidget):
     """A checkbox that also sends the device ID it was shown for: a box that is not ticked sends
     nothing, as one that was not shown."""
 
@@ -89,7 +89,7 @@ class NamesDevices(BaseModelAdmin):  # type: ignore[type-arg]
         return [
             path(
                 "<int:pk>/aliases/<int:alias_pk>/remove/",
-                self.admin_site.admin_view(self.remove_alias),  # type: ignore[attr-defined]
+                self.admin_site.admin_view(self.remove_alias),
                 name="devices_device_remove_alias",
             ),
             *super().get_urls(),  # type: ignore[misc]
@@ -111,7 +111,7 @@ class NamesDevices(BaseModelAdmin):  # type: ignore[type-arg]
         )
 
     def remove_alias(self, request: HttpRequest, pk: int, alias_pk: int) -> HttpResponse:
-        device = get_object_or_404(self.get_queryset(request), pk=pk)  # type: ignore[attr-defined]
+        device = get_object_or_404(self.get_queryset(request), pk=pk)
         alias = get_object_or_404(device.aliases, pk=alias_pk)
         if not self.has_change_permission(request, device):
             raise PermissionDenied
@@ -143,6 +143,7 @@ def _past_in(request: HttpRequest) -> Past | None:
 
 def _question(past: Past) -> str:
     return (
-        f"A device with the ID {past.device_id} was deleted on {localize(past.deleted_at)}. Tick "
-        "this to take up its past, or save again to begin without one."
+        f"A device with the ID {past.device_id}, added on {localize(past.added_at)}, was deleted "
+        f"on {localize(past.deleted_at)}. Tick this to take up its past, or save again to begin "
+        "without one."
     )

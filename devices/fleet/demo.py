@@ -112,7 +112,7 @@ def phones_ensure(*, tenant: Tenant, count: int, interval_s: int = INTERVAL_S) -
     wanted = [f"phone-{number:03}" for number in range(1, count + 1)]
     named = tenant.devices.filter(names__canonical__in=wanted)
     named = named.annotate(known_as=F("names__canonical"))
-    phones = {one.known_as: one for one in named}
+    phones: dict[str, Device] = {one.known_as: one for one in named}
     sites: Sequence[Site | None] = list(tenant.sites.all()) or [None]
     missing = [
         Device(

@@ -7,7 +7,7 @@ nothing has to be moved.
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Exists, OuterRef, Value
+from django.db.models import Exists, OuterRef, Subquery, Value
 
 from devices.lookups import Canonical
 from devices.models import Device, HistoryEntry
@@ -18,16 +18,21 @@ class NoPast(ValueError):
 
 
 class Past(NamedTuple):
-    """A deleted device: our id of it, the ID it had, and when it was deleted."""
+    """A deleted device: our id, the ID it had, and when it was first added and last deleted."""
 
     id: int
     device_id: str
+    added_at: datetime
     deleted_at: datetime
 
 
 def past_of(*, tenant_id: int, device_id: str) -> Past | None:
-    """The tenant's device that was deleted last of those with this ID, in any spelling; None if
-    there is none, or another device has taken up its past already."""
+    """The deleted device of the tenant that had this ID, in any spelling; None if there is none, or
+    another device has taken up its past already.
+
+    If there were several, the one that existed longest: a device that a gateway has just added
+    again, before somebody noticed, has no past worth the name.
+    """
     deleted = HistoryEntry.objects.filter(
         subject=HistoryEntry.Subject.DEVICE,
         change=HistoryEntry.Change.DELETE,
@@ -35,8 +40,15 @@ def past_of(*, tenant_id: int, device_id: str) -> Past | None:
     )
     named = deleted.alias(form=Canonical("object_name")).filter(form=Canonical(Value(device_id)))
     free = named.filter(~Exists(Device.objects.filter(pk=OuterRef("object_id"))))
-    row = free.order_by("-number").values_list("object_id", "object_name", "at").first()
-    return Past(*row) if row else None
+    own = HistoryEntry.objects.filter(
+        subject=HistoryEntry.Subject.DEVICE, object_id=OuterRef("object_id")
+    )
+    added_at = Subquery(own.order_by("number").values("at")[:1])
+    rows = free.order_by("-number").values_list("object_id", "object_name", added_at, "at")
+    pasts: dict[int, Past] = {}
+    for row in rows:
+        pasts.setdefault(row[0], Past(*row))
+    return max(pasts.values(), key=lambda past: past.deleted_at - past.added_at, default=None)
 
 
 def past_take_up(*, device: Device) -> None:

@@ -67,8 +67,11 @@ def _named(
     devices: QuerySet[Device], device_id: str, own: Collection[int] | None, tenant: str | None
 ) -> QuerySet[Device]:
     # Filters by tenant although the scope does so too, because the index begins with the tenant.
-    own = Tenant.objects.all() if own is None else own
-    named = devices.filter(names__canonical=Canonical(Value(device_id)), names__tenant__in=own)
+    wanted: dict[str, Any] = {
+        "names__canonical": Canonical(Value(device_id)),
+        "names__tenant__in": Tenant.objects.all() if own is None else own,
+    }
+    named = devices.filter(**wanted)
     if tenant is not None:
         named = named.filter(tenant__slug=tenant)
     return named.order_by()[:ENOUGH]

@@ -102,7 +102,7 @@ class DeviceCreate(DeviceChange):
     take_up_past = serializers.BooleanField(
         default=False,
         help_text="If you deleted a device with this ID: shows what it sent and its history as "
-        "this device's.",
+        "this device's. Of several, those of the one that existed longest.",
     )
 
     class Meta(DeviceChange.Meta):

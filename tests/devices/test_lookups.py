@@ -68,7 +68,7 @@ def test_different_things_have_different_forms() -> None:
     assert len({*forms, *PLAIN}) == len(forms) + len(PLAIN)
 
 
-FOUND = (
+FOUND: tuple[tuple[str, set[str]], ...] = (
     ("müller", {"Müller", "MÜLLER", "Muller", "Mueller"}),
     ("MULLER", {"Müller", "MÜLLER", "Muller"}),
     ("mueller", {"Müller", "MÜLLER", "Mueller"}),

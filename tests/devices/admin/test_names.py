@@ -103,7 +103,7 @@ def test_the_past_is_asked_about_once_and_only_where_there_is_one(
     asked = add(client, acme, "acme-phone")
 
     assert asked.status_code == 200 and BOX in asked.content
-    assert b"A device with the ID acme-phone was deleted on" in asked.content
+    assert b"A device with the ID acme-phone, added on" in asked.content
     # Not ticked: it begins anew.
     assert add(client, acme, "acme-phone", take_up_past_of="acme-phone").status_code == 302
     assert Device.objects.filter(tenant=acme.tenant, device_id="acme-phone").exists()

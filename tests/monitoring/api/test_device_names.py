@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from devices.models import Device, DeviceAlias, HistoryEntry
 from devices.tenancy.access import Role
@@ -163,6 +164,25 @@ class TestPast:
             rows = send(client, "get", "devices/acme-phone/readings?hours=1").json()["results"]
             assert rows == []
             send(client, "delete", "devices/acme-phone")
+
+    def test_of_several_it_takes_up_that_of_the_one_that_existed_longest(
+        self, acme: Fleet, client: Any
+    ) -> None:
+        """A gateway has added the device again before somebody noticed."""
+        at = "SELECT pgh_id FROM devices_deviceevent WHERE pgh_obj_id = %s AND pgh_label = 'insert'"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE devices_deviceevent SET pgh_created_at = now() - interval '1 year' "
+                f"WHERE pgh_id IN ({at})",
+                [acme.device.pk],
+            )
+        for _ in range(2):
+            send(client, "delete", "devices/acme-phone")
+            send(client, "post", "devices", {"device_id": "acme-phone"})
+        send(client, "delete", "devices/acme-phone")
+
+        body = {"device_id": "acme-phone", "take_up_past": True}
+        assert send(client, "post", "devices", body).json()["id"] == acme.device.pk
 
     def test_it_is_found_in_another_spelling(self, acme: Fleet, client: Any) -> None:
         old = send(client, "post", "devices", {"device_id": MAC[0]}).json()["id"]
