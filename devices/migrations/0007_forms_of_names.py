@@ -25,6 +25,27 @@ RETURN CASE WHEN name ~ '(?x)^(
 """
 CANONICAL_BACK = "DROP FUNCTION devices_canonical(text);"
 
+# From here on, two spellings of an ID are one device. Which of two existing ones that would be, and
+# what becomes of the other's past, only people can say. This comes first, so that the previous
+# version still runs if it fails.
+TWINS = """
+DO $$
+DECLARE
+    twins text;
+BEGIN
+    SELECT string_agg(one, '; ') INTO twins FROM (
+        SELECT format('tenant %s: %s', t.slug, string_agg(d.device_id, ', ' ORDER BY d.id)) AS one
+        FROM devices_device d JOIN devices_tenant t ON t.id = d.tenant_id
+        GROUP BY t.slug, devices_canonical(d.device_id) HAVING count(*) > 1
+    ) found;
+    IF twins IS NOT NULL THEN
+        RAISE EXCEPTION 'These devices have the same ID in several spellings: %', twins
+            USING HINT = 'Rename or delete all but one of each with the previous version, then '
+                         'migrate again.';
+    END IF;
+END $$;
+"""
+
 # Text without case and accents. The collation is built into PostgreSQL 17, so the result does not
 # depend on how the database was created. `devices_transcribed` is what German readers write where
 # they cannot type an umlaut: `Müller` is found as `muller` and as `mueller`.
@@ -91,6 +112,7 @@ class Migration(migrations.Migration):
 
     operations = (
         migrations.RunSQL(CANONICAL, CANONICAL_BACK),
+        migrations.RunSQL(TWINS, migrations.RunSQL.noop),
         migrations.RunSQL(FOLDED, FOLDED_BACK),
         migrations.RunSQL(SEARCHABLE, SEARCHABLE_BACK),
     )

@@ -15,26 +15,9 @@ SELECT rollcall_isolate_back('devices_devicealias');
 SELECT rollcall_isolate_back('devices_devicename');
 """
 
-# From here on, two spellings of an ID are one device. Which of two existing ones that would be, and
-# what becomes of the other's past, only people can say.
 EXISTING = """
-DO $$
-DECLARE
-    twins text;
-BEGIN
-    SELECT string_agg(one, '; ') INTO twins FROM (
-        SELECT format('tenant %s: %s', t.slug, string_agg(d.device_id, ', ' ORDER BY d.id)) AS one
-        FROM devices_device d JOIN devices_tenant t ON t.id = d.tenant_id
-        GROUP BY t.slug, devices_canonical(d.device_id) HAVING count(*) > 1
-    ) found;
-    IF twins IS NOT NULL THEN
-        RAISE EXCEPTION 'These devices have the same ID in several spellings: %', twins
-            USING HINT = 'Rename or delete all but one of each with the previous version, then '
-                         'migrate again.';
-    END IF;
-    INSERT INTO devices_devicename (tenant_id, device_id, canonical)
-    SELECT tenant_id, id, devices_canonical(device_id) FROM devices_device;
-END $$;
+INSERT INTO devices_devicename (tenant_id, device_id, canonical)
+SELECT tenant_id, id, devices_canonical(device_id) FROM devices_device;
 """
 
 # A name is claimed for its device; the unique constraint decides between two that want it at the
