@@ -1,5 +1,6 @@
 """Tenants, their people, sites and devices, and the keys with which devices send."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from axes.models import AccessAttempt
@@ -7,8 +8,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Func, Q, TextField, Value
 
+from devices.lookups import Canonical
 from devices.tracking import tracked
 
 # Also a level of an MQTT topic, so without "/", "+" and "#".
@@ -24,6 +26,16 @@ ABOUT_BURST = (
     "How many messages may arrive at once before the limit slows the device down. "
     "Empty: as many as may arrive in one second."
 )
+
+
+SEARCH_TEXT = "search_text"
+
+
+def search_text(function: str, *fields: str) -> models.GeneratedField:
+    """A column with the fields' text as searches compare it, kept by the database."""
+    return models.GeneratedField(
+        expression=Func(*fields, function=function), output_field=TextField(), db_persist=True
+    )
 
 
 def check(*problems: dict[str, str]) -> None:
@@ -191,7 +203,7 @@ class Invitation(models.Model):
         return self.email
 
 
-@tracked()
+@tracked(exclude=(SEARCH_TEXT,))
 class Site(models.Model):
     """A place where devices are installed."""
 
@@ -210,6 +222,7 @@ class Site(models.Model):
         validators=[MinValueValidator(-180), MaxValueValidator(180)],
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    search_text = search_text("devices_searchable", "name")
 
     class Meta:
         ordering = ("name",)
@@ -221,7 +234,7 @@ class Site(models.Model):
         return self.name
 
 
-@tracked()
+@tracked(exclude=(SEARCH_TEXT,))
 class DeviceGroup(models.Model):
     """Devices that are viewed together, regardless of their site."""
 
@@ -231,6 +244,7 @@ class DeviceGroup(models.Model):
         max_length=500, blank=True, help_text="What its devices have in common. Optional."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    search_text = search_text("devices_searchable", "name", "description")
 
     class Meta:
         verbose_name = "group"
@@ -243,10 +257,14 @@ class DeviceGroup(models.Model):
         return self.name
 
 
-@tracked()
+@tracked(exclude=(SEARCH_TEXT,))
 class Device(models.Model):
     """Something that sends messages. `device_id` is the name it uses for itself, unique within
-    its tenant; `id` is our primary key."""
+    its tenant; `id` is our primary key.
+
+    A device that is renamed keeps its previous IDs as aliases. Triggers see to that, and to its
+    names (DeviceName).
+    """
 
     class Kind(models.TextChoices):
         PHONE = "phone"
@@ -255,7 +273,12 @@ class Device(models.Model):
         SENSOR = "sensor"
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="devices")
-    device_id = models.CharField("device ID", max_length=64, validators=[device_id_validator])
+    device_id = models.CharField(
+        "device ID",
+        max_length=64,
+        validators=[device_id_validator],
+        help_text="The name it uses for itself. If you change it, the old one stays as an alias.",
+    )
     name = models.CharField(max_length=120, blank=True, help_text="What people call it.")
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.SENSOR)
     site = models.ForeignKey(Site, models.SET_NULL, null=True, blank=True, related_name="devices")
@@ -294,6 +317,7 @@ class Device(models.Model):
         help_text="It added itself; its messages are held until somebody approves it.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    search_text = search_text("devices_searchable_id", "device_id", "name")
 
     class Meta:
         ordering = ("tenant", "device_id")
@@ -314,6 +338,70 @@ class Device(models.Model):
             foreign_choice(self, "group"),
             lone_burst(self, "rate_per_s", "burst"),
         )
+
+    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
+        super().validate_constraints(exclude=exclude)
+        if {"tenant", "device_id"}.isdisjoint(exclude or ()) and (why := self._taken()):
+            raise ValidationError({"device_id": why})
+
+    def _taken(self) -> str:
+        """Why the device cannot have its device ID; empty if no other device has that name."""
+        form = Canonical(Value(self.device_id))
+        named = DeviceName.objects.filter(tenant=self.tenant_id, canonical=form)
+        holder = named.exclude(device=self.pk).select_related("device").first()
+        if holder is None:
+            return ""
+        other = holder.device.device_id
+        if DeviceAlias.objects.filter(device=holder.device, alias=self.device_id).exists():
+            return (
+                f"This is an alias of the device {other}. Remove it there first, or choose a "
+                "different ID."
+            )
+        return (
+            f"This is another spelling of a name of the device {other}: case and separators do "
+            "not count in such an ID."
+        )
+
+
+class DeviceName(models.Model):
+    """Every name of a device in its canonical form, which belongs to one device of its tenant: its
+    ID and its aliases. Kept by triggers; whoever looks for a device by a name looks here."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
+    device = models.ForeignKey(Device, models.CASCADE, related_name="names")
+    canonical = models.TextField()
+
+    class Meta:
+        verbose_name = "name"
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "canonical"), name="name_once_a_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return self.canonical
+
+
+@tracked(exclude=(SEARCH_TEXT,), also_by="device")
+class DeviceAlias(models.Model):
+    """A previous ID of a device, which still finds it everywhere. Added by a trigger when the
+    device is renamed."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", editable=False)
+    device = models.ForeignKey(Device, models.CASCADE, related_name="aliases")
+    alias = models.CharField(max_length=64, validators=[device_id_validator])
+    created_at = models.DateTimeField("since", auto_now_add=True)
+    search_text = search_text("devices_searchable_id", "alias")
+
+    class Meta:
+        verbose_name = "alias"
+        verbose_name_plural = "aliases"
+        ordering = ("alias",)
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "alias"), name="alias_once_a_tenant"),
+        )
+
+    def __str__(self) -> str:
+        return self.alias
 
 
 @tracked(exclude=("secret_sha256", "mqtt_password_hash"), also_by="device")
@@ -463,6 +551,7 @@ class HistoryEntry(models.Model):
     class Subject(models.TextChoices):
         DEVICE = "device"
         KEY = "key"
+        ALIAS = "alias"
         GROUP = "group"
         SITE = "site"
         INVITATION = "invitation"

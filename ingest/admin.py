@@ -168,7 +168,7 @@ class RejectedMessageAdmin(ScopedAdmin):
         """Each word must be in the error or a name of the device. Searches devices once, not once
         for each of their messages."""
         for word in search_smart_split(search_term):  # type: ignore[arg-type]
-            named = Device.objects.filter(Q(device_id__icontains=word) | Q(name__icontains=word))
+            named = Device.objects.filter(search_text__finds=word)
             queryset = queryset.filter(Q(error__icontains=word) | Q(device__in=named))
         return queryset, False
 

@@ -33,7 +33,6 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from devices.admin.base import (
-    KeepsTenant,
     OperatorOnly,
     Question,
     ScopedAdmin,
@@ -41,6 +40,7 @@ from devices.admin.base import (
 )
 from devices.admin.choices import choice_of
 from devices.admin.keys import CredentialInline, KeyForm, key_shown
+from devices.admin.names import NamesDevices
 from devices.admin.sites import PLACES, ChoosesPlace
 from devices.fleet.keys import credential_issue
 from devices.fleet.registration import devices_approve
@@ -76,13 +76,9 @@ ABOUT_APPROVALS = (
 ABOUT_RESUME = "After this, a device becomes late again if no message arrives in time."
 ABOUT_DELETION = (
     "The readings, heartbeats and presence of a deleted device stay stored but are no longer "
-    "shown, not even if you add a device with the same name."
+    "shown. If you add a device with the same ID, you can let it take them up."
 )
 ABOUT_PAUSE = "A paused device never becomes late or offline. Its messages are still stored."
-
-
-class DeviceForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
-    pass
 
 
 class PauseForm(forms.Form):
@@ -95,10 +91,9 @@ class PauseForm(forms.Form):
 
 
 @admin.register(Device)
-class DeviceAdmin(ChoosesPlace, ScopedAdmin):
+class DeviceAdmin(NamesDevices, ChoosesPlace, ScopedAdmin):
     """Devices; monitoring/live.js keeps the pages up to date in the browser."""
 
-    form = DeviceForm
     list_display = ("state", "named", "tenant", "place", "kind", "last_seen", "charge", "why")
     list_display_links = ("named",)
     list_filter = (
@@ -115,8 +110,13 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
     show_full_result_count = False
-    search_fields = ("device_id", "name", "site__name", "group__name")
-    search_help_text = "Device ID, name, site or group"
+    search_fields = (
+        "search_text__finds",
+        "aliases__search_text__finds",
+        "site__search_text__finds",
+        "group__search_text__finds",
+    )
+    search_help_text = "Device ID, alias, name, site or group"
     ordering = ("device_id",)
     empty_help = "No devices yet: add one, then issue its key."
 

@@ -45,6 +45,7 @@ PROBLEM: dict[str, Any] = {
 }
 PATH_PARAMETERS: Mapping[str, dict[str, Any]] = {
     "device_id": {"type": "string", "pattern": f"^{DEVICE_ID}$"},
+    "alias": {"type": "string", "pattern": f"^{DEVICE_ID}$"},
     "slug": {"type": "string", "pattern": f"^{SLUG}$"},
     "prefix": {"type": "string", "pattern": f"^{PREFIX}$"},
     "id": {"type": "integer", "minimum": 1, "maximum": 999_999_999},

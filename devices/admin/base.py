@@ -247,7 +247,15 @@ class ChosenRows(BaseModelAdmin):  # type: ignore[type-arg]
         return ""
 
 
-class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, ModelAdmin):
+class FindsWords(BaseModelAdmin):  # type: ignore[type-arg]
+    """For lists with a search: it ignores case and accents."""
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        fields: Sequence[str] = super().get_search_fields(request)  # type: ignore[misc]
+        return [one if one.endswith("__finds") else f"{one}__searchable__finds" for one in fields]
+
+
+class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, FindsWords, ModelAdmin):
     """Admin pages for a model whose rows belong to tenants."""
 
     compressed_fields = False
@@ -326,7 +334,7 @@ class ScopedInline(TenantScoped, InlineOneAfterAnother, TabularInline):
     hide_title = True
 
 
-class OperatorOnly(ChosenRows, DjangoModelAdmin):  # type: ignore[type-arg]
+class OperatorOnly(ChosenRows, FindsWords, DjangoModelAdmin):  # type: ignore[type-arg]
     """For rows that belong to the installation rather than to a tenant."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -57,7 +57,12 @@ class EnrolmentTokenAdmin(FoundAsShown, ChoosesPlace, ScopedAdmin):
     list_filter_submit = True
     list_select_related = ("tenant", "site", "group")
     list_fullwidth = True
-    search_fields = ("prefix", "label", "site__name", "group__name")
+    search_fields = (
+        "prefix",
+        "label",
+        "site__search_text__finds",
+        "group__search_text__finds",
+    )
     search_help_text = "Token, label, site or group"
     show_full_result_count = False
     fields = (("tenant", "site", "group"), "label", ("max_uses", "expires_at"))

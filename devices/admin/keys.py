@@ -200,7 +200,7 @@ class CredentialAdmin(FoundAsShown, ScopedAdmin):
     list_filter_submit = True
     list_select_related = ("device", "tenant")
     list_fullwidth = True
-    search_fields = ("prefix", "label", "device__device_id", "device__name")
+    search_fields = ("prefix", "label", "device__search_text__finds")
     search_help_text = "Key, label or device"
     show_full_result_count = False
     fields = (("key", "state"), "speaker", "tenant", "label", "created_at")

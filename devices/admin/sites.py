@@ -85,7 +85,7 @@ class SiteAdmin(GathersDevices):
     list_filter_submit = True
     list_select_related = ("tenant",)
     list_fullwidth = True
-    search_fields = ("name",)
+    search_fields = ("search_text__finds",)
     search_help_text = "Name"
     fields = ("tenant", "name", ("latitude_deg", "longitude_deg"))
     empty_help = "No sites yet. A site is a place where devices are installed."
@@ -106,7 +106,7 @@ class DeviceGroupAdmin(GathersDevices):
     list_filter_submit = True
     list_select_related = ("tenant",)
     list_fullwidth = True
-    search_fields = ("name", "description")
+    search_fields = ("search_text__finds",)
     search_help_text = "Name or description"
     fields = ("tenant", "name", "description")
     empty_help = "No groups yet. A group holds devices from any of the sites."

@@ -71,7 +71,7 @@ class GroupCreate(ModelBody):
 class _PlaceViewSet(TenantViewSet):
     model: ClassVar[type[Site] | type[DeviceGroup]]
     filterset_class = TenantFilter
-    search_fields = ("name",)
+    search_fields = ("search_text__finds",)
     orders = {"id": ("id",), "name": ("name", "id")}
     problems = {"create": (404, 409), "partial_update": (409,)}
 

@@ -19,6 +19,7 @@ ONE: Actions = {"get": "retrieve", "patch": "partial_update", "delete": "destroy
 READ: Actions = {"get": "retrieve"}
 
 DEVICE = "devices/<device_id:device_id>"
+ALIAS = f"{DEVICE}/aliases/<device_id:alias>"
 TENANT = "tenants/<tenant_slug:slug>"
 
 urlpatterns = [

@@ -13,6 +13,7 @@ from django.utils.formats import localize
 from devices.models import (
     Credential,
     Device,
+    DeviceAlias,
     DeviceGroup,
     HistoryEntry,
     Invitation,
@@ -25,6 +26,7 @@ Subject, Change = HistoryEntry.Subject, HistoryEntry.Change
 SUBJECTS: dict[type[Model], HistoryEntry.Subject] = {
     Device: Subject.DEVICE,
     Credential: Subject.KEY,
+    DeviceAlias: Subject.ALIAS,
     DeviceGroup: Subject.GROUP,
     Site: Subject.SITE,
     Invitation: Subject.INVITATION,
@@ -58,11 +60,11 @@ class Line(NamedTuple):
 
 def history_of(row: Model) -> list[Line]:
     """The latest changes to the row and what people did to it in the admin, newest first. For a
-    device, changes to its keys are included."""
+    device, changes to its keys and aliases are included."""
     subject = SUBJECTS[type(row)]
     own = Q(subject=subject, object_id=row.pk)
     if isinstance(row, Device):
-        own |= Q(subject=Subject.KEY, of_device=row.pk)
+        own |= Q(subject__in=(Subject.KEY, Subject.ALIAS), of_device=row.pk)
     lines = lines_of(HistoryEntry.objects.filter(own)[:LATEST]) + _notes(row)
     return sorted(lines, key=lambda line: line.at, reverse=True)[:LATEST]
 

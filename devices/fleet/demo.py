@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from msgspec import Struct
 
 from devices.fleet.keys import (
@@ -106,10 +106,13 @@ def demo_prepare(*, count: int, addresses: Addresses, remembered: Demo | None) -
 def phones_ensure(*, tenant: Tenant, count: int, interval_s: int = INTERVAL_S) -> list[Device]:
     """The tenant's phones `phone-001` to `phone-<count>`, in order; creates missing ones.
 
-    `interval_s` is the expected interval for new phones.
+    A phone that was renamed is the same phone. `interval_s` is the expected interval for new
+    phones.
     """
     wanted = [f"phone-{number:03}" for number in range(1, count + 1)]
-    phones = {one.device_id: one for one in tenant.devices.filter(device_id__in=wanted)}
+    named = tenant.devices.filter(names__canonical__in=wanted)
+    named = named.annotate(known_as=F("names__canonical"))
+    phones: dict[str, Device] = {one.known_as: one for one in named}
     sites: Sequence[Site | None] = list(tenant.sites.all()) or [None]
     missing = [
         Device(

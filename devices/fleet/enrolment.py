@@ -19,6 +19,7 @@ from devices.fleet.keys import (
     random_text,
     secret_hash,
 )
+from devices.fleet.registration import devices_find
 from devices.http.origin import origin_note
 from devices.models import Device, EnrolmentToken, Tenant, device_id_validator
 from devices.tenancy.scope import tenant_scope
@@ -88,8 +89,9 @@ def _enrol(
     found.refresh_from_db(fields=("site", "group"))
     # From here on, no other enrolment or registration can add a device to this tenant.
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=found.tenant_id)
-    if Device.objects.filter(tenant=tenant, device_id=device_id).exists():
-        raise DeviceExists(_exists(device_id))
+    if known := devices_find(tenant_id=tenant.pk, device_ids=(device_id,)):
+        holder = Device.objects.get(pk=known[device_id].id)
+        raise DeviceExists(_exists(device_id, holder.device_id))
     if Device.objects.filter(tenant=tenant).count() >= tenant.device_limit:
         raise DeviceLimitReached(f"the tenant's limit of {tenant.device_limit} devices is reached")
     device = Device(
@@ -157,8 +159,9 @@ def _add(device: Device) -> None:
         with transaction.atomic():
             device.save(force_insert=True)
     except IntegrityError:  # somebody added it at the same moment
-        raise DeviceExists(_exists(device.device_id)) from None
+        raise DeviceExists(_exists(device.device_id, device.device_id)) from None
 
 
-def _exists(device_id: str) -> str:
-    return f"the device {device_id} already exists; a token does not take over a device"
+def _exists(device_id: str, holder: str) -> str:
+    known = holder if holder == device_id else f"{holder}, which is also called {device_id},"
+    return f"the device {known} already exists; a token does not take over a device"

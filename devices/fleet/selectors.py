@@ -5,8 +5,9 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 
+from devices.lookups import Canonical
 from devices.models import Device, Tenant
 from devices.tenancy.scope import open_tenant_ids
 
@@ -21,7 +22,8 @@ class Ambiguous(ValueError):
 def device_named(
     devices: QuerySet[Device], device_id: str, *, tenant: str | None = None
 ) -> Device | None:
-    """The device with this ID among `devices`, in the tenant with this slug if one is given.
+    """The device with this ID or alias, in any spelling, among `devices`; in the tenant with this
+    slug if one is given.
 
     None if the scope shows no such device. Raises Ambiguous if several tenants have one.
     """
@@ -65,8 +67,11 @@ def _named(
     devices: QuerySet[Device], device_id: str, own: Collection[int] | None, tenant: str | None
 ) -> QuerySet[Device]:
     # Filters by tenant although the scope does so too, because the index begins with the tenant.
-    named = devices.filter(device_id=device_id)
-    named = named.filter(tenant__in=Tenant.objects.all() if own is None else own)
+    wanted: dict[str, Any] = {
+        "names__canonical": Canonical(Value(device_id)),
+        "names__tenant__in": Tenant.objects.all() if own is None else own,
+    }
+    named = devices.filter(**wanted)
     if tenant is not None:
         named = named.filter(tenant__slug=tenant)
     return named.order_by()[:ENOUGH]

@@ -148,7 +148,8 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
     Raises InvalidMessage (no such device), ForeignDevice and OperationalError.
     """
     if speaker.id is not None:
-        if name not in (None, speaker.device_id):
+        is_own = name in (None, speaker.device_id) or directory.own_names(speaker, (name,))
+        if not is_own:
             foreign_record(speaker, 1)
             raise ForeignDevice(_foreign(speaker, name))
         return _itself(speaker, speaker.id)
@@ -175,13 +176,15 @@ def _devices_of(
     messages: Sequence[ReadingMessage], speaker: Speaker
 ) -> tuple[dict[str | None, KnownDevice], dict[str | None, _Why]]:
     """Devices by the names in the messages, and for all other names why they are refused."""
-    names = {message.device_id for message in messages}
+    # In the order of the messages: a new device keeps its first spelling.
+    names = list(dict.fromkeys(message.device_id for message in messages))
     devices: dict[str | None, KnownDevice] = {}
     refused: dict[str | None, _Why] = {}
     if speaker.id is not None:
         own = _itself(speaker, speaker.id)
+        own_names = directory.own_names(speaker, names)
         for name in names:
-            if name in (None, speaker.device_id):
+            if name in own_names:
                 devices[name] = own
             else:
                 refused[name] = _Why("forbidden", "$.device_id", _foreign(speaker, name))

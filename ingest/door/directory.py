@@ -1,7 +1,7 @@
 """Which device a message's `device_id` refers to, cached for a while."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ REMEMBER_S = 30
 # A device that waits for approval is looked up again soon.
 REMEMBER_PENDING_S = 3
 MAX_REMEMBERED = 500_000
+MAX_UNKNOWN = 10_000
 
 
 class Resolved(NamedTuple):
@@ -39,10 +40,12 @@ class _Remembered(NamedTuple):
 
 
 class Directory:
-    """Caches known names; unknown ones are looked up each time."""
+    """Caches names as they are spelled in messages. Unknown ones are looked up each time, except
+    those that a device's key is not for."""
 
     def __init__(self) -> None:
         self._remembered: dict[tuple[int, str], _Remembered] = {}
+        self._unknown_until: dict[tuple[int, str], float] = {}
         self._lock = threading.Lock()
         self._outage = DatabaseOutage()
 
@@ -57,8 +60,47 @@ class Directory:
 
         Raises OperationalError if the database is unavailable and a name is not cached.
         """
+
+        def ask(missing: Collection[str]) -> Resolved:
+            return self._find_or_register(speaker, missing, described)
+
+        return self._resolve(speaker.tenant_id, names, ask)
+
+    def known(self, speaker: Speaker, names: Collection[str]) -> dict[str, KnownDevice]:
+        """Those of these devices that the speaker's tenant has; registers nothing. A name that is
+        unknown is not looked up again for a few seconds.
+
+        Raises OperationalError if the database is unavailable and a name is not cached.
+        """
+        tenant_id, now = speaker.tenant_id, monotonic()
+        asked = [one for one in names if self._unknown_until.get((tenant_id, one), 0) <= now]
+
+        def ask(missing: Collection[str]) -> Resolved:
+            return Resolved(devices_find(tenant_id=tenant_id, device_ids=missing), {})
+
+        found = self._resolve(tenant_id, asked, ask).devices
+        if unknown := [one for one in asked if one not in found]:
+            with self._lock:
+                if len(self._unknown_until) > MAX_UNKNOWN:
+                    self._unknown_until.clear()
+                until = now + REMEMBER_PENDING_S
+                self._unknown_until |= {(tenant_id, one): until for one in unknown}
+        return found
+
+    def own_names(self, speaker: Speaker, names: Collection[str | None]) -> set[str | None]:
+        """Those of the names in a device's messages that mean the device itself: none at all, its
+        ID, an alias, or one of these in another spelling. Raises OperationalError as `known` does.
+        """
+        own = {name for name in names if name in (None, speaker.device_id)}
+        if others := [name for name in names if name is not None and name not in own]:
+            known = self.known(speaker, others)
+            own |= {name for name, device in known.items() if device.id == speaker.id}
+        return own
+
+    def _resolve(
+        self, tenant_id: int, names: Collection[str], ask: Callable[[Collection[str]], Resolved]
+    ) -> Resolved:
         now = monotonic()
-        tenant_id = speaker.tenant_id
         found, stale = self._recall(tenant_id, names, now)
         missing = [name for name in names if name not in found]
         if not missing:
@@ -69,7 +111,7 @@ class Directory:
             return Resolved(found | stale, {})
         try:
             with tenant_scope(tenant_ids=[tenant_id]):
-                asked = _ask(speaker, missing, described)
+                asked = ask(missing)
         except OperationalError:
             self._outage.begin(monotonic())
             if len(stale) < len(missing):
@@ -78,6 +120,22 @@ class Directory:
         self._outage.end()
         self._remember(tenant_id, asked.devices, now)
         return Resolved(found | asked.devices, asked.refused)
+
+    def _find_or_register(
+        self, speaker: Speaker, names: Collection[str], described: Mapping[str, Description]
+    ) -> Resolved:
+        known = devices_find(tenant_id=speaker.tenant_id, device_ids=names)
+        unknown = [name for name in names if name not in known]
+        if not unknown:
+            return Resolved(known, {})
+        if speaker.registration == Registration.OFF:
+            return Resolved(known, dict.fromkeys(unknown, UNKNOWN))
+        registered = devices_register(
+            tenant_id=speaker.tenant_id, device_ids=unknown, described=described
+        )
+        if registered.devices:
+            self._unknown_until.clear()
+        return Resolved(known | registered.devices, registered.refused)
 
     def remembered(self, speaker: Speaker, names: Collection[str]) -> Resolved:
         """The devices that are cached, even if stale; does not ask the database."""
@@ -103,21 +161,6 @@ class Directory:
                 self._remembered[tenant_id, name] = _Remembered(device, now + life)
             while len(self._remembered) > MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
-
-
-def _ask(
-    speaker: Speaker, names: Collection[str], described: Mapping[str, Description]
-) -> Resolved:
-    known = devices_find(tenant_id=speaker.tenant_id, device_ids=names)
-    unknown = [name for name in names if name not in known]
-    if not unknown:
-        return Resolved(known, {})
-    if speaker.registration == Registration.OFF:
-        return Resolved(known, dict.fromkeys(unknown, UNKNOWN))
-    registered = devices_register(
-        tenant_id=speaker.tenant_id, device_ids=unknown, described=described
-    )
-    return Resolved(known | registered.devices, registered.refused)
 
 
 directory = Directory()

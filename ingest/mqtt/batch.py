@@ -6,7 +6,7 @@ The broker lets a device publish under its own name only, so the topic says who 
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -14,7 +14,8 @@ from typing import NamedTuple
 from django.db import OperationalError
 
 from devices.fleet.keys import Speaker
-from devices.fleet.registration import KnownDevice
+from devices.fleet.registration import KnownDevice, forms_of
+from devices.models import Registration
 from ingest.door.accept import Arrival, device_of, foreign_record, readings_entries
 from ingest.door.authentication import TenantCache
 from ingest.door.directory import directory
@@ -67,6 +68,28 @@ class _Addressed(NamedTuple):
     tenant: str
     device_id: str
     decoded: HeartbeatMessage | DecodedReadings
+
+    def others(self) -> set[str]:
+        """The names in the body, except that in the topic."""
+        said = self.decoded
+        bodies = (said,) if isinstance(said, HeartbeatMessage) else said.messages
+        names = {one.device_id for one in bodies}
+        return {name for name in names if name is not None and name != self.device_id}
+
+
+class _Names(NamedTuple):
+    """What is known about names in topics and bodies: their devices, and canonical forms."""
+
+    devices: Mapping[str, KnownDevice] = {}
+    forms: Mapping[str, str] = {}
+
+    def are_one(self, topic: str, other: str) -> bool:
+        """True if the device of the topic has the other name too, or would have it if it were
+        registered."""
+        device = self.devices.get(topic)
+        if device is None:
+            return topic in self.forms and self.forms[topic] == self.forms.get(other)
+        return other in self.devices and self.devices[other].id == device.id
 
 
 class _Known(NamedTuple):
@@ -128,7 +151,7 @@ class _Batch:
         if heartbeats:
             self._put_heartbeats(known._replace(addressed=heartbeats))
         if len(heartbeats) < len(known.addressed):
-            self._put_readings(known.speaker, known.addressed)
+            self._put_readings(known)
 
     def give_back(self) -> None:
         """Gives the tokens back to the limits: the messages will come again."""
@@ -152,8 +175,10 @@ class _Batch:
                     yield _Addressed(position, published, tenant, device_id, decoded)
 
     def _known(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> _Known:
-        of_device = [one for one in addressed if _needs_device(one)]
-        names = {one.device_id for one in of_device}
+        addressed, names_known = self._names(speaker, addressed)
+        of_device = [one for one in addressed if _needs_device(one, names_known)]
+        # In the order of the messages: a new device keeps its first spelling.
+        names = list(dict.fromkeys(one.device_id for one in of_device))
         try:
             resolved = directory.resolve(speaker, names)
         except OperationalError as error:
@@ -164,9 +189,33 @@ class _Batch:
             if reason := resolved.refused.get(one.device_id):
                 self._refuse(one.published, "unknown_device", reason)
         known = [
-            one for one in addressed if one.device_id in resolved.devices or not _needs_device(one)
+            one
+            for one in addressed
+            if one.device_id in resolved.devices or not _needs_device(one, names_known)
         ]
         return _Known(speaker, resolved.devices, known)
+
+    def _names(
+        self, speaker: Speaker, addressed: Sequence[_Addressed]
+    ) -> tuple[Sequence[_Addressed], _Names]:
+        """The messages that need not wait, and what is known about the names of those whose body
+        has others than the topic: aliases, perhaps. This registers nothing."""
+        asked = {
+            one.position: {one.device_id, *others} for one in addressed if (others := one.others())
+        }
+        if not asked:
+            return addressed, _Names()
+        every = {name for names in asked.values() for name in names}
+        try:
+            devices = directory.known(speaker, every)
+            may_register = speaker.registration != Registration.OFF
+            forms = forms_of(every - devices.keys()) if may_register else {}
+            return addressed, _Names(devices, forms)
+        except OperationalError as error:
+            devices = directory.remembered(speaker, every).devices
+            lost = {position for position, names in asked.items() if not names <= devices.keys()}
+            self._wait((one for one in addressed if one.position in lost), error)
+            return [one for one in addressed if one.position not in lost], _Names(devices)
 
     def _wait(self, addressed: Iterable[_Addressed], error: OperationalError) -> None:
         self.waiting |= {one.position: str(error).strip() for one in addressed}
@@ -177,9 +226,8 @@ class _Batch:
         for _, published, _, name, decoded in addressed:
             device = devices[name]
             assert isinstance(decoded, HeartbeatMessage)
-            who = replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
             try:
-                device_of(decoded.device_id, who)
+                device_of(decoded.device_id, _as_speaker(speaker, name, device))
             except ForeignDevice as error:
                 self._refuse(published, "forbidden", str(error))
             else:
@@ -212,8 +260,9 @@ class _Batch:
                 self.entries.append(entry)
                 self.accepted += 1
 
-    def _put_readings(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
+    def _put_readings(self, known: _Known) -> None:
         """All readings from the tenant become one entry."""
+        speaker, devices, addressed = known
         messages: list[ReadingMessage] = []
         sources: list[Published] = []
         foreign = 0
@@ -222,8 +271,12 @@ class _Batch:
                 continue
             for refusal in decoded.refused:
                 self._refuse(published, refusal.code, f"{refusal.field}: {refusal.reason}")
+            own: Collection[str | None] = (None, name)
+            if name in devices:
+                who = _as_speaker(speaker, name, devices[name])
+                own = directory.own_names(who, {one.device_id for one in decoded.messages})
             for message in decoded.messages:
-                if message.device_id not in (None, name):
+                if message.device_id not in own:
                     self._refuse(published, "forbidden", f"it names {message.device_id}")
                     foreign += 1
                     continue
@@ -255,11 +308,19 @@ def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
     return groups
 
 
-def _needs_device(one: _Addressed) -> bool:
+def _needs_device(one: _Addressed, names: _Names) -> bool:
     """False if all its readings will be refused: then the device must not be registered."""
     if isinstance(one.decoded, HeartbeatMessage):
         return True
-    return any(message.device_id in (None, one.device_id) for message in one.decoded.messages)
+    others = one.others()
+    return any(message.device_id not in others for message in one.decoded.messages) or any(
+        names.are_one(one.device_id, name) for name in others
+    )
+
+
+def _as_speaker(speaker: Speaker, name: str, device: KnownDevice) -> Speaker:
+    """The device that a topic names, as one that speaks for itself."""
+    return replace(speaker, id=device.id, device_id=name, is_pending=device.is_pending)
 
 
 def _decode(kind: str, published: Published) -> HeartbeatMessage | DecodedReadings:

@@ -1,10 +1,12 @@
 """`/api/v1/devices`: devices with their current state."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,7 +22,10 @@ from devices.api.base.fields import (
 from devices.api.base.lookup import device_in_path, row_in_path
 from devices.api.base.queries import parameters_check
 from devices.api.base.viewset import TenantViewSet
+from devices.fleet.aliases import alias_remove, aliases_of_each
+from devices.fleet.past import NoPast, past_take_up
 from devices.fleet.registration import devices_approve
+from devices.http.errors import Conflict
 from devices.models import Device
 from telemetry.models import PresenceState
 from telemetry.presence.pausing import presence_pause, presence_resume
@@ -52,6 +57,12 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
     tenant = serializers.CharField(source="tenant_slug", read_only=True)
     site = serializers.IntegerField(source="site_id", read_only=True, allow_null=True)
     group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
+    aliases = serializers.ListField(
+        source="known_as",
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Previous IDs of the device, which still find it everywhere.",
+    )
     state = serializers.ChoiceField(choices=PresenceState.choices, read_only=True)
     state_since = serializers.DateTimeField(read_only=True)
 
@@ -61,6 +72,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
             "id",
             "tenant",
             "device_id",
+            "aliases",
             *SETTINGS,
             "is_pending",
             "state",
@@ -71,22 +83,30 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
 
 
 class DeviceChange(ModelBody):
-    """The fields that may be changed: all but the tenant and the `device_id`."""
+    """The fields that may be changed: all but the tenant."""
 
     site = RowId(help_text="Id of a site of the same tenant, or null.")
     group = RowId(help_text="Id of a group of the same tenant, or null.")
 
     class Meta:
         model = Device
-        fields: tuple[str, ...] = SETTINGS
+        fields: tuple[str, ...] = ("device_id", *SETTINGS)
         validators = ()
+        extra_kwargs: Mapping[str, Any] = {
+            "device_id": {"trim_whitespace": False, "required": False}
+        }
 
 
 class DeviceCreate(DeviceChange):
     tenant = TenantSlug()
+    take_up_past = serializers.BooleanField(
+        default=False,
+        help_text="If you deleted a device with this ID: shows what it sent and its history as "
+        "this device's. Of several, those of the one that existed longest.",
+    )
 
     class Meta(DeviceChange.Meta):
-        fields = ("tenant", "device_id", *SETTINGS)
+        fields = ("tenant", "device_id", "take_up_past", *SETTINGS)
         extra_kwargs = {"device_id": {"trim_whitespace": False}}
 
 
@@ -94,6 +114,7 @@ def _devices() -> QuerySet[Device]:
     """Devices with the fields of their tenant and status that the API shows."""
     return Device.objects.annotate(
         tenant_slug=F("tenant__slug"),
+        known_as=aliases_of_each(),
         state=F("status__state"),
         state_since=F("status__state_since"),
     )
@@ -106,12 +127,16 @@ class Pause(StrictBody, serializers.Serializer[Device]):
 
 
 class DeviceViewSet(TenantViewSet):
-    """Devices, each addressed by its `device_id`. If several of your tenants have a device with
-    that id, add `?tenant=<slug>`."""
+    """Devices, each addressed by its `device_id` or an alias. If several of your tenants have a
+    device with that id, add `?tenant=<slug>`."""
 
     serializer_class = DeviceSerializer
     filterset_class = DeviceFilter
-    search_fields = ("device_id", "name", "site__name")
+    search_fields = (
+        "search_text__finds",
+        "aliases__search_text__finds",
+        "site__search_text__finds",
+    )
     orders = {
         "device_id": ("tenant_id", "device_id"),
         "name": ("name", "id"),
@@ -123,6 +148,7 @@ class DeviceViewSet(TenantViewSet):
         "retrieve": (409,),
         "partial_update": (409,),
         "destroy": (409,),
+        "remove_alias": (409,),
         "approve": (409,),
         "pause": (409,),
         "resume": (409,),
@@ -142,7 +168,11 @@ class DeviceViewSet(TenantViewSet):
         given = self.body()
         tenant = self.tenant_for(given.pop("tenant", None))
         self.refer(given, tenant)
-        device = self.saved(Device(tenant=tenant, **given))
+        takes_up = given.pop("take_up_past")
+        device = Device(tenant=tenant, **given)
+        if takes_up:
+            self._take_up(device)
+        device = self.saved(device)
         return self.added(self.reread(device), device.device_id)
 
     def partial_update(self, request: Request, **names: Any) -> Response:
@@ -153,7 +183,8 @@ class DeviceViewSet(TenantViewSet):
         return self.answered(self.reread(device))
 
     def destroy(self, request: Request, **names: Any) -> Response:
-        """Deletes the device and its keys. Its readings and heartbeats stay until they expire."""
+        """Deletes the device, its keys and its aliases. Its readings and heartbeats stay until they
+        expire; a device that is added again with the same ID can take them up."""
         self.found().delete()
         return Response(status=204)
 
@@ -162,6 +193,19 @@ class DeviceViewSet(TenantViewSet):
         device: Device = self.found()
         devices_approve(ids=[device.pk])
         return self.answered(self.reread(device))
+
+    def remove_alias(self, request: Request, *, alias: str, **names: Any) -> Response:
+        """Removes an alias: messages that use it are no longer this device's, and another device
+        may get this ID. Takes effect within 30 s."""
+        if not alias_remove(device=self.found(), alias=alias):
+            raise NotFound("This device has no such alias.")
+        return Response(status=204)
+
+    def _take_up(self, device: Device) -> None:
+        try:
+            past_take_up(device=device)
+        except NoPast as error:
+            raise Conflict(str(error)) from None
 
     def pause(self, request: Request, **names: Any) -> Response:
         """Pauses the device: it never becomes late or offline. Its messages are still stored."""

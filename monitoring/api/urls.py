@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from devices.api.urls import DEVICE, MANY, ONE
+from devices.api.urls import ALIAS, DEVICE, MANY, ONE
 from monitoring.api.devices import DeviceViewSet
 from monitoring.api.installation import (
     ChunksView,
@@ -30,6 +30,7 @@ urlpatterns = [
     path("ops/pool_health", PoolHealthView.as_view(), name="pool-health"),
     path("devices", DeviceViewSet.as_view(MANY), name="devices"),
     path(DEVICE, DeviceViewSet.as_view(ONE), name="device"),
+    path(ALIAS, DeviceViewSet.as_view({"delete": "remove_alias"}), name="device-alias"),
     *(
         path(f"{DEVICE}/{act}", DeviceViewSet.as_view({"post": act}), name=f"device-{act}")
         for act in ("approve", "pause", "resume")

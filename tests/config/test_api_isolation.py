@@ -90,6 +90,8 @@ def path_of(route: Route, fleet: Fleet) -> str:
     }
     path = route.path.replace("{device_id}", fleet.device.device_id)
     path = path.replace("{slug}", fleet.tenant.slug)
+    if "{alias}" in path:
+        path = path.replace("{alias}", first_of("devices_devicealias", "alias", fleet))
     if "{prefix}" in path:
         path = path.replace(
             "{prefix}", first_of(tables.get(last, "devices_credential"), "prefix", fleet)

@@ -12,9 +12,14 @@ MAX_LENGTH = 100
 
 
 class Search(SearchFilter):
-    """Finds rows for which each of the words occurs in one of `search_fields`, ignoring case."""
+    """Finds rows for which each of the words occurs in one of `search_fields`, ignoring case and
+    accents (devices.lookups)."""
 
-    search_description = "Words that must all occur in the row's names."
+    search_description = (
+        "Words that must all occur in the row's names. Case and accents do not count, and a device "
+        "is also found by an alias."
+    )
+    default_lookup = "searchable__finds"
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         if not self.get_search_fields(view, view.request):

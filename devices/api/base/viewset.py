@@ -143,7 +143,7 @@ class TenantViewSet(ScopedView, GenericViewSet[Any]):
             row.validate_constraints()
             row.validate_unique()
             with transaction.atomic():
-                row.save()
+                row.save(force_insert=row._state.adding)
         except ModelError as error:
             raise Conflict(" ".join(error.messages)) from None
         except IntegrityError:

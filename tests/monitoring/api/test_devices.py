@@ -23,6 +23,7 @@ def test_a_member_sees_the_devices_of_the_own_tenant(acme: Fleet, rival: Fleet) 
                 "id": acme.device.pk,
                 "tenant": "acme",
                 "device_id": "acme-phone",
+                "aliases": [],
                 "name": "",
                 "kind": "phone",
                 "site": None,
