@@ -62,22 +62,8 @@ class RefusalGroup(NamedTuple):
 def note(cursor: CursorWrapper, groups: Sequence[RefusalGroup]) -> dict[int, Refused]:
     """Adds the refusals; there is at most one group of each kind a device. Returns what was refused
     altogether, by device, without what was left out of accepted messages."""
-    device_ids, tenant_ids, accepted, at, since, counts, reasons, samples = zip(
-        *groups, strict=True
-    )
-    cursor.execute(
-        NOTE,
-        {
-            "device_ids": list(device_ids),
-            "tenant_ids": list(tenant_ids),
-            "accepted": list(accepted),
-            "at": list(at),
-            "since": list(since),
-            "counts": list(counts),
-            "reasons": list(reasons),
-            "samples": list(samples),
-        },
-    )
+    columns = dict(zip(RefusalGroup._fields, map(list, zip(*groups, strict=True)), strict=True))
+    cursor.execute(NOTE, columns)
     return {
         device_id: Refused(*row)
         for device_id, was_accepted, *row in cursor.fetchall()
