@@ -58,7 +58,7 @@ from monitoring.pages.formatting import (
     live_state,
     moment,
     state_badge,
-    unparted,
+    ticked,
 )
 from telemetry.models import PresenceState
 from telemetry.presence.pausing import presence_pause, presence_resume
@@ -188,7 +188,7 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
             '<span class="rc-why" title="{}" data-device="{}" data-field="reason">{}</span>',
             device.status.reason,
             device.pk,
-            unparted(device.status.reason),
+            ticked(device.status.reason),
         )
 
     def get_inlines(self, request: HttpRequest, obj: Device | None) -> Any:

@@ -41,7 +41,7 @@ def clock(time: datetime) -> str:
 
 
 def ticked(words: str) -> SafeString:
-    """The words, with what stands between two backticks as code."""
+    """The words as `unparted`, with what stands between two backticks as code."""
     parts = enumerate(unparted(words).split("`"))
     return format_html_join(
         "", "{}", ((format_html("<code>{}</code>", part) if n % 2 else part,) for n, part in parts)

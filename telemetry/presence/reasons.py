@@ -69,7 +69,7 @@ def refused_words(refused: Refused) -> str:
     else:
         since = _clock(refused.since, same_day_as=refused.at)
         last = _clock(refused.at)
-        words = f"{refused.messages} messages were refused since {since}, the last at {last} UTC"
+        words = f"{refused.messages:,} messages were refused since {since}, the last at {last} UTC"
     return f"{words}: {refused.reason}"
 
 
