@@ -24,9 +24,10 @@ HEARTBEAT = ("heartbeats", '{"battery_pct": 88}')
 register.filter(formatting.state_badge)
 register.filter(formatting.ago)
 register.filter(formatting.elapsed)
+register.filter(formatting.clock)
+register.filter(formatting.ticked)
 register.filter(formatting.battery)
 register.filter(formatting.moment)
-register.filter(formatting.unparted)
 register.filter(formatting.vital)
 register.filter(formatting.pairs)
 register.filter(formatting.clock_skew)
@@ -59,7 +60,7 @@ def live_battery(status: DeviceStatus) -> SafeString:
 
 @register.simple_tag
 def live_reason(status: DeviceStatus) -> SafeString:
-    reason = formatting.unparted(status.reason)
+    reason = formatting.ticked(status.reason)
     return formatting.live(status.device_id, "reason", reason)
 
 

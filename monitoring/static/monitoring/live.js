@@ -83,8 +83,18 @@ function writeBattery(element, percent) {
 /* As monitoring.pages.formatting.unparted. */
 const unparted = (words) => words.replace(/(\d) (?=(?:%|s|min|h|d)(?!\w))/g, "$1\u00a0");
 
+function code(text) {
+  const element = document.createElement("code");
+  element.textContent = text;
+  return element;
+}
+
+/* As monitoring.pages.formatting.ticked. */
 function writeReason(element, reason) {
-  write(element, unparted(reason));
+  const parts = unparted(reason).split("`");
+  if (element.textContent !== parts.join("")) {
+    element.replaceChildren(...parts.map((part, n) => (n % 2 ? code(part) : part)));
+  }
   if (element.title) element.title = reason;
 }
 
