@@ -15,6 +15,7 @@ Case = schemathesis.Case[Any]
 
 NDJSON = "application/x-ndjson"
 LINES = "\n".join(json.dumps({"seq": seq, "metrics": {"temp_c": 21.5}}) for seq in range(3))
+TIME_NAMES = ("time", "timestamp", "ts", "tst", "timestamp_ms")
 # The device whose key the requests to devices' endpoints use.
 DEVICE = "d1"
 TOKEN = os.environ.get("ROLLCALL_ENROLMENT_TOKEN")
@@ -50,7 +51,8 @@ def of_now(context: Any, case: Case) -> Case:
             case.body = LINES
         for message in case.body if isinstance(case.body, list) else [case.body]:
             if isinstance(message, dict):
-                _put(message, "time", datetime.now(UTC).isoformat())
+                for name in TIME_NAMES:
+                    _put(message, name, datetime.now(UTC).isoformat())
                 _put(message, "device_id", DEVICE)
                 if isinstance(seq := message.get("seq"), float):
                     message["seq"] = int(seq)
