@@ -158,7 +158,9 @@ def test_a_gateways_reading_may_name_its_device_by_a_number(
 ) -> None:
     device = Device.objects.create(tenant=acme.tenant, device_id="77")
 
-    answer = post(client, gateway, [{"device_id": 77, "metrics": {"a": 1}, "ts": now().timestamp()}])
+    answer = post(
+        client, gateway, [{"device_id": 77, "metrics": {"a": 1}, "ts": now().timestamp()}]
+    )
 
     assert answer.json()["accepted"] == 1
     assert entries()[0].readings[0].device_id == device.pk

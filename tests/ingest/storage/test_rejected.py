@@ -38,7 +38,7 @@ def test_a_message_is_kept_as_its_device_would_send_it(acme: Fleet) -> None:
         ("[]", "$: this is a list; a rejected message is one object"),
         ('[{"metrics": {"a": 1}}]', "$: this is a list; a rejected message is one object"),
         ("{}", "$.metrics: this field is missing; measurements go under `metrics`"),
-        ('{"metrics": {"a": 1}}\0', "$: this is not JSON: trailing characters (byte 21)"),
+        ('{"metrics": {"a": 1}}\0', "$: this is not JSON: trailing characters (byte 22)"),
         (
             '{"metrics": {"a": {}}}',
             "$.metrics.a: expected a boolean or a number or text, got an object",
