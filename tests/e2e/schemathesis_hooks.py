@@ -31,6 +31,8 @@ def cases(**which: str) -> Any:
 def one_window(context: Any, case: Case) -> Case:
     """Only `hours`, or a recent `start`, and not too many buckets."""
     if _is_good(case) and (query := case.query):
+        _put(query, "tz", "Europe/Berlin")
+        query.pop("bom", None)
         query.pop("end", None)
         if "hours" in query:
             query.pop("start", None)
@@ -40,6 +42,17 @@ def one_window(context: Any, case: Case) -> Case:
             query["bucket"] = "1h"
         else:
             query.pop("fill", None)
+    return case
+
+
+@cases(path="/api/v1/telemetry/summary")
+def since_lately(context: Any, case: Case) -> Case:
+    """Only `hours`, or a recent `start`."""
+    if _is_good(case) and (query := case.query):
+        _put(query, "tz", "Europe/Berlin")
+        _put(query, "start", (datetime.now(UTC) - timedelta(hours=1)).isoformat())
+        if "start" in query:
+            query.pop("hours", None)
     return case
 
 
