@@ -117,7 +117,8 @@ def clients() -> list[redis.Redis]:
     client = connection()
     if isinstance(client, redis.Redis):
         return [client]
-    return [client.get_redis_connection(node) for node in client.get_primaries()]
+    primaries = client.get_primaries()  # type: ignore[no-untyped-call]
+    return [client.get_redis_connection(node) for node in primaries]
 
 
 def node_of(shard_key: str) -> Node:
