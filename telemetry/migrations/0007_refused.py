@@ -77,7 +77,7 @@ $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = (("telemetry", "0005_scoped_views"), ("devices", "0002_roles"))
+    dependencies = (("telemetry", "0006_latest_of_each_metric"), ("devices", "0002_roles"))
 
     operations = (
         migrations.CreateModel(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("devices", "0006_history_of_tenants"),
+        ("devices", "0009_names_kept"),
     ]
 
     operations = [
