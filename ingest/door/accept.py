@@ -10,17 +10,14 @@ from django.conf import settings
 
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import KnownDevice
-from ingest.door.breaches import breach_record
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
+from ingest.door.refusals import Code, refusals_note
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage
 from ingest.messages.readings import ReadingMessage, Refusal
-from ingest.models import LimitBreach
 from ingest.stream.entries import Entry, EntryReading, ReadingsEntry, heartbeat_entry
 from ingest.stream.shards import StreamAway, StreamFull, append
-
-ONLY_ITSELF = "a device's key speaks for that device only"
 
 
 class Arrival(NamedTuple):
@@ -90,7 +87,7 @@ def readings_accept(
 
 
 def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> None:
-    """Appends a request's entries, and records a breach if the stream is full.
+    """Appends a request's entries, and counts them as refused if the stream is full.
 
     If nothing was appended, the tokens go back to the limits: the device sends the messages again.
     """
@@ -99,11 +96,13 @@ def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> N
     except StreamAway as error:
         limits_give_back(speaker=speaker, taken=taken)
         if isinstance(error, StreamFull):
-            breach_record(
+            waiting = f"{settings.INGEST_SHARD_MAX_BYTES / 1024**2:.7g} MiB wait in a shard"
+            refusals_note(
                 tenant_id=speaker.tenant_id,
-                kind=LimitBreach.Kind.BACKLOG,
-                limit=f"{settings.INGEST_SHARD_MAX_BYTES / 1024**2:.7g} MiB wait in a shard",
-                refused=sum(entry.count for entry in entries),
+                device=None,
+                code=Code.BACKLOG,
+                reason=f"messages came faster than they were stored: {waiting}",
+                count=sum(entry.count for entry in entries),
             )
         raise
 
@@ -149,7 +148,6 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
     """
     if speaker.id is not None:
         if name not in (None, speaker.device_id):
-            foreign_record(speaker, 1)
             raise ForeignDevice(_foreign(speaker, name))
         return _itself(speaker, speaker.id)
     if name is None:
@@ -158,17 +156,6 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
     if name in resolved.refused:
         raise InvalidMessage("$.device_id", resolved.refused[name])
     return resolved.devices[name]
-
-
-def foreign_record(speaker: Speaker, refused: int) -> None:
-    """Counts messages refused because a device spoke for a different one."""
-    breach_record(
-        tenant_id=speaker.tenant_id,
-        kind=LimitBreach.Kind.FOREIGN_DEVICE,
-        limit=ONLY_ITSELF,
-        refused=refused,
-        device=speaker.id,
-    )
 
 
 def _devices_of(
@@ -185,8 +172,6 @@ def _devices_of(
                 devices[name] = own
             else:
                 refused[name] = _Why("forbidden", "$.device_id", _foreign(speaker, name))
-        if refused:
-            foreign_record(speaker, sum(one.device_id in refused for one in messages))
         return devices, refused
     if None in names:
         words = "a gateway's message must name its device"

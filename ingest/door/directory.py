@@ -24,6 +24,9 @@ REMEMBER_S = 30
 # A device that waits for approval is looked up again soon.
 REMEMBER_PENDING_S = 3
 MAX_REMEMBERED = 500_000
+# Of a refused message, whose device may be added any moment.
+REMEMBER_UNKNOWN_S = 3
+MAX_UNKNOWN = 10_000
 
 
 class Resolved(NamedTuple):
@@ -39,10 +42,12 @@ class _Remembered(NamedTuple):
 
 
 class Directory:
-    """Caches known names; unknown ones are looked up each time."""
+    """Caches known names; `resolve` looks up unknown ones each time."""
 
     def __init__(self) -> None:
         self._remembered: dict[tuple[int, str], _Remembered] = {}
+        # Names without a device, until when; only `find` goes by it.
+        self._unknown: dict[tuple[int, str], float] = {}
         self._lock = threading.Lock()
         self._outage = DatabaseOutage()
 
@@ -83,6 +88,41 @@ class Directory:
         """The devices that are cached, even if stale; does not ask the database."""
         found, stale = self._recall(speaker.tenant_id, names, monotonic())
         return Resolved(found | stale, {})
+
+    def find(self, speaker: Speaker, names: Collection[str]) -> dict[str, int]:
+        """Our ids of those of these devices that exist, by name; registers none. Unknown names are
+        remembered, too, so that many messages of one cost one query. While the database is
+        unavailable, only cached devices are found."""
+        now = monotonic()
+        tenant_id = speaker.tenant_id
+        found, stale = self._recall(tenant_id, names, now)
+        missing = [
+            name
+            for name in names
+            if name not in found and self._unknown.get((tenant_id, name), 0.0) <= now
+        ]
+        if missing and self._outage.may_ask(now):
+            try:
+                with tenant_scope(tenant_ids=[tenant_id]):
+                    asked = devices_find(tenant_id=tenant_id, device_ids=missing)
+            except OperationalError:
+                self._outage.begin(monotonic())
+            else:
+                self._outage.end()
+                self._remember(tenant_id, asked, now)
+                self._remember_unknown(tenant_id, missing, asked, now)
+                return {name: one.id for name, one in (found | asked).items()}
+        return {name: one.id for name, one in (found | stale).items()}
+
+    def _remember_unknown(
+        self, tenant_id: int, names: Collection[str], known: Collection[str], now: float
+    ) -> None:
+        with self._lock:
+            for name in names:
+                if name not in known:
+                    self._unknown[tenant_id, name] = now + REMEMBER_UNKNOWN_S
+            while len(self._unknown) > MAX_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
 
     def _recall(
         self, tenant_id: int, names: Collection[str], now: float

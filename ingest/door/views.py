@@ -20,6 +20,7 @@ from devices.fleet.keys import Speaker
 from devices.http.origin import client_address
 from ingest.door.accept import Arrival, heartbeat_accept, readings_accept
 from ingest.door.authentication import DeviceKeyAuthentication
+from ingest.door.refused import BodyRefused, readings_refused
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import heartbeat_decode
 from ingest.messages.readings import (
@@ -120,8 +121,9 @@ class DoorView(APIView):
 
     def post(self, request: Request) -> HttpResponse:
         try:
-            data = self.read(request)
-            answer = self.accept(data, request, origin_of(request))
+            with BodyRefused(cast(Speaker, request.user)) as body:
+                body.data = self.read(request)
+                answer = self.accept(body.data, request, origin_of(request))
         except InvalidMessage as error:
             raise InvalidBody([{"field": error.field, "reason": error.reason}]) from None
         except ForeignDevice as error:
@@ -173,6 +175,7 @@ class ReadingsView(DoorView):
         decoded = readings_decode(data, lines=lines, received_at=arrival.received_at)
         accepted, refused = readings_accept(messages=decoded.messages, arrival=arrival)
         refusals = sorted([*decoded.refused, *refused])
+        readings_refused(refused=refusals, speaker=arrival.speaker, data=data, lines=lines)
         if refusals and not accepted:
             refusals_raise(refusals, is_single=decoded.is_single)
         return ReadingsAccepted(

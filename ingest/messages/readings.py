@@ -141,6 +141,20 @@ def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> Decod
     return DecodedReadings(messages, refused, is_single)
 
 
+def messages_in(data: bytes, *, lines: bool) -> list[bytes]:
+    """The messages in a body, as they were sent, up to the first that cannot be told from the next;
+    at most MAX_MESSAGES."""
+    data = data.strip()
+    if not lines and not data.startswith(b"["):
+        return [data]
+    messages: list[bytes] = []
+    try:
+        messages.extend(islice(_split_lines(data) if lines else _split_array(data), MAX_MESSAGES))
+    except InvalidMessage:  # the door has said so already
+        return messages
+    return messages
+
+
 def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
     """The messages: decoded together if all are valid, otherwise each as it was sent."""
     bodies: Sequence[ReadingBody | bytes] | None

@@ -15,10 +15,12 @@ from django.db import OperationalError
 
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import KnownDevice
-from ingest.door.accept import Arrival, device_of, foreign_record, readings_entries
+from ingest.door import refused as counting
+from ingest.door.accept import Arrival, device_of, readings_entries
 from ingest.door.authentication import TenantCache
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
+from ingest.door.refusals import Code
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage, heartbeat_decode
 from ingest.messages.readings import DecodedReadings, ReadingMessage, readings_decode
@@ -94,6 +96,7 @@ def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> Batc
     except BaseException:
         batch.give_back()
         raise
+    counting.published_refused(batch.to_count, tenants=tenants)
     return BatchOutcome(batch.accepted, batch.refused, batch.waiting)
 
 
@@ -104,6 +107,7 @@ class _Batch:
         self.entries: list[Entry] = []
         self.accepted = 0
         self.refused: list[Refused] = []
+        self.to_count: list[counting.Published] = []
         self.waiting: dict[int, str] = {}
         self._tenants = tenants
         self._taken: list[tuple[Speaker, Messages]] = []
@@ -147,7 +151,7 @@ class _Batch:
                 try:
                     decoded = _decode(kind, published)
                 except InvalidMessage as error:
-                    self._refuse(published, "invalid", str(error))
+                    self._refuse(published, "invalid", error.reason, field=error.field)
                 else:
                     yield _Addressed(position, published, tenant, device_id, decoded)
 
@@ -207,7 +211,7 @@ class _Batch:
                 reached = {device.id: error for device in counts}
         for published, device, entry in heartbeats:
             if limit := reached.get(device.id):
-                self._refuse(published, "limit", str(limit))
+                self._refuse(published, "limit", str(limit), counted=Code(limit.code))
             else:
                 self.entries.append(entry)
                 self.accepted += 1
@@ -216,27 +220,29 @@ class _Batch:
         """All readings from the tenant become one entry."""
         messages: list[ReadingMessage] = []
         sources: list[Published] = []
-        foreign = 0
         for _, published, _, name, decoded in addressed:
             if not isinstance(decoded, DecodedReadings):
                 continue
             for refusal in decoded.refused:
-                self._refuse(published, refusal.code, f"{refusal.field}: {refusal.reason}")
+                self._refuse(
+                    published,
+                    refusal.code,
+                    refusal.reason,
+                    field=refusal.field,
+                    position=None if decoded.is_single else refusal.position,
+                )
             for message in decoded.messages:
                 if message.device_id not in (None, name):
                     self._refuse(published, "forbidden", f"it names {message.device_id}")
-                    foreign += 1
                     continue
                 messages.append(message._replace(position=len(sources), device_id=name))
                 sources.append(published)
-        if foreign:
-            foreign_record(speaker, foreign)
         arrival = Arrival(speaker, addressed[-1].published.received_at, None)
         try:
             put = readings_entries(messages=messages, arrival=arrival)
         except LimitReached as error:
             for published in sources:
-                self._refuse(published, "limit", str(error))
+                self._refuse(published, "limit", str(error), counted=Code(error.code))
             return
         self._taken.append((speaker, put.taken))
         self.entries += put.entries
@@ -244,8 +250,26 @@ class _Batch:
         for refusal in put.refused:
             self._refuse(sources[refusal.position], refusal.code, refusal.reason)
 
-    def _refuse(self, published: Published, code: str, reason: str) -> None:
-        self.refused.append(Refused(code, published.topic, reason))
+    def _refuse(
+        self,
+        published: Published,
+        code: str,
+        reason: str,
+        *,
+        field: str = "",
+        position: int | None = None,
+        counted: Code | None = None,
+    ) -> None:
+        """`field` and `position` say what in the message is wrong; `counted` is the code it is
+        counted by, if it is not the one in the log."""
+        words = f"{field}: {reason}" if field else reason
+        self.refused.append(Refused(code, published.topic, words))
+        if counts_as := counted or counting.CODES.get(code):
+            self.to_count.append(
+                counting.Published(
+                    published.topic, published.payload, counts_as, field, reason, position
+                )
+            )
 
 
 def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:
