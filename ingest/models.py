@@ -145,9 +145,7 @@ class Refusal(models.Model):
     # An upsert uses up a number even if it only updates.
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
-    device = models.ForeignKey(
-        Device, models.CASCADE, null=True, related_name="+", db_index=False
-    )
+    device = models.ForeignKey(Device, models.CASCADE, null=True, related_name="+", db_index=False)
     code = models.CharField("reason", max_length=14, choices=Code)
     field = models.CharField(
         max_length=80,
