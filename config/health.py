@@ -11,6 +11,7 @@ from ingest.stream import shards
 from monitoring.system.alive import silent_parts
 from monitoring.system.health import OK, Check, Finding, Findings, Health
 from telemetry.presence.listening import deaf_since
+from telemetry.presence.sweep import REFUSALS_HOLD, refusals_stale_since
 
 # The ledger is checked every half minute.
 STALE_AFTER = timedelta(minutes=5)
@@ -38,6 +39,21 @@ def ingest_findings() -> Findings:
         return {"ingest": OK}
     why = f"No ingest server has listened since {since:%Y-%m-%d %H:%M:%S} UTC. Start one."
     return {"ingest": Finding(Health.DEGRADED, why)}
+
+
+def refusals_findings() -> Findings:
+    """Whether refused messages are collected: without them, a device whose messages are refused
+    looks silent."""
+    since = refusals_stale_since(timezone.now())
+    if since is None:
+        return {"refusals": OK}
+    why = (
+        f"Refused messages have not been collected since {since:%Y-%m-%d %H:%M:%S} UTC. For at most "
+        f"{REFUSALS_HOLD.seconds // 60} minutes no device becomes late or offline; after that, "
+        "devices whose messages are refused do, too. Check that beat and ops are running, and read "
+        "their logs."
+    )
+    return {"refusals": Finding(Health.DEGRADED, why)}
 
 
 def parts_findings() -> Findings:
@@ -78,6 +94,7 @@ def _age_s(accepted_at: datetime | None) -> float:
 
 CHECKS: dict[str, Check] = {
     "ingest": ingest_findings,
+    "refusals": refusals_findings,
     "parts": parts_findings,
     "stream": stream_findings,
     "ledger": ledger_findings,

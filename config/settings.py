@@ -81,7 +81,7 @@ MQTT_URL = env.url("MQTT_URL", "mqtt://127.0.0.1:1883", ("mqtt", "mqtts"))
 MQTT_SHARE = env.text("MQTT_SHARE", "rollcall")
 
 # Presence
-PRESENCE_SWEEP_S = env.number("PRESENCE_SWEEP_S", 10.0, low=0.5, high=60)
+PRESENCE_SWEEP_S = env.number("PRESENCE_SWEEP_S", 1.0, low=0.5, high=60)
 LIVE_COALESCE_S = env.number("LIVE_COALESCE_S", 0.8, low=0.0, high=10)
 LIVE_CONNECTIONS = env.integer("LIVE_CONNECTIONS", 50, low=1, high=100_000)
 

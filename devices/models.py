@@ -16,7 +16,7 @@ device_id_validator = RegexValidator(
     r"\A[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}\Z",
     "Use 1 to 64 letters, digits and . _ : @ - and begin with a letter or a digit.",
 )
-interval_validators = [MinValueValidator(1), MaxValueValidator(7 * 86_400)]
+interval_validators = [MinValueValidator(1), MaxValueValidator(366 * 86_400)]
 grace_validators = [MinValueValidator(0), MaxValueValidator(7 * 86_400)]
 rate_validators = [MinValueValidator(0.001), MaxValueValidator(1_000_000)]
 burst_validators = [MinValueValidator(1), MaxValueValidator(10_000_000)]

@@ -1,6 +1,7 @@
 """The admin pages of devices, with the latest status of each, and of the schedule."""
 
 import re
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -30,7 +31,7 @@ from unfold.contrib.filters.admin import (
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from devices.admin.base import (
     KeepsTenant,
@@ -47,7 +48,7 @@ from devices.fleet.registration import devices_approve
 from devices.models import Device
 from devices.tenancy.access import Access, access_in
 from monitoring.pages.dashboard import fleet_context
-from monitoring.pages.device import heartbeats_of, transitions_of
+from monitoring.pages.device import heartbeats_of, refusals_of, transitions_of
 from monitoring.pages.fleet import Seen, changes_since, counts_by_state, seen_in, urgency
 from monitoring.pages.formatting import (
     NOTHING,
@@ -55,6 +56,7 @@ from monitoring.pages.formatting import (
     battery,
     live,
     live_state,
+    moment,
     state_badge,
     unparted,
 )
@@ -78,7 +80,9 @@ ABOUT_DELETION = (
     "The readings, heartbeats and presence of a deleted device stay stored but are no longer "
     "shown, not even if you add a device with the same name."
 )
-ABOUT_PAUSE = "A paused device never becomes late or offline. Its messages are still stored."
+ABOUT_PAUSE = (
+    "A paused device never becomes refused, late or offline. Its messages are still stored."
+)
 
 
 class DeviceForm(KeepsTenant, forms.ModelForm):  # type: ignore[type-arg]
@@ -92,6 +96,17 @@ class PauseForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(attrs={"x-init": "$nextTick(() => $el.focus())"}),
         help_text="Shown to everybody who can see the device.",
     )
+    until = forms.SplitDateTimeField(
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget(),
+        help_text="When the pause ends, in UTC. Empty: when somebody resumes it.",
+    )
+
+    def clean_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["until"]
+        if until is not None and until <= timezone.now():
+            raise forms.ValidationError("This time has passed; choose a later one.")
+        return until
 
 
 @admin.register(Device)
@@ -296,8 +311,8 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
         count = presence_pause(
             device_ids=chosen.ids,
             by=request.user.get_username(),
-            why=form.cleaned_data["why"],
             ts=timezone.now(),
+            **form.cleaned_data,
         )
         messages.success(request, f"{chosen.words(count)} paused.")
         return None
@@ -357,10 +372,9 @@ class DeviceAdmin(ChoosesPlace, ScopedAdmin):
                     form=form,
                 ),
             )
-        why = form.cleaned_data["why"]
         by = request.user.get_username()
-        presence_pause(device_ids=[device.pk], by=by, why=why, ts=timezone.now())
-        self.log_change(request, device, f"Paused: {why}")
+        presence_pause(device_ids=[device.pk], by=by, ts=timezone.now(), **form.cleaned_data)
+        self.log_change(request, device, _pause_words(**form.cleaned_data))
         return HttpResponseRedirect(_url_of(device))
 
     @action(
@@ -422,9 +436,14 @@ def _past(device: Device) -> dict[str, Any]:
     return {
         "is_pending": device.is_pending,
         "status": device.status,
+        "refusals": refusals_of(device.status),
         "transitions": transitions_of(device.pk),
         "heartbeats": heartbeats_of(device.status),
     }
+
+
+def _pause_words(why: str, until: datetime | None) -> str:
+    return f"Paused until {moment(until)}: {why}" if until else f"Paused: {why}"
 
 
 def _url_of(device: Device) -> str:

@@ -10,6 +10,7 @@ from telemetry.fields import HypertableTimeField
 class PresenceState(models.TextChoices):
     NEW = "new"
     ONLINE = "online"
+    REFUSED = "refused"
     LATE = "late"
     OFFLINE = "offline"
     PAUSED = "paused"
@@ -92,7 +93,11 @@ class DeviceStatus(WithVitals):
     A device is late at last_seen + excused_s + interval_s + grace_s, and later still if a message
     was due in a PresenceBreak. `late_at` is when the sweep next looks, never later than that.
     A heartbeat does not change it: an update that changes no indexed column touches no index.
-    `offline_at` is the same for a device that is late.
+    `offline_at` is the same for a device that is late. A device whose messages are refused is
+    `refused` as long as its LastRefusal is newer than last_seen and not silent as well.
+
+    `expectation_changed_at` is set by the triggers until a sweep has judged the device by its new
+    interval and grace. `paused_until` is when a pause ends; null if it has no end.
     """
 
     device = models.OneToOneField(Device, models.CASCADE, primary_key=True, related_name="status")
@@ -105,6 +110,8 @@ class DeviceStatus(WithVitals):
     excused_s = models.FloatField(default=0)
     late_at = models.DateTimeField(null=True)
     offline_at = models.DateTimeField(null=True)
+    expectation_changed_at = models.DateTimeField(null=True)
+    paused_until = models.DateTimeField(null=True)
     last_seen = models.DateTimeField(null=True)
     clock_skew_s = models.FloatField(null=True)
     skew_candidate_s = models.FloatField(null=True)
@@ -119,15 +126,59 @@ class DeviceStatus(WithVitals):
         db_table = "telemetry_devicestatus"
         verbose_name_plural = "device statuses"
         indexes = (
-            models.Index(fields=("late_at",), name="status_next_late", condition=Q(state="online")),
+            models.Index(
+                fields=("late_at",),
+                name="status_next_late",
+                condition=Q(state__in=("online", "refused")),
+            ),
             models.Index(
                 fields=("offline_at",), name="status_next_offline", condition=Q(state="late")
+            ),
+            models.Index(
+                fields=("expectation_changed_at",),
+                name="status_to_judge_again",
+                condition=Q(expectation_changed_at__isnull=False),
+            ),
+            models.Index(
+                fields=("paused_until",),
+                name="status_pause_ends",
+                condition=Q(paused_until__isnull=False),
             ),
             models.Index(fields=("tenant", "state"), name="status_by_state"),
         )
 
     def __str__(self) -> str:
         return self.state
+
+
+class LastRefusal(models.Model):
+    """What was refused of a device: the latest refusal, and how many there were since when.
+
+    `accepted` is false for messages that were refused: counted since the last accepted message. It
+    is true for values that were left out of accepted messages: counted as long as they come at
+    least once a day. Not part of DeviceStatus, because each message rewrites that row.
+    """
+
+    pk = models.CompositePrimaryKey("device", "accepted")
+    # The foreign key in the database deletes the row with its device (migration 0007).
+    device = models.ForeignKey(
+        Device, models.DO_NOTHING, related_name="refusals", db_constraint=False, db_index=False
+    )
+    accepted = models.BooleanField()
+    tenant = models.ForeignKey(
+        Tenant, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False
+    )
+    at = models.DateTimeField()
+    since = models.DateTimeField()
+    count = models.BigIntegerField()
+    reason = models.TextField()
+    sample = models.TextField()
+
+    class Meta:
+        db_table = "telemetry_lastrefusal"
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class PresenceEvent(models.Model):
@@ -169,9 +220,13 @@ class PresenceBreak(models.Model):
 
 
 class PresenceSweep(models.Model):
-    """When presence was last swept: one row. A long gap before a sweep means nobody listened."""
+    """When presence was last swept: one row. A long gap before a sweep means nobody listened.
+
+    Every refused message up to `refusals_until` is in LastRefusal; null if none was ever collected.
+    """
 
     swept_at = models.DateTimeField()
+    refusals_until = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "telemetry_presencesweep"

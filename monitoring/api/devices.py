@@ -1,5 +1,6 @@
 """`/api/v1/devices`: devices with their current state."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db.models import F, QuerySet
@@ -54,6 +55,11 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
     group = serializers.IntegerField(source="group_id", read_only=True, allow_null=True)
     state = serializers.ChoiceField(choices=PresenceState.choices, read_only=True)
     state_since = serializers.DateTimeField(read_only=True)
+    paused_until = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text="When the pause ends; null if the device is not paused, or until it is resumed.",
+    )
 
     class Meta:
         model = Device
@@ -65,6 +71,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
             "is_pending",
             "state",
             "state_since",
+            "paused_until",
             "created_at",
         )
         read_only_fields = fields
@@ -96,6 +103,7 @@ def _devices() -> QuerySet[Device]:
         tenant_slug=F("tenant__slug"),
         state=F("status__state"),
         state_since=F("status__state_since"),
+        paused_until=F("status__paused_until"),
     )
 
 
@@ -103,6 +111,16 @@ class Pause(StrictBody, serializers.Serializer[Device]):
     why = serializers.CharField(
         max_length=200, help_text="Shown to everybody who can see the device."
     )
+    until = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        help_text="When the pause ends. Null or left out: when somebody resumes the device.",
+    )
+
+    def validate_until(self, until: datetime | None) -> datetime | None:
+        if until is not None and until <= timezone.now():
+            raise serializers.ValidationError("This time has passed; choose a later one.")
+        return until
 
 
 class DeviceViewSet(TenantViewSet):
@@ -164,11 +182,17 @@ class DeviceViewSet(TenantViewSet):
         return self.answered(self.reread(device))
 
     def pause(self, request: Request, **names: Any) -> Response:
-        """Pauses the device: it never becomes late or offline. Its messages are still stored."""
+        """Pauses the device: it never becomes refused, late or offline. Its messages are still
+        stored. If it is paused already, the reason and the end are replaced."""
         device: Device = self.found()
-        why = self.body()["why"]
-        by = request.user.get_username()
-        presence_pause(device_ids=[device.pk], by=by, why=why, ts=timezone.now())
+        given = self.body()
+        presence_pause(
+            device_ids=[device.pk],
+            by=request.user.get_username(),
+            why=given["why"],
+            until=given.get("until"),
+            ts=timezone.now(),
+        )
         return self.answered(self.reread(device))
 
     def resume(self, request: Request, **names: Any) -> Response:

@@ -1,4 +1,4 @@
-"""The admin's first page: the state of the fleet, and which devices are silent now."""
+"""The admin's first page: the state of the fleet, and which devices need attention."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from devices.tenancy.access import Role, access_in, sees_several_tenants
-from monitoring.pages.fleet import SILENT, counts_by_state, seen_in, silent_now
+from monitoring.pages.fleet import IN_TROUBLE, counts_by_state, in_trouble, seen_in
 from monitoring.system.health import worker_works
 from telemetry.presence.listening import deaf_since
 
@@ -21,8 +21,8 @@ def fleet_context(request: HttpRequest) -> dict[str, Any]:
         "state_counts": counts,
         "device_count": seen_in(counts).devices,
         "count_in": {one.state: one.devices for one in counts},
-        "silent_count": sum(one.devices for one in counts if one.state in SILENT),
-        "silent": silent_now(limit=SHOWN),
+        "trouble_count": sum(one.devices for one in counts if one.state in IN_TROUBLE),
+        "in_trouble": in_trouble(limit=SHOWN),
         "may_add": access.allows(Role.MANAGER),
         "has_tenants": access.is_operator or bool(access.roles),
         "several_tenants": sees_several_tenants(request),

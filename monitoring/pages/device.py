@@ -1,17 +1,20 @@
 """A device's past, as its page shows it."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection
+from django.utils import timezone
 
-from telemetry.models import DeviceStatus
+from telemetry.models import DeviceStatus, LastRefusal
 from telemetry.sql import heartbeat, presenceevent
 from telemetry.sql.heartbeat import StoredHeartbeat
 
 TRANSITIONS = 50
 HEARTBEATS = 20
+# What is over, or did no harm, is shown for this long.
+RECENT = timedelta(days=1)
 
 
 class Transition(NamedTuple):
@@ -47,3 +50,24 @@ def heartbeats_of(status: DeviceStatus) -> Sequence[StoredHeartbeat]:
             interval_s=status.interval_s,
             limit=HEARTBEATS,
         )
+
+
+class Refusals(NamedTuple):
+    """What was refused of a device since its last accepted message, what was refused before it, and
+    which values were left out of accepted messages; None if there was none lately."""
+
+    now: LastRefusal | None
+    before: LastRefusal | None
+    ignored: LastRefusal | None
+
+
+def refusals_of(status: DeviceStatus) -> Refusals:
+    found = {one.accepted: one for one in LastRefusal.objects.filter(device=status.device_id)}
+    recent = timezone.now() - RECENT
+    refused, ignored = found.get(False), found.get(True)
+    is_over = refused and status.last_seen and refused.at <= status.last_seen
+    return Refusals(
+        now=None if is_over else refused,
+        before=refused if is_over and refused and refused.at > recent else None,
+        ignored=ignored if ignored and ignored.at > recent else None,
+    )

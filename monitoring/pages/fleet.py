@@ -1,9 +1,10 @@
-"""Many devices at once, for the admin: how many are in each state, and which are silent."""
+"""Many devices at once, for the admin: how many are in each state, and which need attention."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db.models import Case, Count, IntegerField, Max, Q, Value, When
+from django.db.models.functions import Coalesce
 
 from telemetry.models import DeviceStatus, PresenceState
 
@@ -11,11 +12,17 @@ from telemetry.models import DeviceStatus, PresenceState
 BY_URGENCY = (
     PresenceState.OFFLINE,
     PresenceState.LATE,
+    PresenceState.REFUSED,
     PresenceState.NEW,
     PresenceState.PAUSED,
     PresenceState.ONLINE,
 )
-SILENT = (PresenceState.OFFLINE, PresenceState.LATE)
+IN_TROUBLE = (PresenceState.OFFLINE, PresenceState.LATE, PresenceState.REFUSED)
+# A refused device may never have been heard, and may have been silent for long before.
+NEWS_AT = Case(
+    When(state=PresenceState.REFUSED, then="state_since"),
+    default=Coalesce("last_seen", "state_since"),
+)
 
 
 class StateCount(NamedTuple):
@@ -70,9 +77,9 @@ def changes_since(seen: Seen, counts: Sequence[StateCount]) -> Changes:
     return Changes(added, max(0, seen.devices + added - seen_in(counts).devices))
 
 
-def silent_now(*, limit: int) -> Sequence[DeviceStatus]:
-    """Late and offline devices, the most recently seen first, so that news is on top."""
-    latest = DeviceStatus.objects.filter(state__in=SILENT).order_by("-last_seen", "pk")
-    # The subquery sorts keys only; all silent devices are sorted for it.
+def in_trouble(*, limit: int) -> Sequence[DeviceStatus]:
+    """Refused, late and offline devices, the most recently seen first, so that news is on top."""
+    latest = DeviceStatus.objects.filter(state__in=IN_TROUBLE).order_by(NEWS_AT.desc(), "pk")
+    # The subquery sorts keys only; all these devices are sorted for it.
     shown = latest.filter(pk__in=latest.values("pk")[:limit])
     return list(shown.select_related("device__site", "tenant"))

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import localize
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from telemetry.models import DeviceStatus
@@ -31,6 +31,21 @@ def state_badge(state: str) -> SafeString:
 def moment(time: datetime | None) -> str:
     """`2026-06-01 12:00:03 UTC`."""
     return localize(time) if time else "never"
+
+
+def clock(time: datetime) -> str:
+    """`23:07 UTC`; with the date if that is not today's."""
+    utc = time.astimezone(UTC)
+    is_today = utc.date() == timezone.now().date()
+    return f"{utc:%H:%M} UTC" if is_today else f"{utc:%Y-%m-%d %H:%M} UTC"
+
+
+def ticked(words: str) -> SafeString:
+    """The words, with what stands between two backticks as code."""
+    parts = enumerate(unparted(words).split("`"))
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", part) if n % 2 else part,) for n, part in parts)
+    )
 
 
 def ago(time: datetime | None) -> SafeString:

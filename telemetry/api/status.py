@@ -8,8 +8,31 @@ from rest_framework import serializers
 from devices.api.base.lookup import device_in_path
 from devices.api.base.viewset import TenantViewSet
 from devices.models import Device
-from telemetry.models import DeviceStatus, PresenceState
+from telemetry.models import DeviceStatus, LastRefusal, PresenceState
 from telemetry.vitals import NAMES
+
+
+class RefusalSerializer(serializers.ModelSerializer[LastRefusal]):
+    """What was last refused of the device: messages or, if `accepted`, values in accepted ones."""
+
+    at = serializers.DateTimeField(read_only=True, help_text="When the latest came, by our clock.")
+    since = serializers.DateTimeField(read_only=True, help_text="When the first of them came.")
+    count = serializers.IntegerField(read_only=True, help_text="How many came since then.")
+    reason = serializers.CharField(read_only=True, help_text="Why the latest was refused, as text.")
+    sample = serializers.CharField(read_only=True, help_text="What the device sent, shortened.")
+
+    class Meta:
+        model = LastRefusal
+        fields = ("at", "since", "count", "reason", "sample")
+        read_only_fields = fields
+
+    def __init__(self, *args: Any, accepted: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._accepted = accepted
+
+    def get_attribute(self, instance: DeviceStatus) -> LastRefusal | None:
+        refusals = instance.device.refusals.all()
+        return next((one for one in refusals if one.accepted is self._accepted), None)
 
 
 class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
@@ -20,6 +43,24 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
         source="state_since", read_only=True, help_text="When the device entered this state."
     )
     reason = serializers.CharField(read_only=True, help_text="Why the device is in this state.")
+    paused_until = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text="When the pause ends; null if the device is not paused, or until it is resumed.",
+    )
+    last_refused = RefusalSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="The latest refused message, and how many there were since the last accepted "
+        "one. It is over if `at` is before `last_seen`. Null if none was ever refused.",
+    )
+    last_ignored = RefusalSerializer(
+        accepted=True,
+        read_only=True,
+        allow_null=True,
+        help_text="The latest values that were left out of an accepted message, and how often "
+        "since a day without any. Null if none ever were.",
+    )
     clock_skew_s = serializers.FloatField(
         read_only=True, allow_null=True, help_text="The device's clock minus ours."
     )
@@ -38,7 +79,10 @@ class StatusSerializer(serializers.ModelSerializer[DeviceStatus]):
             "reason",
             "interval_s",
             "grace_s",
+            "paused_until",
             "last_seen",
+            "last_refused",
+            "last_ignored",
             "clock_skew_s",
             *NAMES,
             "address",
@@ -59,5 +103,9 @@ class StatusViewSet(TenantViewSet):
         return DeviceStatus.objects.all()
 
     def named(self, queryset: QuerySet[Any]) -> DeviceStatus:
-        device = device_in_path(self, Device.objects.select_related("tenant", "status"))
+        device = device_in_path(self, _devices())
         return device.status
+
+
+def _devices() -> QuerySet[Device]:
+    return Device.objects.select_related("tenant", "status").prefetch_related("refusals")

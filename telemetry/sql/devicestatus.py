@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
 from telemetry.sql.bulk import copy_lines, fetch_binary
+from telemetry.sql.lastrefusal import Refused
 from telemetry.sql.presenceevent import PresenceTransition
 from telemetry.statuses import StatusChange
 from telemetry.vitals import NAMED_VITALS, NAMES
@@ -113,48 +114,77 @@ WHERE s.device_id = i.device_id
   AND coalesce(abs({SKEW} - s.skew_candidate_s) > 3, true)
 """
 
-# late_at and offline_at only say when to look; the sweep computes the actual deadline.
+# late_at and offline_at only say when to look; the sweep computes the actual deadline. A device
+# whose interval or grace has changed is judged again, whatever they say.
 LOCK_DUE = """
-SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s, excused_s, host(address),
-       battery_pct, (
+SELECT s.device_id, s.tenant_id, s.state, s.state_since, s.last_seen, s.interval_s, s.grace_s,
+       s.excused_s, s.expectation_changed_at IS NOT NULL, host(s.address), s.battery_pct, (
            SELECT CASE WHEN bool_and(coalesce(k.revoked_at <= %(ts)s, false))
                        THEN max(k.revoked_at) END
            FROM devices_credential k WHERE k.device_id = s.device_id
-       )
+       ), r.at, r.since, r.count, r.reason
 FROM telemetry_devicestatus s
-WHERE (state = 'online' AND late_at <= %(ts)s) OR (state = 'late' AND offline_at <= %(ts)s)
-ORDER BY device_id
+LEFT JOIN telemetry_lastrefusal r ON r.device_id = s.device_id AND NOT r.accepted
+WHERE (s.state IN ('online', 'refused') AND s.late_at <= %(ts)s)
+   OR (s.state = 'late' AND s.offline_at <= %(ts)s)
+   OR s.expectation_changed_at IS NOT NULL
+ORDER BY s.device_id
 LIMIT %(limit)s
-FOR NO KEY UPDATE SKIP LOCKED
+FOR NO KEY UPDATE OF s SKIP LOCKED
 """
 
 LOOK_AGAIN = """
 UPDATE telemetry_devicestatus s
-SET late_at = CASE WHEN s.state = 'online' THEN u.at ELSE s.late_at END,
-    offline_at = CASE WHEN s.state = 'late' THEN u.at ELSE s.offline_at END
+SET late_at = CASE WHEN s.state IN ('online', 'refused') THEN u.at ELSE s.late_at END,
+    offline_at = CASE WHEN s.state = 'late' THEN u.at ELSE s.offline_at END,
+    expectation_changed_at = NULL
 FROM unnest(%(ids)s::integer[], %(at)s::timestamptz[]) AS u (device_id, at)
 WHERE s.device_id = u.device_id
 """
 
+# Without a time to look at (messages do not set one), late_at stays: MOVE_FORWARD has just set it.
 SET_STATES = f"""
 UPDATE telemetry_devicestatus s
 SET state = u.state,
     state_since = u.since,
     reason = u.reason,
-    offline_at = s.last_seen + make_interval(secs => s.excused_s + 2 * (s.interval_s + s.grace_s))
-FROM unnest(%(ids)s::integer[], %(states)s::text[], %(since)s::timestamptz[], %(reasons)s::text[])
-     AS u (device_id, state, since, reason)
+    late_at = CASE WHEN u.state IN ('online', 'refused') THEN coalesce(u.look_at, s.late_at)
+                   ELSE s.late_at END,
+    offline_at = u.look_at,
+    expectation_changed_at = NULL,
+    paused_until = CASE WHEN u.state = 'paused' THEN s.paused_until END
+FROM unnest(%(ids)s::integer[], %(states)s::text[], %(since)s::timestamptz[], %(reasons)s::text[],
+            %(look_at)s::timestamptz[])
+     AS u (device_id, state, since, reason, look_at)
 WHERE s.device_id = u.device_id
 RETURNING {CHANGE}
 """
 
-LOCK_CHOSEN = """
-SELECT device_id, tenant_id, state, last_seen, interval_s, grace_s
-FROM telemetry_devicestatus
-WHERE device_id = ANY(%(ids)s)
-ORDER BY device_id
-FOR NO KEY UPDATE
+SET_REASONS = f"""
+UPDATE telemetry_devicestatus s
+SET reason = u.reason
+FROM unnest(%(ids)s::integer[], %(reasons)s::text[]) AS u (device_id, reason)
+WHERE s.device_id = u.device_id
+RETURNING {CHANGE}
 """
+
+SET_PAUSE_END = """
+UPDATE telemetry_devicestatus SET paused_until = %(until)s WHERE device_id = ANY(%(ids)s)
+"""
+
+LOCK_CHOSEN = """
+SELECT s.device_id, s.tenant_id, s.state, s.state_since, s.reason, s.last_seen, s.interval_s,
+       s.grace_s, s.paused_until, r.at, r.since, r.count, r.reason
+FROM telemetry_devicestatus s
+LEFT JOIN telemetry_lastrefusal r ON r.device_id = s.device_id AND NOT r.accepted
+WHERE {chosen}
+ORDER BY s.device_id
+FOR NO KEY UPDATE OF s
+"""
+LOCK_BY_ID = LOCK_CHOSEN.format(chosen="s.device_id = ANY(%(ids)s)")
+LOCK_PAUSE_OVER = (
+    LOCK_CHOSEN.format(chosen="s.paused_until <= %(ts)s AND s.state = 'paused'") + "SKIP LOCKED"
+)
 
 EXCUSE_SILENCE = """
 UPDATE telemetry_devicestatus
@@ -190,29 +220,37 @@ class Moved(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A device that the sweep has to check."""
+    """A device that the sweep has to check. `is_changed`: its interval or grace is another now.
+    `refused` is what was refused of it, if anything ever was."""
 
     device_id: int
     tenant_id: int
     state: str
-    last_seen: datetime
-    interval_s: int
-    grace_s: int
-    excused_s: float
-    address: str | None
-    battery_pct: float | None
-    revoked_at: datetime | None
-
-
-class Chosen(NamedTuple):
-    """A device that a person pauses or resumes."""
-
-    device_id: int
-    tenant_id: int
-    state: str
+    state_since: datetime
     last_seen: datetime | None
     interval_s: int
     grace_s: int
+    excused_s: float
+    is_changed: bool
+    address: str | None
+    battery_pct: float | None
+    revoked_at: datetime | None
+    refused: Refused | None
+
+
+class Chosen(NamedTuple):
+    """A device that a person pauses or resumes, or whose messages are refused."""
+
+    device_id: int
+    tenant_id: int
+    state: str
+    state_since: datetime
+    reason: str
+    last_seen: datetime | None
+    interval_s: int
+    grace_s: int
+    paused_until: datetime | None
+    refused: Refused | None
 
 
 def missing(cursor: CursorWrapper, *, ids: set[int]) -> set[int]:
@@ -279,12 +317,23 @@ def lock_due(cursor: CursorWrapper, *, ts: datetime, limit: int) -> list[Due]:
     """Locks and returns the devices that are due at `ts`. Skips rows that another transaction has
     locked: usually a message is being stored for them."""
     cursor.execute(LOCK_DUE, {"ts": ts, "limit": limit})
-    return [Due(*row) for row in cursor.fetchall()]
+    return [Due(*row[:-4], _refused(row)) for row in cursor.fetchall()]
 
 
-def lock_chosen(cursor: CursorWrapper, *, ids: Sequence[int]) -> list[Chosen]:
-    cursor.execute(LOCK_CHOSEN, {"ids": list(ids)})
-    return [Chosen(*row) for row in cursor.fetchall()]
+def lock_chosen(cursor: CursorWrapper, *, ids: Collection[int]) -> list[Chosen]:
+    cursor.execute(LOCK_BY_ID, {"ids": list(ids)})
+    return [Chosen(*row[:-4], _refused(row)) for row in cursor.fetchall()]
+
+
+def lock_pause_over(cursor: CursorWrapper, *, ts: datetime) -> list[Chosen]:
+    """Locks and returns the paused devices whose pause ends by `ts`. Skips locked rows."""
+    cursor.execute(LOCK_PAUSE_OVER, {"ts": ts})
+    return [Chosen(*row[:-4], _refused(row)) for row in cursor.fetchall()]
+
+
+def _refused(row: Sequence[Any]) -> Refused | None:
+    """The last four columns of a row of LOCK_DUE or LOCK_CHOSEN."""
+    return None if row[-4] is None else Refused(*row[-4:])
 
 
 def excuse_silence(cursor: CursorWrapper, *, ids: Sequence[int], ts: datetime) -> None:
@@ -292,10 +341,25 @@ def excuse_silence(cursor: CursorWrapper, *, ids: Sequence[int], ts: datetime) -
     cursor.execute(EXCUSE_SILENCE, {"ids": list(ids), "ts": ts})
 
 
+def set_pause_end(cursor: CursorWrapper, *, ids: Sequence[int], until: datetime | None) -> None:
+    """Sets when the devices' pauses end; None: only when somebody resumes them."""
+    cursor.execute(SET_PAUSE_END, {"ids": list(ids), "until": until})
+
+
+def set_reasons(cursor: CursorWrapper, *, words: Mapping[int, str]) -> list[StatusChange]:
+    """Writes new reasons for states that stay. The caller must have locked the rows."""
+    cursor.execute(SET_REASONS, {"ids": list(words), "reasons": list(words.values())})
+    return [StatusChange(*row) for row in cursor.fetchall()]
+
+
 def set_states(
-    cursor: CursorWrapper, *, transitions: Sequence[PresenceTransition]
+    cursor: CursorWrapper,
+    *,
+    transitions: Sequence[PresenceTransition],
+    look_at: Mapping[int, datetime | None],
 ) -> list[StatusChange]:
-    """Writes the new states. The caller must have locked the rows."""
+    """Writes the new states, and by device when a sweep next looks at it. The caller must have
+    locked the rows."""
     cursor.execute(
         SET_STATES,
         {
@@ -303,6 +367,7 @@ def set_states(
             "states": [one.state for one in transitions],
             "since": [one.time for one in transitions],
             "reasons": [one.reason for one in transitions],
+            "look_at": [look_at.get(one.device_id) for one in transitions],
         },
     )
     return [StatusChange(*row) for row in cursor.fetchall()]

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from devices.models import Device
-from monitoring.pages.fleet import silent_now
+from monitoring.pages.fleet import in_trouble
 from telemetry.models import DeviceStatus
 from tests.admin import client_of, page, told_by
 from tests.conftest import Fleet
@@ -23,7 +23,7 @@ def test_the_first_page_reads_no_more_of_the_silent_than_it_shows(acme: Fleet) -
         cursor.execute("UPDATE telemetry_devicestatus SET state = 'late', last_seen = now()")
         cursor.execute("ANALYZE devices_device, telemetry_devicestatus")
     with CaptureQueriesContext(connection) as queries:
-        assert len(silent_now(limit=25)) == 25
+        assert len(in_trouble(limit=25)) == 25
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN ANALYZE {queries[0]['sql']}")
         plan = "\n".join(row[0] for row in cursor.fetchall())
@@ -67,7 +67,7 @@ def test_the_first_page_has_the_latest_silence_on_top(acme: Fleet) -> None:
             last_seen=now - timedelta(seconds=age_s),
         )
 
-    silent = client_of(acme.manager).get(page("index")).context["silent"]
+    silent = client_of(acme.manager).get(page("index")).context["in_trouble"]
 
     shown = [one.device.device_id for one in silent]
     assert shown == ["new-silence", "offline", "offline-too", "long-offline"]
@@ -77,8 +77,8 @@ def test_the_first_page_has_the_latest_silence_on_top(acme: Fleet) -> None:
     ("states", "words"),
     [
         (("new", "new"), "No device has sent a message yet"),
-        (("new", "online"), "No device is late or offline; 1 has not sent a message yet."),
-        (("new", "paused"), "No device is late or offline; 1 has not sent a message yet."),
+        (("new", "online"), "No device is refused, late or offline; 1 has not sent a message yet."),
+        (("new", "paused"), "No device is refused, late or offline; 1 has not sent a message yet."),
         (("paused", "paused"), "Every device is paused"),
         (("paused", "online"), "All present"),
         (("online", "offline"), "no message for"),

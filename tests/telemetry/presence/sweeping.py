@@ -23,6 +23,12 @@ def sweep_until(seconds: int) -> None:
         sweep(moment)
 
 
+def sweeps(start: int, end: int) -> None:
+    """Every 10 s from `start`, and at `end`."""
+    for moment in (*range(start, end, 10), end):
+        sweep(moment)
+
+
 def status(device: Device) -> DeviceStatus:
     return DeviceStatus.objects.get(device=device)
 

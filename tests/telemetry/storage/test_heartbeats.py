@@ -262,17 +262,6 @@ def test_changes_are_announced_on_commit_and_not_before(acme: Fleet) -> None:
     assert change.tenant_id == acme.tenant.pk
 
 
-def test_a_new_interval_moves_the_deadlines(acme: Fleet) -> None:
-    heartbeats_store(heartbeats=[heartbeat(acme.device, T0)])
-
-    acme.tenant.default_grace_s = 0
-    acme.tenant.save()
-    acme.device.expected_interval_s = 10
-    acme.device.save()
-
-    assert (status(acme.device).late_at, status(acme.device).offline_at) == (after(10), after(20))
-
-
 def test_a_wrong_clock_is_recognised_though_its_device_speaks_often(acme: Fleet) -> None:
     behind = timedelta(hours=3)
     for n in range(5):
