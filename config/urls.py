@@ -19,12 +19,14 @@ from telemetry.api.summary import SummaryView
 summary = SummaryView.as_view(messages_stored=messages_stored)
 
 # No parameters in these paths: ingest.door.fast_path looks them up without Django's middleware.
-device_urlpatterns = [
+_doors = [
     path("api/v1/heartbeats", HeartbeatView.as_view(), name="heartbeats"),
     path("api/v1/readings", ReadingsView.as_view(), name="readings"),
     path("api/v1/enrol", EnrolView.as_view(), name="enrol"),
     *seed_urls.device_urlpatterns,
 ]
+# Some clients end every path with a slash; a redirect would lose the body.
+device_urlpatterns = [*_doors, *(path(f"{one.pattern}/", one.callback) for one in _doors)]
 
 urlpatterns = [
     *device_urlpatterns,

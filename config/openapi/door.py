@@ -11,8 +11,9 @@ from django.db import models
 from devices.api.base.fields import STORABLE
 from ingest.door.enrol import EnrolAnswer, EnrolBody
 from ingest.door.views import HeartbeatAccepted
-from ingest.messages.heartbeat import MAX_FIELDS, MAX_NAME, MAX_TEXT, HeartbeatBody
+from ingest.messages.heartbeat import MAX_FIELDS, HeartbeatBody, vital_range
 from ingest.messages.readings import MAX_MESSAGES, ReadingBody
+from telemetry.vitals import NAMED_VITALS
 
 OWN = "/api/v1/"
 SCHEMAS = "#/components/schemas/"
@@ -27,11 +28,7 @@ DOOR_SECURITY = {
         "description": "The key of a device or a gateway, `rc_…`.",
     }
 }
-SCALAR = {
-    "type": ["boolean", "number", "string", "null"],
-    "maxLength": MAX_TEXT,
-    "pattern": STORABLE,
-}
+LEFT_OUT = "Another value is left out, and named in `ignored`."
 
 
 def _components() -> dict[str, Any]:
@@ -39,11 +36,25 @@ def _components() -> dict[str, Any]:
         BODIES, schema_hook=_choices, ref_template=f"{SCHEMAS}{{name}}"
     )
     shapes: dict[str, Any] = {name: _storable(shape) for name, shape in found.items()}
-    # Every additional field is a vital.
+    # Every additional field is a vital. A value that cannot be used does not cost the heartbeat.
     heartbeat = shapes["HeartbeatBody"]
-    heartbeat["additionalProperties"] = SCALAR
-    heartbeat["propertyNames"] = {"minLength": 1, "maxLength": MAX_NAME, "pattern": STORABLE}
+    for vital in NAMED_VITALS:
+        what = vital_range(vital)
+        heartbeat["properties"][vital.name] = {
+            "description": f"{what[0].upper()}{what[1:]}. {LEFT_OUT}"
+        }
+    heartbeat["properties"]["time"] = {
+        "description": "ISO 8601 with a time zone, or a number since 1970, in seconds, ms, µs or "
+        "ns; also as `timestamp`, `ts`, `tst` or `timestamp_ms`. Refused if it is too old. "
+        "With the time of a wrong clock, the heartbeat counts as heard now."
+    }
+    heartbeat["additionalProperties"] = {
+        "description": f"A vital: a number, text, true, false or null. {LEFT_OUT}"
+    }
     heartbeat["maxProperties"] = MAX_FIELDS
+    # A metric that is null is left out, and one at least has to be left.
+    metrics = shapes["ReadingBody"]["properties"]["metrics"]
+    metrics["not"] = {"additionalProperties": {"type": "null"}}
     shapes["ReadingsAccepted"] = {
         "type": "object",
         "required": ["server_time", "accepted", "refused"],
@@ -169,7 +180,7 @@ def documented(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, st
     they answer as those systems document them.
     """
     own = [one for one in endpoints if one[0].startswith(OWN)]
-    return [one for one in own if one[0] not in DOOR_PATHS]
+    return [one for one in own if one[0].rstrip("/") not in DOOR_PATHS]
 
 
 def with_doors(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

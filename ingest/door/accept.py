@@ -13,6 +13,7 @@ from devices.fleet.registration import KnownDevice
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
 from ingest.door.refusals import Code, refusals_note
+from ingest.door.refused import IgnoredIn, ignored_note
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage
 from ingest.messages.readings import ReadingMessage, Refusal
@@ -48,8 +49,9 @@ class _Why(NamedTuple):
     retry_after_s: float = 0.0
 
 
-def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
-    """Returns the device's interval in seconds, once the heartbeat is on disk in the stream.
+def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival, data: bytes) -> int:
+    """Returns the device's interval in seconds, once the heartbeat is on disk in the stream. `data`
+    is the heartbeat as sent.
 
     Raises InvalidMessage (no such device), ForeignDevice, LimitReached, StreamAway and
     OperationalError.
@@ -70,6 +72,9 @@ def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
         is_pending=device.is_pending,
     )
     _append([entry], speaker=speaker, taken=taken)
+    if message.ignored:
+        left_out = IgnoredIn(data, arrival.received_at, device.id, message.ignored)
+        ignored_note(left_out, tenant_id=speaker.tenant_id)
     return device.interval_s
 
 

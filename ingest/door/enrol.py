@@ -23,9 +23,9 @@ from devices.fleet.enrolment import (
 )
 from devices.models import Device
 from ingest.door.authentication import CHALLENGE
-from ingest.door.views import JSON, InvalidBody, body_read
+from ingest.door.views import JSON, JSON_TYPES, InvalidBody, body_read
+from ingest.messages.bodies import body_decode, check_text, name_text, trimmed
 from ingest.messages.errors import InvalidMessage
-from ingest.messages.heartbeat import body_decode, check_text
 
 # The pattern is for the OpenAPI schema only; a refused device gets an error that describes it.
 DeviceId = Annotated[str, Meta(max_length=64, extra_json_schema={"pattern": f"^{DEVICE_ID}$"})]
@@ -35,7 +35,7 @@ class EnrolBody(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What a device sends: the enrolment token that it was given or scanned, and who it is."""
 
     token: Annotated[str, Meta(max_length=128)]
-    device_id: DeviceId
+    device_id: DeviceId | int
     name: Annotated[str, Meta(max_length=120)] = ""
     kind: Device.Kind = Device.Kind.SENSOR
 
@@ -66,7 +66,7 @@ class EnrolView(APIView):
     throttle_classes = ()
 
     def post(self, request: Request) -> HttpResponse:
-        enrolled = _enrol(_decode(body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))))
+        enrolled = _enrol(_decode(body_read(request, settings.INGEST_MAX_BODY_BYTES, JSON_TYPES)))
         answer = EnrolAnswer(
             enrolled.device.device_id,
             enrolled.key,
@@ -82,7 +82,7 @@ def _enrol(body: EnrolBody) -> Enrolled:
     try:
         return device_enrol(
             token=body.token,
-            device_id=body.device_id,
+            device_id=str(body.device_id),
             name=body.name,
             kind=body.kind,
             ts=datetime.now(UTC),
@@ -99,12 +99,13 @@ def _enrol(body: EnrolBody) -> Enrolled:
 
 def _decode(data: bytes) -> EnrolBody:
     try:
-        body = _parse(data)
-        for name in ("token", "device_id", "name"):
-            check_text(f"$.{name}", getattr(body, name))
+        body = _parse(trimmed(data))
+        device_id = name_text("$.device_id", body.device_id) or ""
+        for name, text in (("token", body.token), ("device_id", device_id), ("name", body.name)):
+            check_text(f"$.{name}", text)
     except InvalidMessage as error:
         raise InvalidBody([{"field": error.field, "reason": error.reason}]) from None
-    return body
+    return msgspec.structs.replace(body, device_id=device_id)
 
 
 def _parse(data: bytes) -> EnrolBody:

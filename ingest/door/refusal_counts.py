@@ -10,10 +10,11 @@ groups and the worker knows where to look:
     ingest:{refused<n>}:minutes     the minutes, with how many names each has; "all" in total
     ingest:{refused<n>}:changed     "<minute>:<name>" of what has changed since it was collected
     ingest:{refused<n>}:contacts    "<tenant>:<device>:<accepted>": like a count, for all codes and
-                                    fields together, since it was collected
+                                    fields together, since it was collected; its times are by the
+                                    clock of the door, as those of accepted messages are
     ingest:{refused<n>}:…-taken     what is being copied into the table
 
-Counts are totals that only grow, so storing them twice changes nothing. All times are Valkey's.
+Counts are totals that only grow, so storing them twice changes nothing. Their times are Valkey's.
 Names are bounded: MOST_FIELDS for a device, code and minute, then the field is `*`; MOST_NAMES for
 a tenant and minute and MOST_IN_GROUP in all, then the device is 0 as well.
 """
@@ -88,23 +89,21 @@ for n = 2, #ARGV, 8 do
 end
 """
 
-# KEYS: contacts. ARGV: for each contact its name, messages, how many microseconds ago the first and
-# the last were, and the text.
+# KEYS: contacts. ARGV: for each contact its name, messages, when the first and the last came, and
+# the text.
 CONTACT = """
-local now = redis.call('TIME')
-local now_us = now[1] * 1000000 + now[2]
 for n = 1, #ARGV, 5 do
-    local count, text = tonumber(ARGV[n + 1]), ARGV[n + 4]
-    local first_us, last_us = now_us - ARGV[n + 2], now_us - ARGV[n + 3]
+    local count, first_us, last_us = tonumber(ARGV[n + 1]), ARGV[n + 2], ARGV[n + 3]
+    local text = ARGV[n + 4]
     local before = redis.call('HGET', KEYS[1], ARGV[n])
     if before then
         local was, first, last, said = string.match(before, '^(%d+) (%d+) (%d+) (.*)$')
         count = count + was
-        first_us = math.min(first_us, first)
-        if tonumber(last) > last_us then last_us, text = tonumber(last), said end
+        if tonumber(first) < tonumber(first_us) then first_us = first end
+        if tonumber(last) > tonumber(last_us) then last_us, text = last, said end
     end
     redis.call('HSET', KEYS[1], ARGV[n],
-               string.format('%.0f %.0f %.0f ', count, first_us, last_us) .. text)
+               string.format('%.0f ', count) .. first_us .. ' ' .. last_us .. ' ' .. text)
 end
 """
 
@@ -171,7 +170,7 @@ class Said(msgspec.Struct, array_like=True):
 
 
 class Total(NamedTuple):
-    """What is known under a name; times in microseconds since 1970, by Valkey's clock."""
+    """What is known under a name; times in microseconds since 1970."""
 
     refused: int
     first_us: int
@@ -207,7 +206,7 @@ class Taken(NamedTuple):
     is_empty: bool
 
 
-class Since(NamedTuple):
+class Added(NamedTuple):
     """What a process adds to a count: messages, how many microseconds ago the first and the last
     were, and what was said."""
 
@@ -226,18 +225,18 @@ def refused_key(group: int, name: str) -> str:
     return f"ingest:{{refused{group}}}:{name}"
 
 
-def counts_add(group: int, counts: Sequence[tuple[Name, Since]]) -> None:
+def counts_add(group: int, counts: Sequence[tuple[Name, Added]]) -> None:
     """Adds to the counts of the group's tenants. Raises RedisError."""
     keys = (refused_key(group, "minutes"), refused_key(group, "changed"))
-    arguments = [value for name, since in counts for value in (*name, *_values(since))]
+    arguments = [value for name, added in counts for value in (*name, *_values(added))]
     shards.run_script(COUNT, keys, refused_key(group, "m"), *arguments)
 
 
-def contacts_add(group: int, contacts: Sequence[tuple[tuple[int, int, bool], Since]]) -> None:
+def contacts_add(group: int, contacts: Sequence[Contact]) -> None:
     """The same for the devices of the group's tenants. Raises RedisError."""
     arguments: list[Any] = []
-    for (tenant_id, device, accepted), since in contacts:
-        arguments += (f"{tenant_id}:{device}:{int(accepted)}", *_values(since))
+    for tenant_id, device, accepted, total in contacts:
+        arguments += (f"{tenant_id}:{device}:{int(accepted)}", *_values(total))
     shards.run_script(CONTACT, (refused_key(group, "contacts"),), *arguments)
 
 
@@ -264,9 +263,9 @@ def counts_forget(groups: Iterable[int]) -> None:
     nodes.run_on_all(FORGET, keys)
 
 
-def _values(since: Since) -> tuple[int, int, int, bytes]:
-    count, first_ago_us, last_ago_us, said = since
-    return count, first_ago_us, last_ago_us, msgspec.json.encode(said)
+def _values(counted: Added | Total) -> tuple[int, int, int, bytes]:
+    count, first_us, last_us, said = counted
+    return count, first_us, last_us, msgspec.json.encode(said)
 
 
 def _taken(group: int, answer: Any) -> Taken:

@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from time import monotonic
+from datetime import datetime
+from time import time_ns
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
@@ -20,9 +21,11 @@ from ingest.door.refusal_counts import (
     MOST_FIELDS,
     MOST_NAMES,
     OTHERS,
+    Added,
+    Contact,
     Name,
     Said,
-    Since,
+    Total,
     contacts_add,
     counts_add,
     group_of,
@@ -51,24 +54,27 @@ UNSAID = Said("", "", "")
 
 @dataclass(slots=True)
 class _Count:
-    """Messages, when the first and the last were refused (monotonic), and what was said."""
+    """Messages, when the first and the last came (microseconds since 1970), and what was said."""
 
     count: int
-    first: float
-    last: float
+    first_us: int
+    last_us: int
     said: Said
 
     def add(self, other: "_Count") -> None:
         self.count += other.count
-        self.first = min(self.first, other.first)
-        if other.last >= self.last:
-            self.last = other.last
+        self.first_us = min(self.first_us, other.first_us)
+        if other.last_us >= self.last_us:
+            self.last_us = other.last_us
             if other.said is not UNSAID:
                 self.said = other.said
 
-    def since(self, now: float) -> Since:
-        ago = [round(max(0.0, now - at) * 1e6) for at in (self.first, self.last)]
-        return Since(self.count, *ago, self.said)
+    def added(self, now_us: int) -> Added:
+        ago = [max(0, now_us - at) for at in (self.first_us, self.last_us)]
+        return Added(self.count, *ago, self.said)
+
+    def total(self) -> Total:
+        return Total(self.count, self.first_us, self.last_us, self.said)
 
 
 class _Noted:
@@ -186,13 +192,13 @@ class Refusals:
     @staticmethod
     def _send(noted: _Noted) -> None:
         """Sends and removes one part after the other, so that only what was not sent is left."""
-        now = monotonic()
         for group, names in _parts(noted.counts):
-            counts_add(group, [(name, noted.counts[name].since(now)) for name in names])
+            now_us = _now_us()
+            counts_add(group, [(name, noted.counts[name].added(now_us)) for name in names])
             for name in names:
                 del noted.counts[name]
         for group, contacts in _parts(noted.contacts):
-            contacts_add(group, [(one, noted.contacts[one].since(now)) for one in contacts])
+            contacts_add(group, [Contact(*one, noted.contacts[one].total()) for one in contacts])
             for one in contacts:
                 del noted.contacts[one]
         if noted.unknown:
@@ -219,27 +225,34 @@ def refusals_note(
     field: str = "",
     count: int = 1,
     sample: Callable[[], Sample] | None = None,
+    received_at: datetime | None = None,
 ) -> None:
     """Counts refused messages of a device (None: of no known device) by code and field.
 
     `field` is a JSON path, `reason` says in words what is wrong with it. `sample` is called only if
-    the first such message within a second is counted; its reason may say more.
+    the first such message within a second is counted; its reason may say more. `received_at` is
+    when they came, by default now: a device is not refused if a message that came with them was
+    accepted.
     """
     field = storable(field.removeprefix("$").removeprefix("."))[:MAX_FIELD]
     name = Name(tenant_id, device or 0, code.value, field)
     contact = (tenant_id, device, code == Code.IGNORED) if device else None
     if code in NO_CONTACT:
         contact = None
-    now = monotonic()
+    at_us = _now_us() if received_at is None else round(received_at.timestamp() * 1e6)
     with _refusals.noting() as noted:
         said = UNSAID
         if not noted.knows(name) or (contact and contact not in noted.contacts):
             words, text = sample() if sample else (reason_words(field, reason), "")
             said = Said(field, words, text)
-        counted = _Count(count, now, now, said)
+        counted = _Count(count, at_us, at_us, said)
         noted.add(name, counted)
         if contact:
             noted.add_contact(contact, counted)
+
+
+def _now_us() -> int:
+    return time_ns() // 1000
 
 
 def unknown_key_note(*, key: str, address: str | None) -> None:

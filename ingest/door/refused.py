@@ -2,12 +2,12 @@
 gateway for the device that a message names, if there is one. What cannot be read is the key's."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property, partial
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-import msgspec
 from django.db import OperationalError
 from rest_framework.exceptions import APIException
 
@@ -15,9 +15,8 @@ from devices.fleet.keys import Speaker
 from ingest.door.authentication import KeyCache
 from ingest.door.directory import directory
 from ingest.door.refusals import Code, refusals_note
-from ingest.door.samples import Sample, name_in, reason_words, sample_cut, sample_make
+from ingest.door.samples import name_in, sample_make
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
-from ingest.messages.heartbeat import HeartbeatMessage
 from ingest.messages.readings import Refusal, messages_in
 
 DEVICE_ID = "$.device_id"
@@ -38,10 +37,30 @@ class Published(NamedTuple):
 
     topic: str
     payload: bytes
+    received_at: datetime
     code: Code
     field: str
     reason: str
     position: int | None = None
+
+
+class IgnoredIn(NamedTuple):
+    """Values that were left out of a device's accepted heartbeat: their fields and why."""
+
+    message: bytes
+    received_at: datetime
+    device: int
+    ignored: Sequence[tuple[str, str]]
+
+
+class From(Protocol):
+    """Who sent a request, and when we received it."""
+
+    @property
+    def speaker(self) -> Speaker: ...
+
+    @property
+    def received_at(self) -> datetime: ...
 
 
 class BodyRefused:
@@ -102,11 +121,12 @@ class _Parts:
 
 
 def readings_refused(
-    *, refused: Sequence[Refusal], speaker: Speaker, data: bytes, lines: bool
+    *, refused: Sequence[Refusal], arrival: From, data: bytes, lines: bool
 ) -> None:
     """Counts the messages of a body that were refused one by one."""
     if not refused:
         return
+    speaker, received_at = arrival.speaker, arrival.received_at
     parts = _Parts(data, lines)
     devices: Mapping[int, int | None]
     if speaker.id is None:
@@ -119,7 +139,16 @@ def readings_refused(
         if count := alike.pop((device, one.code, one.field), 0):
             message = partial(parts.at, one.position)
             code = CODES[one.code]
-            _note(speaker, device, code, one.field, one.reason, message=message, count=count)
+            _note(
+                speaker,
+                device,
+                code,
+                one.field,
+                one.reason,
+                message=message,
+                count=count,
+                received_at=received_at,
+            )
 
 
 def limit_refused(speaker: Speaker, limit: LimitReached) -> None:
@@ -134,19 +163,17 @@ def limit_refused(speaker: Speaker, limit: LimitReached) -> None:
         )
 
 
-def ignored_note(
-    *, message: HeartbeatMessage, ignored: Iterable[tuple[str, str]], tenant_id: int, device: int
-) -> None:
-    """Counts values that were left out of an accepted heartbeat: (field, reason) of each. The
-    sample is the rest of the heartbeat, because the values are gone."""
-    for field, reason in ignored:
+def ignored_note(left_out: IgnoredIn, *, tenant_id: int) -> None:
+    """Counts values that were left out of an accepted heartbeat."""
+    for field, reason in left_out.ignored:
         refusals_note(
             tenant_id=tenant_id,
-            device=device,
+            device=left_out.device,
             code=Code.IGNORED,
             field=field,
             reason=reason,
-            sample=partial(_sample_of_rest, message, field, reason),
+            sample=partial(sample_make, left_out.message, field=field, reason=reason),
+            received_at=left_out.received_at,
         )
 
 
@@ -173,7 +200,16 @@ def _published(speaker: Speaker, refused: Sequence[Published]) -> None:
             device = devices.get(_named_by(one.topic)[1])
             message = partial(_published_at, one)
             field = one.field or (DEVICE_ID if one.code == Code.FORBIDDEN else "")
-            _note(speaker, device, one.code, field, one.reason, message=message, count=count)
+            _note(
+                speaker,
+                device,
+                one.code,
+                field,
+                one.reason,
+                message=message,
+                count=count,
+                received_at=one.received_at,
+            )
 
 
 def _note(
@@ -185,6 +221,7 @@ def _note(
     *,
     message: Callable[[], bytes],
     count: int = 1,
+    received_at: datetime | None = None,
 ) -> None:
     """`message` is called only if its sample is needed."""
     reason = _with_key(speaker, device, reason)
@@ -196,6 +233,7 @@ def _note(
         reason=reason,
         count=count,
         sample=lambda: sample_make(message(), field=field, reason=reason),
+        received_at=received_at,
     )
 
 
@@ -217,10 +255,6 @@ def _published_at(refused: Published) -> bytes:
     if refused.position is None:
         return refused.payload
     return _Parts(refused.payload, False).at(refused.position)
-
-
-def _sample_of_rest(message: HeartbeatMessage, field: str, reason: str) -> Sample:
-    return Sample(reason_words(field, reason), sample_cut(msgspec.json.encode(message)))
 
 
 def _named_by(topic: str) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """The door for devices over HTTP."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, NoReturn, cast
@@ -21,11 +21,12 @@ from devices.http.origin import client_address
 from ingest.door.accept import Arrival, heartbeat_accept, readings_accept
 from ingest.door.authentication import DeviceKeyAuthentication
 from ingest.door.refused import BodyRefused, readings_refused
+from ingest.messages.bodies import trimmed
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import heartbeat_decode
 from ingest.messages.readings import (
+    GZIP,
     MAX_BYTES,
-    NDJSON,
     BodyTooLong,
     Refusal,
     UnknownEncoding,
@@ -35,6 +36,24 @@ from ingest.messages.readings import (
 from ingest.stream.shards import StreamAway
 
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
+JSON_TYPES = frozenset({JSON, "text/json", "application/x-json", "text/x-json"})
+LINES_TYPES = frozenset(
+    {
+        *(
+            NDJSON,
+            "application/ndjson",
+            "text/x-ndjson",
+            "application/jsonl",
+            "application/x-jsonl",
+        ),
+        *("application/jsonlines", "application/x-jsonlines", "application/json-lines"),
+    }
+)
+# What clients send that were not told a Content-Type, such as `curl -d`.
+UNTOLD_TYPES = frozenset(
+    {"", "application/x-www-form-urlencoded", "text/plain", "application/octet-stream"}
+)
 
 
 class InvalidBody(APIException):
@@ -72,11 +91,22 @@ class TooManyMessages(APIException):
         self.errors = errors
 
 
+class AboutField(msgspec.Struct, gc=False):
+    """What is said about a field, by its JSON path."""
+
+    field: str
+    reason: str
+
+
 class HeartbeatAccepted(msgspec.Struct, gc=False):
-    """The response to an accepted heartbeat. `next_heartbeat_s` is the interval in force."""
+    """The response to an accepted heartbeat. `next_heartbeat_s` is the interval in force. `ignored`
+    are the values that were left out, and `hints` the fields that may have been meant as others;
+    neither is sent if there is nothing to say."""
 
     server_time: datetime
     next_heartbeat_s: int
+    ignored: list[AboutField] | msgspec.UnsetType = msgspec.UNSET
+    hints: list[AboutField] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadingsAccepted(msgspec.Struct, gc=False):
@@ -106,6 +136,7 @@ class JsonAlways(BaseContentNegotiation):
 class DoorView(APIView):
     """A view for devices. Errors at the door become problem responses that say what to do."""
 
+    content_types = JSON_TYPES
     authentication_classes = (DeviceKeyAuthentication,)
     content_negotiation_class = JsonAlways
     http_method_names = ("post",)
@@ -135,8 +166,20 @@ class DoorView(APIView):
         return HttpResponse(msgspec.json.encode(answer), status=202, content_type=JSON)
 
     def read(self, request: Request) -> bytes:
-        """Reads the body; the time of receipt is taken afterwards."""
-        raise NotImplementedError
+        """Reads the body, and unpacks it if it is gzip; the time of receipt is taken afterwards."""
+        limit = self.limit()
+        body = body_read(request, limit, self.content_types)
+        encoding = request._request.META.get("HTTP_CONTENT_ENCODING", "")
+        try:
+            return unpack(body, encoding=encoding.strip().lower(), limit=limit)
+        except BodyTooLong:
+            raise BodyTooLarge(limit) from None
+        except UnknownEncoding as error:
+            raise UnsupportedMediaType(str(error), "Send it uncompressed or with gzip.") from None
+
+    def limit(self) -> int:
+        """How many bytes a body may have, packed and unpacked."""
+        return settings.INGEST_MAX_BODY_BYTES
 
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> msgspec.Struct:
         raise NotImplementedError
@@ -145,13 +188,15 @@ class DoorView(APIView):
 class HeartbeatView(DoorView):
     """`POST /api/v1/heartbeats`: 202 once the heartbeat is on disk in the stream."""
 
-    def read(self, request: Request) -> bytes:
-        return body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
-
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> HeartbeatAccepted:
         message = heartbeat_decode(data, received_at=arrival.received_at)
-        interval_s = heartbeat_accept(message=message, arrival=arrival)
-        return HeartbeatAccepted(arrival.received_at, interval_s)
+        interval_s = heartbeat_accept(message=message, arrival=arrival, data=data)
+        answer = HeartbeatAccepted(arrival.received_at, interval_s)
+        if message.ignored:
+            answer.ignored = [AboutField(*one) for one in message.ignored]
+        if message.hints:
+            answer.hints = [AboutField(*one) for one in message.hints]
+        return answer
 
 
 class ReadingsView(DoorView):
@@ -161,21 +206,17 @@ class ReadingsView(DoorView):
     If none is accepted: 403 if all are for other devices, 429 if a limit refused any, else 400.
     """
 
-    def read(self, request: Request) -> bytes:
-        body = body_read(request, MAX_BYTES, (JSON, NDJSON))
-        try:
-            return unpack(body, encoding=request.META.get("HTTP_CONTENT_ENCODING", "").lower())
-        except BodyTooLong:
-            raise BodyTooLarge(MAX_BYTES) from None
-        except UnknownEncoding as error:
-            raise UnsupportedMediaType(str(error), "Send it uncompressed or with gzip.") from None
+    content_types = JSON_TYPES | LINES_TYPES
+
+    def limit(self) -> int:
+        return MAX_BYTES
 
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> ReadingsAccepted:
-        lines = request._request.content_type == NDJSON
+        lines = request._request.content_type in LINES_TYPES
         decoded = readings_decode(data, lines=lines, received_at=arrival.received_at)
         accepted, refused = readings_accept(messages=decoded.messages, arrival=arrival)
         refusals = sorted([*decoded.refused, *refused])
-        readings_refused(refused=refusals, speaker=arrival.speaker, data=data, lines=lines)
+        readings_refused(refused=refusals, arrival=arrival, data=data, lines=lines)
         if refusals and not accepted:
             refusals_raise(refusals, is_single=decoded.is_single)
         return ReadingsAccepted(
@@ -215,17 +256,16 @@ def _as_json(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> bytes:
-    """The request's body, of one of the types and no longer than `limit` bytes.
+def body_read(request: Request, limit: int, content_types: Collection[str]) -> bytes:
+    """The request's body, of one of the types and no longer than `limit` bytes. If the type says
+    nothing, the body has to be JSON, or gzip.
 
     Raises UnsupportedMediaType, BodyTooLarge, and InvalidBody if the end of the body is missing.
     """
     http = request._request  # attributes of DRF's wrapper are slow to read
-    if http.content_type not in content_types:
-        raise UnsupportedMediaType(
-            http.content_type or "none",
-            f"Send {' or '.join(content_types)} as the Content-Type.",
-        )
+    kind = http.content_type
+    if kind not in content_types and kind not in UNTOLD_TYPES:
+        raise _unsupported(kind, content_types)
     length = int(http.META.get("CONTENT_LENGTH") or 0)
     if length > limit:
         raise BodyTooLarge(limit)
@@ -236,7 +276,18 @@ def body_read(request: Request, limit: int, content_types: tuple[str, ...]) -> b
         raise InvalidBody(
             [{"field": "$", "reason": "the body ends too soon; part of it is missing"}]
         )
+    if kind not in content_types and not _may_be_json(body):
+        raise _unsupported(kind, content_types)
     return body
+
+
+def _may_be_json(body: bytes) -> bool:
+    return body.startswith(GZIP) or trimmed(body)[:1] in (b"{", b"[")
+
+
+def _unsupported(kind: str | None, content_types: Collection[str]) -> UnsupportedMediaType:
+    known = f"{JSON} or {NDJSON}" if NDJSON in content_types else JSON
+    return UnsupportedMediaType(kind or "none", f"Send {known} as the Content-Type.")
 
 
 def _is_chunked(request: HttpRequest) -> bool:

@@ -1,45 +1,49 @@
-"""Decodes heartbeats and other bodies, and says precisely what is wrong with invalid ones."""
+"""Decodes heartbeats, and says which of their values cannot be used."""
 
-import json
-import math
-import re
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 from msgspec import Meta, Struct
 
+from ingest.messages.bodies import (
+    KINDS,
+    MAX_NAME,
+    body_decode,
+    check_text,
+    name_text,
+    not_a_value,
+    not_json,
+    text_problem,
+    trimmed,
+)
 from ingest.messages.errors import InvalidMessage
-from ingest.messages.times import Time, device_time
-from telemetry.vitals import LONGEST_TEXT, NAMED_VITALS, NAMES, Value, Vital
-
-MAX_NAME = 64
+from ingest.messages.loose import SHOWN, Number, Unreadable, loosely, printable
+from ingest.messages.times import NO_TIME, TIME_NAMES, Time, TooOld, device_time, time_of_text
+from telemetry.vitals import (
+    LONGEST_TEXT,
+    NAMED_VITALS,
+    NAMES,
+    OTHER_NAMES,
+    SENTINELS,
+    Value,
+    Vital,
+)
 
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Scalar = bool | float | str | None
-Body = TypeVar("Body")
 
 MAX_FIELDS = 40
-KINDS = {
-    "float": "a number",
-    "int": "a whole number",
-    "str": "text",
-    "bool": "a boolean",
-    "object": "an object",
-    "array": "an array",
-}
-LIMITS = {"<=": "at most", ">=": "at least"}
-UNITS = {"str": "character", "array": "element", "object": "field"}
-MAX_TEXT = 1024
-# A body without any of these has no number beyond float8 and no text with half a surrogate pair.
-STRANGE = re.compile(rb"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}|\d{200}")
-HALF_PAIR = re.compile("[\ud800-\udfff]")
+LARGEST_WHOLE = 2**63
+# A clock that shows an earlier time was never set.
+EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
+HEARD_NOW = "the heartbeat counts as heard now"
 
 
 class _Head(Struct, frozen=True, gc=False):
-    device_id: Name | None = None
+    device_id: Name | int | None = None
     time: Time | None = None
 
 
@@ -48,6 +52,11 @@ def _checked(vital: Vital) -> Any:
     if vital.type is str:
         return Annotated[str, Meta(max_length=LONGEST_TEXT)] | None
     return Annotated[float, Meta(ge=vital.low, le=vital.high)] | None
+
+
+def _is_out_of_range(vital: Vital, number: float) -> bool:
+    is_below = vital.low is not None and number < vital.low
+    return is_below or (vital.high is not None and number > vital.high)
 
 
 HeartbeatBody = cast(
@@ -66,142 +75,301 @@ HeartbeatBody = cast(
 )
 
 
+class Ignored(NamedTuple):
+    """A value that was left out of a heartbeat: its JSON path, and why."""
+
+    field: str
+    reason: str
+
+
+class Hint(NamedTuple):
+    """A field that may have been meant as another one."""
+
+    field: str
+    reason: str
+
+
 class HeartbeatMessage(Struct, frozen=True, gc=False):
     """A valid heartbeat: its time in UTC, its named vitals in the order of NAMED_VITALS, and all
-    other vitals."""
+    other vitals. `ignored` are the values that could not be used."""
 
     device_id: str | None
     time: datetime | None
     named: tuple[Value, ...]
     vitals: dict[str, Scalar]
+    ignored: tuple[Ignored, ...] = ()
+    hints: tuple[Hint, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 _fields = frozenset(HeartbeatBody.__struct_fields__)
 _named_of = attrgetter(*NAMES)
 _texts = ("device_id", *(vital.name for vital in NAMED_VITALS if vital.type is str))
+# Of the sentinels, those that the vital's range does not exclude.
+_sentinels = frozenset[Value](
+    value
+    for vital in NAMED_VITALS
+    for value in SENTINELS.get(vital.name, ())
+    if not _is_out_of_range(vital, value)
+)
+_unusual = frozenset({*TIME_NAMES, *OTHER_NAMES})
 
 
 def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
     """The heartbeat in a JSON object such as `{"battery_pct": 71.5, "cpu_pct": 3}`.
 
-    `time` is ISO 8601 with a time zone, or seconds since 1970; without it the time is ours.
-    Raises InvalidMessage for anything that cannot be stored as it is.
+    `time` is ISO 8601 with a time zone, or a number since 1970; without it the time is ours. A
+    value that cannot be stored is left out and named in `ignored`, and so is the time of a wrong
+    clock. Raises InvalidMessage if the body is no JSON object or has too many fields, if its
+    device_id cannot be one, and if its time is at least INGEST_OLDEST_DAYS ago.
     """
-    fields = _parse(data)
+    data = trimmed(data)
+    try:
+        message = _strictly(data, received_at)
+    except (InvalidMessage, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        message = None
+    return message or _leniently(data, received_at)
+
+
+def _strictly(data: bytes, received_at: datetime) -> HeartbeatMessage | None:
+    """The heartbeat, if nothing about it is unusual; otherwise raises an error or returns None."""
+    fields = _decoder.decode(data)
+    if len(fields) > MAX_FIELDS:
+        return None
+    named = {name: fields.pop(name) for name in _fields & fields.keys()}
+    if not _unusual.isdisjoint(fields) or not _are_storable(fields):
+        return None
+    body = msgspec.convert(named, HeartbeatBody)
+    values = _named_of(body)
+    if not _sentinels.isdisjoint(values):
+        return None
+    for name in _texts:
+        if isinstance(text := getattr(body, name), str):
+            check_text(f"$.{name}", text)
+    device_id = name_text("$.device_id", body.device_id)
+    time = None
+    if body.time is not None:
+        time = device_time(body.time, received_at=received_at, earliest=EARLIEST)
+    return HeartbeatMessage(device_id, time, values, fields)
+
+
+def _are_storable(vitals: Mapping[str, Any]) -> bool:
+    for name, value in vitals.items():
+        if not 1 <= len(name) <= MAX_NAME or "\x00" in name:
+            return False
+        if isinstance(value, str):
+            is_storable = text_problem(value) is None
+        elif isinstance(value, int):
+            is_storable = abs(value) <= LARGEST_WHOLE
+        else:
+            is_storable = not isinstance(value, dict | list)
+        if not is_storable:
+            return False
+    return True
+
+
+def _leniently(data: bytes, received_at: datetime) -> HeartbeatMessage:
+    """The heartbeat, without the values that cannot be used."""
+    fields = _read(data)
     if len(fields) > MAX_FIELDS:
         raise InvalidMessage("$", f"{len(fields)} fields; a heartbeat has at most {MAX_FIELDS}")
-    named = {name: fields.pop(name) for name in _fields & fields.keys()}
-    try:
-        body = msgspec.convert(named, HeartbeatBody)
-    except msgspec.ValidationError as error:
-        raise from_msgspec(error) from None
-    for name in _texts:
-        check_text(f"$.{name}", getattr(body, name))
-    _check_vitals(fields)
-    time = None if body.time is None else device_time(body.time, received_at=received_at)
-    return HeartbeatMessage(body.device_id, time, _named_of(body), fields)
+    ignored: list[Ignored] = []
+    device_id = _device_id(fields.pop("device_id", None))
+    time = _take_time(fields, received_at, ignored)
+    named = _take_named(fields, ignored)
+    vitals = _take_vitals(fields, ignored)
+    return HeartbeatMessage(device_id, time, named, vitals, tuple(ignored), _hints(vitals, named))
 
 
-def _parse(data: bytes) -> dict[str, Any]:
-    if not data.strip():
+def _read(data: bytes) -> dict[str, Any]:
+    if not data:
         raise InvalidMessage("$", "the body is empty; send a JSON object, at least {}")
-    return body_decode(_decoder, data)
-
-
-def body_decode(decoder: msgspec.json.Decoder[Body], data: bytes) -> Body:
-    """The decoded body. Raises InvalidMessage if it is not JSON, or not what the decoder accepts;
-    the error names the field if possible."""
     try:
-        return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse_strange(data)
-        if isinstance(error, msgspec.ValidationError):
-            raise from_msgspec(error) from None
-        raise InvalidMessage("$", not_json(error)) from None
+        fields = loosely(data)
+        if isinstance(fields, dict):
+            return fields
+        problem = f"expected an object, got {_kind(fields)}"
+    except (ValueError, RecursionError) as error:
+        problem = not_json(error)
+    body_decode(_decoder, data)  # its words are better: it reads the body as it was sent
+    raise InvalidMessage("$", problem)
 
 
-def _refuse_strange(data: bytes) -> None:
-    """Raises InvalidMessage, with the field, for NaN, Infinity, numbers that are too large and half
-    surrogate pairs. Many JSON encoders write them, and the strict decoder does not say where."""
-    if not STRANGE.search(data):
-        return
+def _device_id(sent: Any) -> str | None:
+    """The device's name. Raises InvalidMessage if it cannot be one."""
+    if isinstance(sent, Number):
+        sent = sent.text
+    if sent is None:
+        return None
+    if not isinstance(sent, str):
+        raise InvalidMessage("$.device_id", f"expected text, got {_kind(sent)}")
+    check_text("$.device_id", sent)
+    if len(sent) > MAX_NAME:
+        raise InvalidMessage("$.device_id", f"expected at most {MAX_NAME} characters")
+    return sent
+
+
+def _take_time(
+    fields: dict[str, Any], received_at: datetime, ignored: list[Ignored]
+) -> datetime | None:
+    """The time, from the first of TIME_NAMES that was sent. None if there is none, or if it was
+    ignored, because it is none or the clock is wrong. Raises TooOld."""
+    name = next((name for name in TIME_NAMES if fields.get(name) is not None), "time")
+    sent, field = fields.pop(name, None), f"$.{name}"
+    fields.pop("time", None)
+    if sent is None:
+        return None
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return
-    for path, part in _parts("$", value):
-        if isinstance(part, str) and HALF_PAIR.search(part):
-            raise InvalidMessage(path, "text with half of a surrogate pair cannot be stored")
-        if isinstance(part, float) and not math.isfinite(part):
-            raise InvalidMessage(path, "NaN, Infinity and numbers beyond 1.8e308 cannot be stored")
+        return device_time(
+            _as_time(sent, field), received_at=received_at, field=field, earliest=EARLIEST
+        )
+    except TooOld:
+        raise
+    except InvalidMessage as error:
+        ignored.append(Ignored(field, f"{error.reason}; {HEARD_NOW}"))
+        return None
 
 
-def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The names and values in an object and in objects directly inside it, with their paths."""
-    if not isinstance(value, dict):
-        yield path, value
-    elif path.count(".") < 2:
-        for name, inner in value.items():
-            yield path, name
-            yield from _parts(f"{path}.{name[:64]}", inner)
+def _as_time(sent: Any, field: str) -> datetime | float:
+    """The time as it was sent. Raises InvalidMessage if it is none."""
+    time = None
+    match sent:
+        case Number(text):
+            time = float(text)
+        case str():
+            time = time_of_text(sent)
+    if time is None:
+        raise InvalidMessage(field, f"{NO_TIME}, got {_shown(sent)}")
+    return time
 
 
-def _check_vitals(vitals: dict[str, Any]) -> None:
-    for name, value in vitals.items():
-        path = f"$.{name[:64]}"
-        if not 1 <= len(name) <= MAX_NAME:
-            raise InvalidMessage(path, f"a field's name must have 1 to {MAX_NAME} characters")
-        check_text(path, name)
-        if isinstance(value, str):
-            check_text(path, value)
-        elif isinstance(value, dict | list):
-            raise InvalidMessage(path, "expected a number, text, true, false or null")
-        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**63:
-            raise InvalidMessage(path, "the number is too large")
+def _take_named(fields: dict[str, Any], ignored: list[Ignored]) -> tuple[Value, ...]:
+    return tuple(_named(vital, fields.pop(vital.name, None), ignored) for vital in NAMED_VITALS)
 
 
-def check_text(path: str, text: str | None) -> None:
-    """Raises InvalidMessage for text that PostgreSQL cannot hold, or that is too long."""
-    if text is None:
-        return
-    if "\x00" in text:
-        raise InvalidMessage(path, "text with the character U+0000 cannot be stored")
-    if len(text) > MAX_TEXT:
-        raise InvalidMessage(path, f"text of {len(text)} characters; at most {MAX_TEXT}")
+def _named(vital: Vital, sent: Any, ignored: list[Ignored]) -> Value:
+    """The vital's value, None if it was not sent or is ignored. A number is taken as text, and text
+    that is a number as a number, if that is what the vital is."""
+    if sent is None:
+        return None
+    value, reason = _text_of(sent) if vital.type is str else _number_of(vital, sent)
+    if reason:
+        ignored.append(Ignored(f"$.{vital.name}", reason))
+    return value
 
 
-def not_json(error: Exception) -> str:
-    return f"this is not JSON: {str(error).removeprefix('JSON is malformed: ')}"
+def _text_of(sent: Any) -> tuple[str | None, str]:
+    text = sent.text if isinstance(sent, Number) else sent
+    if not isinstance(text, str):
+        return None, f"expected text, got {_shown(text)}"
+    if problem := text_problem(text):
+        return None, problem
+    if len(text) > LONGEST_TEXT:
+        return None, f"text of {len(text)} characters; at most {LONGEST_TEXT}"
+    return text, ""
 
 
-def from_msgspec(error: msgspec.ValidationError) -> InvalidMessage:
-    """The same error, reworded, with the JSON path as its field."""
-    reason, found_path, path = str(error).rpartition(" - at `")
-    if not found_path:
-        reason, path = path, ""
-    path = path.removeprefix("key` in `").rstrip("`") or "$"
-    if path in ("$.time", "$.timestamp"):
-        reason = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
-    if found := re.fullmatch(
-        "Object (contains unknown|missing required) field `(.*)`", reason, re.S
-    ):
-        words = "unknown field" if found[1] == "contains unknown" else "this field is missing"
-        return InvalidMessage(f"{path}.{found[2][:MAX_NAME]}", words)
-    return InvalidMessage(path, _in_words(reason))
+def _number_of(vital: Vital, sent: Any) -> tuple[float | None, str]:
+    allowed = vital_range(vital)
+    number = _number(sent)
+    if number is None:
+        return None, f"expected {allowed}, got {_shown(sent)}"
+    if number in SENTINELS.get(vital.name, ()):
+        return None, f"{_shown(sent)} is taken as “not known”; expected {allowed}"
+    if _is_out_of_range(vital, number):
+        return None, f"{_shown(sent)} is out of range; expected {allowed}"
+    return number, ""
 
 
-def _in_words(reason: str) -> str:
-    """`Expected `float | null`, got `str`` becomes `expected a number, got text`."""
-    if found := re.fullmatch("Expected `(.*)`, got `(.*)`", reason):
-        kinds = [kind for kind in found[1].split(" | ") if kind != "null"]
-        if "float" in kinds and "int" in kinds:
-            kinds.remove("int")
-        wanted = " or ".join(KINDS.get(kind, kind) for kind in kinds)
-        return f"expected {wanted}, got {KINDS.get(found[2], found[2])}"
-    if found := re.fullmatch("Expected `(str|array|object)` of length (<=|>=) (.*)", reason):
-        unit = UNITS[found[1]] if found[3] == "1" else f"{UNITS[found[1]]}s"
-        return f"expected {LIMITS[found[2]]} {found[3]} {unit}"
-    if found := re.fullmatch("Expected `(?:int|float)` (<=|>=) (.*)", reason):
-        return f"expected {LIMITS[found[1]]} {found[2].removesuffix('.0')}"
-    return reason
+def _number(sent: Any) -> float | None:
+    """The number, which may be sent as text; None if there is none that can be stored."""
+    if isinstance(sent, str):
+        try:
+            sent = loosely(sent.strip().encode())
+        except (ValueError, RecursionError):
+            return None
+    value = sent.value if isinstance(sent, Number) else None
+    return None if value is None else float(value)
+
+
+def vital_range(vital: Vital) -> str:
+    """What the vital may be, such as `a number from 0 to 100`."""
+    if vital.type is str:
+        return f"text of at most {LONGEST_TEXT} characters"
+    if vital.low is None:
+        return "a number" if vital.high is None else f"a number up to {vital.high:g}"
+    if vital.high is None:
+        return f"a number from {vital.low:g}"
+    return f"a number from {vital.low:g} to {vital.high:g}"
+
+
+def _take_vitals(fields: dict[str, Any], ignored: list[Ignored]) -> dict[str, Scalar]:
+    vitals: dict[str, Scalar] = {}
+    for name, sent in fields.items():
+        if reason := _name_problem(name) or _problem(sent):
+            ignored.append(Ignored(f"$.{printable(name, most=MAX_NAME)}", reason))
+        else:
+            vitals[name] = sent.value if isinstance(sent, Number) else sent
+    return vitals
+
+
+def _name_problem(name: str) -> str | None:
+    if not 1 <= len(name) <= MAX_NAME:
+        return f"a field's name must have 1 to {MAX_NAME} characters"
+    return text_problem(name)
+
+
+def _problem(sent: Any) -> str | None:
+    """Why this cannot be the value of a vital; None if it can."""
+    match sent:
+        case Unreadable(text):
+            return not_a_value(text)
+        case Number() if sent.value is None:
+            return f"the number {_shown(sent)} is too large"
+        case str():
+            return text_problem(sent)
+        case dict() | list():
+            return f"expected a number, text, true, false or null, got {_kind(sent)}"
+        case _:
+            return None
+
+
+def _hints(vitals: Mapping[str, Any], named: tuple[Value, ...]) -> tuple[Hint, ...]:
+    """Which of the vitals may have been meant as a named vital that was not sent."""
+    missing = {name for name, value in zip(NAMES, named, strict=True) if value is None}
+    return tuple(
+        Hint(f"$.{name}", f"did you mean {OTHER_NAMES[name]}?")
+        for name in vitals
+        if OTHER_NAMES.get(name) in missing
+    )
+
+
+def _kind(sent: Any) -> str:
+    match sent:
+        case None:
+            return "null"
+        case bool():
+            return KINDS["bool"]
+        case Number(text):
+            return KINDS["int" if text.lstrip("-").isdecimal() else "float"]
+        case str():
+            return KINDS["str"]
+        case dict():
+            return KINDS["object"]
+        case list():
+            return KINDS["array"]
+        case _:
+            return _shown(sent)
+
+
+def _shown(sent: Any) -> str:
+    """The value in few characters, or what it is."""
+    match sent:
+        case Number(text) | Unreadable(text):
+            return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        case str():
+            return f"“{printable(sent)}”" if len(sent) <= SHOWN else f"“{printable(sent)}…”"
+        case bool():
+            return "true" if sent else "false"
+        case _:
+            return _kind(sent)

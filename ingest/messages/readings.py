@@ -6,22 +6,28 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from ingest.messages.bodies import body_decode, check_text, name_text, not_json, trimmed
 from ingest.messages.errors import InvalidMessage
-from ingest.messages.heartbeat import body_decode, check_text, not_json
-from ingest.messages.times import Time, device_time
+from ingest.messages.times import TIME_NAMES, Time, device_time, times_mend
 
 MAX_MESSAGES = 5000
-MAX_METRICS = 64
+MAX_METRICS = 256
 MAX_BYTES = 4 * 1024 * 1024
-NDJSON = "application/x-ndjson"
 BLANKS = " \t\r\n"
 SEPARATOR = re.compile(f"[{BLANKS}]*(,|]$)[{BLANKS}]*")
 GZIP = b"\x1f\x8b"
+# An object that ends before the end of its line, and another that begins on a later line: in one
+# object, a comma or a name would be between them.
+LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
+# From inside an object: up to the next brace that is not in text.
+BRACE = re.compile(rb'(?:[^"{}]|"(?:[^"\\]|\\.)*+")*+([{}])', re.S)
+# Between messages: text, or what separates them.
+BETWEEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.S)
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -29,21 +35,30 @@ Value = bool | Integer | float | Annotated[str, Meta(max_length=1024)]
 
 
 class ReadingBody(Struct, gc=False, forbid_unknown_fields=True):
-    """A message as it is sent; `site_id` is an alias of `site`."""
+    """A message as it is sent. `site_id` is an alias of `site`; `timestamp`, `ts`, `tst` and
+    `timestamp_ms` are aliases of `time`. A metric that is null is left out."""
 
-    metrics: Annotated[dict[Name, Value], Meta(min_length=1, max_length=MAX_METRICS)]
-    device_id: Name | None = None
+    metrics: Annotated[dict[Name, Value | None], Meta(min_length=1, max_length=MAX_METRICS)]
+    device_id: Name | int | None = None
     time: Time | None = None
     seq: Integer | None = None
     msg_type: Annotated[str, Meta(min_length=1, max_length=32)] = "telemetry"
     site: Annotated[str, Meta(max_length=64)] | None = None
     site_id: Annotated[str, Meta(max_length=64)] | None = None
+    timestamp: Time | None = None
+    ts: Time | None = None
+    tst: Time | None = None
+    timestamp_ms: Time | None = None
+
+
+MEASUREMENTS = "measurements go under `metrics`"
+FIELDS = f"The fields are {', '.join(ReadingBody.__struct_fields__)}."
 
 
 class _Metrics(Struct):
     """Only the metrics, to find the invalid one."""
 
-    metrics: dict[Name, Value]
+    metrics: dict[Name, Value | None]
 
 
 class ReadingMessage(NamedTuple):
@@ -86,12 +101,13 @@ class UnknownEncoding(ValueError):
 _one = msgspec.json.Decoder(ReadingBody)
 _many = msgspec.json.Decoder(list[ReadingBody])
 _raw = msgspec.json.Decoder(list[Raw])
+_fields = msgspec.json.Decoder(dict[str, Any])
 _lenient = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
 _encode = msgspec.json.Encoder().encode
 
 
-def unpack(body: bytes, *, encoding: str) -> bytes:
-    """The body, unpacked if it is gzip; at most MAX_BYTES.
+def unpack(body: bytes, *, encoding: str, limit: int = MAX_BYTES) -> bytes:
+    """The body, unpacked if it is gzip; at most `limit` bytes.
 
     Raises BodyTooLong, UnknownEncoding, and InvalidMessage if the gzip is invalid, incomplete, or
     followed by more data: then part of the body would not have been read.
@@ -99,42 +115,46 @@ def unpack(body: bytes, *, encoding: str) -> bytes:
     if encoding in ("", "identity"):
         if body.startswith(GZIP):
             raise InvalidMessage("$", "the body is gzip; say so with Content-Encoding: gzip")
-        if len(body) > MAX_BYTES:
+        if len(body) > limit:
             raise BodyTooLong
         return body
-    if encoding != "gzip":
+    if encoding not in ("gzip", "x-gzip"):
         raise UnknownEncoding(encoding)
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        unpacked = unpacker.decompress(body, MAX_BYTES + 1)
+        unpacked = unpacker.decompress(body, limit + 1)
     except zlib.error as error:
         raise InvalidMessage("$", f"the body is not gzip: {error}") from None
-    if len(unpacked) > MAX_BYTES:
+    if len(unpacked) > limit:
         raise BodyTooLong
     if not unpacker.eof:
         raise InvalidMessage("$", "the gzip ends too soon; part of the body is missing")
-    if unpacker.unused_data:
+    if unpacker.unused_data.strip(b"\x00"):  # what a fixed buffer has left is no data
         raise InvalidMessage("$", "more data follows the gzip; compress the whole body into one")
     return unpacked
 
 
 def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> DecodedReadings:
-    """The readings in an object, an array or, with `lines`, in NDJSON.
+    """The readings in an object, an array or, with `lines`, in NDJSON. Several objects, each on
+    lines of its own, are read as NDJSON in any case.
 
     Invalid messages are refused one by one. Raises InvalidMessage if the whole body is invalid or
     has more than MAX_MESSAGES.
     """
-    data = data.strip()
+    data = trimmed(data)
     if not data:
         raise InvalidMessage("$", "the body is empty; send an object or an array of readings")
-    is_single = not lines and not data.startswith(b"[")
+    lines, is_single = _form(data, lines)
     parts = [data] if is_single else _bodies(data, lines)
     messages: list[ReadingMessage] = []
     refused: list[Refusal] = []
     clean = b"\\u0000" not in data
+    has_nulls = b"null" in data
     for position, part in enumerate(parts):
         try:
             body = part if isinstance(part, ReadingBody) else _decode_one(part)
+            if has_nulls:
+                _leave_out_nulls(body)
             messages.append(_message(position, body, received_at, clean))
         except InvalidMessage as error:
             refused.append(Refusal(position, "invalid", error.field, error.reason))
@@ -142,17 +162,22 @@ def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> Decod
 
 
 def messages_in(data: bytes, *, lines: bool) -> list[bytes]:
-    """The messages in a body, as they were sent, up to the first that cannot be told from the next;
-    at most MAX_MESSAGES."""
-    data = data.strip()
-    if not lines and not data.startswith(b"["):
+    """The messages in a body, as they were sent; none if they cannot be told apart."""
+    data = trimmed(data)
+    lines, is_single = _form(data, lines)
+    if is_single:
         return [data]
-    messages: list[bytes] = []
     try:
-        messages.extend(islice(_split_lines(data) if lines else _split_array(data), MAX_MESSAGES))
+        return _first(_split_lines(data)) if lines else _split_array(data)
     except InvalidMessage:  # the door has said so already
-        return messages
-    return messages
+        return []
+
+
+def _form(data: bytes, lines: bool) -> tuple[bool, bool]:
+    """Whether the messages are on lines of their own, and whether there is only one."""
+    is_array = not lines and data.startswith(b"[")
+    lines = lines or (not is_array and LINES.search(data) is not None)
+    return lines, not lines and not is_array
 
 
 def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
@@ -163,11 +188,15 @@ def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         bodies = None
     if bodies is None:
-        parts = _split_lines(data) if lines else _split_array(data)
-        bodies = list(islice(parts, MAX_MESSAGES + 1))
+        bodies = _first(_split_lines(data)) if lines else _split_array(data)
     if len(bodies) > MAX_MESSAGES:
         raise InvalidMessage("$", f"more than {MAX_MESSAGES} messages; send several requests")
     return bodies
+
+
+def _first(parts: Iterator[bytes]) -> list[bytes]:
+    """One more than a request may have, so that it is known whether there are more."""
+    return list(islice(parts, MAX_MESSAGES + 1))
 
 
 def _decode_lines(data: bytes) -> list[ReadingBody] | None:
@@ -183,45 +212,104 @@ def _decode_lines(data: bytes) -> list[ReadingBody] | None:
 
 
 def _split_lines(data: bytes) -> Iterator[bytes]:
-    return (line for line in data.split(b"\n") if line.strip())
+    return (line for line in map(trimmed, data.split(b"\n")) if line)
 
 
-def _split_array(data: bytes) -> Iterator[bytes]:
-    """The elements of an array, as they were sent."""
+def _split_array(data: bytes) -> list[bytes]:
+    """The elements of an array, as they were sent. Raises InvalidMessage if it has no end."""
     try:
-        return map(bytes, _raw.decode(data))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _walk_array(data)
+        return list(map(bytes, _raw.decode(data)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            return _first(_walk_array(data))
+        except (ValueError, RecursionError):
+            return _first(_split_braces(data, not_json(error)))
 
 
 def _walk_array(data: bytes) -> Iterator[bytes]:
     """The same for an array that the strict decoder cannot read to its end. Python's own decoder
     reads past NaN, half surrogate pairs and half characters, so that an error refuses only its own
-    message. Raises InvalidMessage where Python's decoder cannot read on either."""
+    message. Raises ValueError or RecursionError where Python's decoder cannot read on either."""
     text = data.decode(errors="surrogateescape").removeprefix("[").lstrip(BLANKS)
     separator, start = ",", 0
-    try:
-        while separator == ",":
-            _, end = _lenient(text, start)
-            yield text[start:end].encode(errors="surrogateescape")
-            if (found := SEPARATOR.match(text, end)) is None:
-                raise ValueError(f"expected , or ] after character {end}")
-            separator, start = found[1], found.end()
-    except (ValueError, RecursionError) as error:
-        raise InvalidMessage("$", not_json(error)) from None
+    while separator == ",":
+        _, end = _lenient(text, start)
+        yield text[start:end].encode(errors="surrogateescape")
+        if (found := SEPARATOR.match(text, end)) is None:
+            raise ValueError(f"expected , or ] after character {end}")
+        separator, start = found[1], found.end()
+
+
+def _split_braces(data: bytes, words: str) -> Iterator[bytes]:
+    """The same for an array that neither decoder can read: splits it at the commas outside braces
+    and text. Raises InvalidMessage, with these words, unless braces and brackets are balanced."""
+    start = at = 1
+    braces, brackets = 0, 1
+    while found := (BRACE.match(data, at) if braces else BETWEEN.search(data, at)):
+        at = found.end()
+        if braces:
+            braces += 1 if found[1] == b"{" else -1
+            continue
+        match found[0]:
+            case b"{":
+                braces = 1
+            case b"[":
+                brackets += 1
+            case b"]":
+                brackets -= 1
+            case b"," if brackets == 1:
+                yield data[start : at - 1]
+                start = at
+        if not brackets:
+            break
+    if brackets or at < len(data):
+        raise InvalidMessage("$", words)
+    if last := data[start : at - 1].strip():  # not after a comma that nothing follows
+        yield last
 
 
 def _decode_one(part: bytes) -> ReadingBody:
+    if not part.strip():
+        raise InvalidMessage("$", "there is no message between two commas")
     try:
-        return body_decode(_one, part)
+        return _mended(part) or body_decode(_one, part)
     except InvalidMessage as error:
         raise _named(error, part) from None
 
 
+def _mended(part: bytes) -> ReadingBody | None:
+    """The message, if all that keeps it from being valid is a name or a time in another form."""
+    try:
+        return _one.decode(part)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not isinstance(error, msgspec.ValidationError):
+            return None
+    try:
+        fields = _fields.decode(part)
+        is_mended = times_mend(fields)
+        if isinstance(name := fields.get("device_id"), float):
+            fields["device_id"], is_mended = str(name), True
+        return msgspec.convert(fields, ReadingBody) if is_mended else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
-    """The error with the metric's name, if msgspec only says that one of the metrics is invalid."""
-    if error.field != "$.metrics[...]":
-        return error
+    """The error, with what msgspec does not say: which metric is invalid, which fields there are,
+    and where measurements go."""
+    if error.reason == "unknown field":
+        return InvalidMessage(error.field, f"unknown field; {_example(error.field)}")
+    if error.field == "$.metrics" and error.reason == "this field is missing":
+        return InvalidMessage(error.field, f"this field is missing; {MEASUREMENTS}")
+    return _metric_named(error, part) if error.field == "$.metrics[...]" else error
+
+
+def _example(field: str) -> str:
+    name = field.removeprefix("$.")
+    return f'{MEASUREMENTS}, as in {{"metrics": {{"{name}": 21.5}}}}. {FIELDS}'
+
+
+def _metric_named(error: InvalidMessage, part: bytes) -> InvalidMessage:
     try:
         metrics = msgspec.json.decode(part)["metrics"]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:  # later in the body
@@ -238,6 +326,15 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
     return error
 
 
+def _leave_out_nulls(body: ReadingBody) -> None:
+    """Raises InvalidMessage if nothing is left."""
+    if None not in body.metrics.values():
+        return
+    body.metrics = {name: value for name, value in body.metrics.items() if value is not None}
+    if not body.metrics:
+        raise InvalidMessage("$.metrics", "every metric is null; at least one needs a value")
+
+
 def _message(
     position: int, body: ReadingBody, received_at: datetime, clean: bool
 ) -> ReadingMessage:
@@ -245,9 +342,8 @@ def _message(
         _check_texts(body)
     return ReadingMessage(
         position,
-        body.device_id,
-        # Messages without a time get different ones, by their positions in the request.
-        received_at + timedelta(microseconds=position)
+        name_text("$.device_id", body.device_id),
+        _other_time(position, body, received_at)
         if body.time is None
         else device_time(body.time, received_at=received_at),
         body.seq,
@@ -257,9 +353,19 @@ def _message(
     )
 
 
+def _other_time(position: int, body: ReadingBody, received_at: datetime) -> datetime:
+    """The time under another name than `time`, or the time of receipt."""
+    for name in TIME_NAMES:
+        if (sent := getattr(body, name)) is not None:
+            return device_time(sent, received_at=received_at, field=f"$.{name}")
+    # Messages without a time get different ones, by their positions in the request.
+    return received_at + timedelta(microseconds=position)
+
+
 def _check_texts(body: ReadingBody) -> None:
     for name in ("device_id", "msg_type", "site", "site_id"):
-        check_text(f"$.{name}", getattr(body, name))
+        if isinstance(text := getattr(body, name), str):
+            check_text(f"$.{name}", text)
     for name, value in body.metrics.items():
         check_text(f"$.metrics.{name}", name)
         check_text(f"$.metrics.{name}", value if isinstance(value, str) else None)

@@ -1,57 +1,108 @@
 """The time in a message, by its device's clock."""
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from django.conf import settings
 from msgspec import Meta
 
 from ingest.messages.errors import InvalidMessage
 
-# As sent: ISO 8601, or seconds since 1970. The format is for the OpenAPI schema only: a missing
-# time zone has its own error.
+# As sent: ISO 8601, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970.
+# The format is for the OpenAPI schema only: a missing time zone has its own error.
 Time = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})] | float
+# The names that a time may have in a message; the first that is sent counts.
+TIME_NAMES = ("time", "timestamp", "ts", "tst", "timestamp_ms")
+NO_TIME = "expected ISO 8601 such as 2026-01-31T12:00:00Z, or seconds since 1970"
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_AHEAD = timedelta(days=1)
+# From these on, a number is in milliseconds, microseconds and nanoseconds: as seconds it would be
+# after the year 5000, and as the next smaller unit before 1974.
+UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+NUMBER = re.compile(r"[+-]?[0-9]{1,25}(?:\.[0-9]{1,25})?", re.ASCII)
 
 
-def device_time(value: datetime | float, *, received_at: datetime) -> datetime:
-    """The time in UTC, from a time with its zone or from seconds since 1970.
+class TooOld(InvalidMessage):
+    """A possible time, INGEST_OLDEST_DAYS or longer ago."""
 
-    Raises InvalidMessage if it is before 2000, at least INGEST_OLDEST_DAYS ago, or more than a day
-    ahead: each additional day would create another chunk.
+
+def device_time(
+    value: datetime | float,
+    *,
+    received_at: datetime,
+    field: str = "$.time",
+    earliest: datetime = EARLIEST,
+) -> datetime:
+    """The time in UTC, from a time with its zone or from a number since 1970.
+
+    Raises InvalidMessage if it is before `earliest`, TooOld if it is at least INGEST_OLDEST_DAYS
+    ago, or InvalidMessage if it is more than a day ahead: each additional day would create another
+    chunk.
     """
-    time = _with_zone(value) if isinstance(value, datetime) else _of_seconds(value)
-    if time < EARLIEST:
-        raise InvalidMessage("$.time", f"{time.isoformat()} is before 2000; is the clock set?")
+    time = _with_zone(value, field) if isinstance(value, datetime) else _of_number(value, field)
+    if time < earliest:
+        words = f"{time.isoformat()} is before {earliest.year}; the clock may not be set"
+        raise InvalidMessage(field, words)
     if (received_at - time).days >= settings.INGEST_OLDEST_DAYS:
-        raise InvalidMessage(
-            "$.time",
+        raise TooOld(
+            field,
             f"{time.isoformat()} is {(received_at - time).days} days ago; "
             f"messages older than {settings.INGEST_OLDEST_DAYS} days are not accepted",
         )
     if time > received_at + LATEST_AHEAD:
         raise InvalidMessage(
-            "$.time",
+            field,
             f"{time.isoformat()} is more than a day ahead of our clock, {received_at.isoformat()}",
         )
     return time
 
 
-def _with_zone(time: datetime) -> datetime:
+def time_of_text(text: str) -> datetime | float | None:
+    """A time that was sent as text: ISO 8601, or a number since 1970; None if it is neither."""
+    text = text.strip()
+    if NUMBER.fullmatch(text):
+        return float(text)
+    try:
+        return msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def times_mend(fields: dict[str, Any]) -> bool:
+    """Replaces the times that were sent as text in another form than RFC 3339; returns whether
+    there are any."""
+    is_mended = False
+    for name in TIME_NAMES:
+        value = fields.get(name)
+        if isinstance(value, str) and (time := time_of_text(value)) is not None:
+            fields[name], is_mended = time, True
+    return is_mended
+
+
+def _with_zone(time: datetime, field: str) -> datetime:
     if time.tzinfo is UTC:
         return time
     if time.tzinfo is None:
-        raise InvalidMessage("$.time", "the time zone is missing; end it with Z for UTC")
+        raise InvalidMessage(field, "the time zone is missing; end it with Z for UTC")
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise InvalidMessage("$.time", "this time is out of range") from None
+        raise InvalidMessage(field, "this time is out of range") from None
 
 
-def _of_seconds(seconds: float) -> datetime:
+def _of_number(number: float, field: str) -> datetime:
+    size = abs(number)
+    for least, in_a_second in UNITS:
+        if size >= least:
+            number /= in_a_second
+            break
     try:
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp(number, UTC)
     except (OverflowError, OSError, ValueError):
-        hint = "; are these milliseconds?" if seconds > 10**11 else ""
-        raise InvalidMessage("$.time", f"not a number of seconds since 1970{hint}") from None
+        raise InvalidMessage(field, "not a number of seconds since 1970") from None

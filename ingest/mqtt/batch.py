@@ -71,6 +71,15 @@ class _Addressed(NamedTuple):
     decoded: HeartbeatMessage | DecodedReadings
 
 
+class _Understood(NamedTuple):
+    """A heartbeat of a known device, and the values that are left out."""
+
+    published: Published
+    device: KnownDevice
+    entry: HeartbeatEntry
+    ignored: Sequence[tuple[str, str]]
+
+
 class _Known(NamedTuple):
     """Messages from one tenant whose devices are known."""
 
@@ -97,6 +106,8 @@ def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> Batc
         batch.give_back()
         raise
     counting.published_refused(batch.to_count, tenants=tenants)
+    for tenant_id, left_out in batch.ignored:
+        counting.ignored_note(left_out, tenant_id=tenant_id)
     return BatchOutcome(batch.accepted, batch.refused, batch.waiting)
 
 
@@ -108,6 +119,7 @@ class _Batch:
         self.accepted = 0
         self.refused: list[Refused] = []
         self.to_count: list[counting.Published] = []
+        self.ignored: list[tuple[int, counting.IgnoredIn]] = []
         self.waiting: dict[int, str] = {}
         self._tenants = tenants
         self._taken: list[tuple[Speaker, Messages]] = []
@@ -177,7 +189,7 @@ class _Batch:
 
     def _put_heartbeats(self, known: _Known) -> None:
         speaker, devices, addressed = known
-        understood: list[tuple[Published, KnownDevice, HeartbeatEntry]] = []
+        understood: list[_Understood] = []
         for _, published, _, name, decoded in addressed:
             device = devices[name]
             assert isinstance(decoded, HeartbeatMessage)
@@ -194,14 +206,12 @@ class _Batch:
                     received_at=published.received_at,
                     is_pending=device.is_pending,
                 )
-                understood.append((published, device, entry))
+                understood.append(_Understood(published, device, entry, decoded.ignored))
         self._add_heartbeats(speaker, understood)
 
-    def _add_heartbeats(
-        self, speaker: Speaker, heartbeats: Sequence[tuple[Published, KnownDevice, HeartbeatEntry]]
-    ) -> None:
+    def _add_heartbeats(self, speaker: Speaker, heartbeats: Sequence[_Understood]) -> None:
         """Adds the messages that the limits let through."""
-        counts = Counter(device for _, device, _ in heartbeats)
+        counts = Counter(one.device for one in heartbeats)
         reached: Mapping[int, LimitReached] = {}
         if is_limited(speaker, counts):
             try:
@@ -209,12 +219,17 @@ class _Batch:
                 self._taken.append((speaker, taken))
             except LimitReached as error:
                 reached = {device.id: error for device in counts}
-        for published, device, entry in heartbeats:
+        for published, device, entry, ignored in heartbeats:
             if limit := reached.get(device.id):
                 self._refuse(published, "limit", str(limit), counted=Code(limit.code))
             else:
                 self.entries.append(entry)
                 self.accepted += 1
+                if ignored:
+                    left_out = counting.IgnoredIn(
+                        published.payload, published.received_at, device.id, ignored
+                    )
+                    self.ignored.append((speaker.tenant_id, left_out))
 
     def _put_readings(self, speaker: Speaker, addressed: Sequence[_Addressed]) -> None:
         """All readings from the tenant become one entry."""
@@ -267,7 +282,13 @@ class _Batch:
         if counts_as := counted or counting.CODES.get(code):
             self.to_count.append(
                 counting.Published(
-                    published.topic, published.payload, counts_as, field, reason, position
+                    topic=published.topic,
+                    payload=published.payload,
+                    received_at=published.received_at,
+                    code=counts_as,
+                    field=field,
+                    reason=reason,
+                    position=position,
                 )
             )
 

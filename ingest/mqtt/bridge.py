@@ -47,6 +47,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 5
 SESSION_NEVER_EXPIRES = 0xFFFFFFFF
+# Retained messages came once already, when they were published.
+SUBSCRIPTION = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 STOP_WITHIN_S = 10
 # A stop is noticed after at most this long.
 LOOK_UP_S = 0.5
@@ -210,7 +212,7 @@ class Bridge:
         if self._retire:
             client.unsubscribe(self._topics)
         else:
-            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._topics])
+            client.subscribe([(topic, SUBSCRIPTION) for topic in self._topics])
 
     def _on_subscribe(
         self, client: Any, data: Any, mid: int, reasons: Sequence[ReasonCode], properties: Any

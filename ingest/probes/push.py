@@ -9,7 +9,6 @@ from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.conf import settings
 from msgspec import Meta, Struct
 from rest_framework.request import Request
 
@@ -19,16 +18,16 @@ from devices.models import Device
 from ingest.door.accept import Arrival, readings_accept
 from ingest.door.directory import directory
 from ingest.door.refused import readings_refused
-from ingest.door.views import JSON, DoorView, body_read, refusals_raise
+from ingest.door.views import DoorView, refusals_raise
+from ingest.messages.bodies import body_decode, check_text, from_msgspec, name_text, trimmed
 from ingest.messages.errors import InvalidMessage
-from ingest.messages.heartbeat import body_decode, check_text, from_msgspec
-from ingest.messages.readings import Name, ReadingMessage, Value
-from ingest.messages.times import Time, device_time
+from ingest.messages.readings import MAX_METRICS, Name, ReadingMessage, Value
+from ingest.messages.times import TIME_NAMES, Time, device_time, times_mend
 
 PROBE = "probe"
 # Together with the three measurements, as many as a reading may have; with "metadata.", names as
 # long as a metric's may be.
-MAX_METADATA = 61
+MAX_METADATA = MAX_METRICS - 3
 MAX_METADATA_NAME = 55
 
 Latency = Annotated[float, Meta(ge=0)]
@@ -39,7 +38,7 @@ Measured = bool | int | float | str
 class PushBody(Struct, gc=False, forbid_unknown_fields=True):
     """A measurement as it is sent: latency in milliseconds, uptime and packet loss in percent."""
 
-    node_id: Name | None = None
+    node_id: Name | int | None = None
     node_name: Annotated[str, Meta(max_length=120)] | None = None
     region: Annotated[str, Meta(max_length=64)] | None = None
     latency: Latency | None = None
@@ -48,8 +47,11 @@ class PushBody(Struct, gc=False, forbid_unknown_fields=True):
     uptime_pct: Share | None = None
     packet_loss: Share | None = None
     packet_loss_pct: Share | None = None
-    timestamp: Time | None = None
     time: Time | None = None
+    timestamp: Time | None = None
+    ts: Time | None = None
+    tst: Time | None = None
+    timestamp_ms: Time | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -79,9 +81,6 @@ class PushView(DoorView):
     it.
     """
 
-    def read(self, request: Request) -> bytes:
-        return body_read(request, settings.INGEST_MAX_BODY_BYTES, (JSON,))
-
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> PushAccepted:
         push = push_decode(data, received_at=arrival.received_at)
         push_accept(push=push, arrival=arrival, data=data)
@@ -102,7 +101,7 @@ def push_accept(*, push: Push, arrival: Arrival, data: bytes) -> None:
     _, refused = readings_accept(messages=[message], arrival=arrival)
     if refused:
         refusals = [one._replace(field="$.node_id") for one in refused]
-        readings_refused(refused=refusals, speaker=arrival.speaker, data=data, lines=False)
+        readings_refused(refused=refusals, arrival=arrival, data=data, lines=False)
         refusals_raise(refusals, is_single=True)
 
 
@@ -111,11 +110,17 @@ def push_decode(data: bytes, *, received_at: datetime) -> Push:
 
     Raises InvalidMessage for anything that cannot be stored as it is.
     """
-    if not data.strip():
+    data = trimmed(data)
+    if not data:
         raise InvalidMessage("$", "the body is empty; send a JSON object with a node_id")
-    body = body_decode(_decoder, data)
-    for name in ("node_id", "node_name", "region"):
-        check_text(f"$.{name}", getattr(body, name))
+    body = _parse(data)
+    node_id = name_text("$.node_id", body.node_id)
+    for name, text in (
+        ("node_id", node_id),
+        ("node_name", body.node_name),
+        ("region", body.region),
+    ):
+        check_text(f"$.{name}", text)
     measured = {
         "latency_ms": _either(body, "latency_ms", "latency"),
         "uptime_pct": _either(body, "uptime_pct", "uptime"),
@@ -125,12 +130,27 @@ def push_decode(data: bytes, *, received_at: datetime) -> Push:
     if not metrics:
         raise InvalidMessage("$", "nothing was measured; send latency, uptime or packet_loss")
     return Push(
-        body.node_id,
+        node_id,
         body.node_name,
         body.region,
         _time(body, received_at),
         metrics | _metadata(body.metadata or {}),
     )
+
+
+def _parse(data: bytes) -> PushBody:
+    try:
+        return body_decode(_decoder, data)
+    except InvalidMessage as error:
+        if error.field.removeprefix("$.") not in TIME_NAMES:
+            raise
+        fields = _fields.decode(data)
+        if not times_mend(fields):
+            raise
+    try:
+        return msgspec.convert(fields, PushBody)
+    except msgspec.ValidationError as error:
+        raise from_msgspec(error) from None
 
 
 def _register(push: Push, speaker: Speaker) -> None:
@@ -156,14 +176,10 @@ def _either(body: PushBody, *names: str) -> Any:
 
 
 def _time(body: PushBody, received_at: datetime) -> datetime:
-    value = _either(body, "timestamp", "time")
-    if value is None:
-        return received_at
-    try:
-        return device_time(value, received_at=received_at)
-    except InvalidMessage as error:
-        field = "$.time" if body.timestamp is None else "$.timestamp"
-        raise InvalidMessage(field, error.reason) from None
+    for name in TIME_NAMES:
+        if (sent := getattr(body, name)) is not None:
+            return device_time(sent, received_at=received_at, field=f"$.{name}")
+    return received_at
 
 
 def _metadata(metadata: dict[str, Any]) -> dict[str, Measured]:
@@ -194,3 +210,4 @@ def _metadatum(name: str, value: Any) -> Measured:
 
 
 _decoder = msgspec.json.Decoder(PushBody)
+_fields = msgspec.json.Decoder(dict[str, Any])

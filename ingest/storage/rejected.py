@@ -7,6 +7,7 @@ import msgspec
 
 from devices.fleet.registration import devices_find, pending_among
 from devices.models import Device, HistoryEntry, Tenant
+from ingest.messages.bodies import body_decode
 from ingest.messages.errors import InvalidMessage
 from ingest.messages.heartbeat import heartbeat_decode
 from ingest.messages.readings import readings_decode
@@ -23,8 +24,11 @@ NOT_APPROVED = "the device registered itself and is not approved yet"
 DELETED = "the device was deleted after its message was accepted"
 
 
+_any = msgspec.json.Decoder(Any)
+
+
 class _Named(msgspec.Struct):
-    device_id: str | None = None
+    device_id: Any = None
 
 
 class Rejection(NamedTuple):
@@ -81,14 +85,15 @@ def hindrance(device_id: int | None, pending: Collection[int]) -> tuple[Reason, 
 
 def name_in(payload: str) -> str | None:
     """The device name in the payload of a rejected message."""
-    return msgspec.json.decode(payload, type=_Named).device_id
+    name = msgspec.json.decode(payload, type=_Named).device_id
+    return None if name is None else str(name)
 
 
 def payload_check(message: RejectedMessage, payload: str) -> int | None:
     """The id of the device that the message would belong to with this payload; None if that device
     no longer exists. Raises InvalidMessage if the door would not accept the payload.
     """
-    name, _ = _decode(message, payload)
+    name, _ = _decode(message, payload, is_edited=True)
     if name is None:
         existing = Device.objects.filter(pk=message.device_id or 0)
         return existing.values_list("pk", flat=True).first()
@@ -108,16 +113,29 @@ def row_of(message: RejectedMessage) -> IncomingHeartbeat | IncomingReading:
 
 
 def _decode(
-    message: RejectedMessage, payload: str
+    message: RejectedMessage, payload: str, *, is_edited: bool = False
 ) -> tuple[str | None, IncomingHeartbeat | IncomingReading]:
-    """The name of the device in the payload, and the row."""
-    if message.kind == Kind.HEARTBEAT:
-        return _heartbeat(message, payload.encode())
-    return _reading(message, payload.encode())
+    """The name of the device in the payload, and the row.
+
+    A device's value that cannot be used is left out of its heartbeat. A person's is an error: they
+    can correct it."""
+    data = payload.encode()
+    decoded = (
+        _heartbeat(message, data, is_edited=is_edited)
+        if message.kind == Kind.HEARTBEAT
+        else _reading(message, data)
+    )
+    if is_edited:
+        body_decode(_any, data)  # what stands around a device's JSON would only confuse people
+    return decoded
 
 
-def _heartbeat(message: RejectedMessage, data: bytes) -> tuple[str | None, IncomingHeartbeat]:
+def _heartbeat(
+    message: RejectedMessage, data: bytes, *, is_edited: bool
+) -> tuple[str | None, IncomingHeartbeat]:
     decoded = heartbeat_decode(data, received_at=message.received_at)
+    if is_edited and decoded.ignored:
+        raise InvalidMessage(*decoded.ignored[0])
     entry = heartbeat_entry(
         message=decoded,
         tenant_id=message.tenant_id,

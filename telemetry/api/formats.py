@@ -2,9 +2,10 @@
 
 import csv
 import io
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,26 +22,38 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _encode = msgspec.json.Encoder().encode
 
 
-def cell(value: Any) -> str:
-    """The value as a CSV cell. Text that a spreadsheet would read as a formula gets a leading '."""
+def cell(value: Any, zone: tzinfo | None = None) -> str:
+    """The value as a CSV cell; a time is in the zone, by default in UTC. Text that a spreadsheet
+    would read as a formula gets a leading '."""
     match value:
         case None:
             return ""
         case bool():
             return "true" if value else "false"
         case datetime():
-            return utc_text(value)
+            return utc_text(value) if zone is None else value.astimezone(zone).isoformat()
         case str():
             return f"'{value}" if value.startswith(FORMULA) else value
         case _:
             return str(value)
 
 
-def csv_parts(header: Sequence[str], parts: Iterable[Iterable[Sequence[Any]]]) -> Iterator[bytes]:
+class CsvStyle(NamedTuple):
+    """Whether CSV begins with a byte order mark, and the time zone of its times, by default UTC."""
+
+    bom: bool = False
+    zone: tzinfo | None = None
+
+
+def csv_parts(
+    header: Sequence[str],
+    parts: Iterable[Iterable[Sequence[Any]]],
+    style: CsvStyle = CsvStyle(),  # noqa: B008 -- immutable
+) -> Iterator[bytes]:
     """The header and the rows as CSV (RFC 4180)."""
-    yield _csv([header])
+    yield (BOM_UTF8 if style.bom else b"") + _csv([header], style)
     for rows in parts:
-        yield _csv(rows)
+        yield _csv(rows, style)
 
 
 def metric_column(name: str) -> str:
@@ -84,7 +97,7 @@ def number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
+def _csv(rows: Iterable[Iterable[Any]], style: CsvStyle) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerows([cell(value) for value in row] for row in rows)
+    csv.writer(text).writerows([cell(value, style.zone) for value in row] for row in rows)
     return text.getvalue().encode()

@@ -23,6 +23,7 @@ from telemetry.api.exports import export_response
 from telemetry.api.formats import (
     BUCKET_COLUMNS,
     READING_COLUMNS,
+    CsvStyle,
     bucket_cells,
     bucket_object,
     csv_parts,
@@ -138,17 +139,20 @@ class ReadingsView(PeriodView):
 
         A file holds the whole period, oldest first. In CSV, text that a spreadsheet would treat as
         a formula is prefixed with `'`. A metric whose name matches another column, or starts with
-        `metrics.`, is prefixed with `metrics.`.
+        `metrics.`, is prefixed with `metrics.`. Times in CSV are in `tz`, elsewhere in UTC.
         """
         given = ReadingsQuery.asked(request)
         device = name_in_path(self)
         span: Span = given["span"]
         window = Window(device.id, span.start, span.end, given.get("metric"))
         kind = given.get("format") or request.accepted_renderer.format
+        style = CsvStyle(given["bom"], given.get("tz"))
+        if style.bom and kind != "csv":
+            raise ValidationError({"bom": "Send bom together with format=csv."})
         if "bucket" in given:
             found = _buckets(window, given)
             if kind != "json":
-                return self._export(_bucket_parts(found, kind), device, window, kind)
+                return self._export(_bucket_parts(found, kind, style), device, window, kind)
             return json_response(
                 {
                     **_about(device, window),
@@ -158,7 +162,10 @@ class ReadingsView(PeriodView):
             )
         if kind == "json":
             return self._page(device, window, given)
-        parts = _csv_parts(window, _columns(window)) if kind == "csv" else _ndjson_parts(window)
+        if kind == "csv":
+            parts = _csv_parts(window, _columns(window), style)
+        else:
+            parts = _ndjson_parts(window)
         return self._export(parts, device, window, kind)
 
     def _page(self, device: DeviceName, window: Window, given: dict[str, Any]) -> HttpResponseBase:
@@ -209,16 +216,21 @@ def _buckets(window: Window, given: dict[str, Any]) -> list[Bucket]:
     """Raises ValidationError if there are more values than a response may contain."""
     with connection.cursor() as cursor:
         found = reading_history.buckets(
-            cursor, window, bucket=given["bucket"], fill=given["fill"], limit=MAX_VALUES + 1
+            cursor,
+            window,
+            bucket=given["bucket"],
+            edges=given["edges"],
+            fill=given["fill"],
+            limit=MAX_VALUES + 1,
         )
     if len(found) > MAX_VALUES:
         raise ValidationError({"bucket": too_many_values()})
     return found
 
 
-def _bucket_parts(found: list[Bucket], kind: str) -> Generator[bytes, None, None]:
+def _bucket_parts(found: list[Bucket], kind: str, style: CsvStyle) -> Generator[bytes, None, None]:
     if kind == "csv":
-        yield from csv_parts(BUCKET_COLUMNS, [map(bucket_cells, found)])
+        yield from csv_parts(BUCKET_COLUMNS, [map(bucket_cells, found)], style)
     else:
         yield ndjson(map(bucket_object, found))
 
@@ -241,10 +253,12 @@ def _whole(window: Window) -> Generator[list[StoredReading], None, None]:
         yield from reading_history.whole(cursor, window, rows_at_once=ROWS_AT_ONCE)
 
 
-def _csv_parts(window: Window, names: Sequence[str]) -> Generator[bytes, None, None]:
+def _csv_parts(
+    window: Window, names: Sequence[str], style: CsvStyle
+) -> Generator[bytes, None, None]:
     with closing(_whole(window)) as whole:
         cells = ([reading_cells(one, names) for one in rows] for rows in whole)
-        yield from csv_parts([*READING_COLUMNS, *map(metric_column, names)], cells)
+        yield from csv_parts([*READING_COLUMNS, *map(metric_column, names)], cells, style)
 
 
 def _ndjson_parts(window: Window) -> Generator[bytes, None, None]:

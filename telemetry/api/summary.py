@@ -18,13 +18,21 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from redis.exceptions import RedisError
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from devices.api.base.queries import Query
 from devices.models import Tenant
 from telemetry.api.formats import number
 from telemetry.api.pages import json_response
-from telemetry.api.periods import DEFAULT_HOURS, MAX_HOURS
+from telemetry.api.periods import (
+    DEFAULT_HOURS,
+    MAX_DAYS,
+    MAX_HOURS,
+    MomentField,
+    ZoneField,
+    moments_place,
+)
 from telemetry.api.timeouts import PeriodView
 from telemetry.models import DeviceStatus, PresenceState
 from telemetry.sql import fleet_metrics
@@ -42,14 +50,36 @@ MessagesStored = Callable[[Sequence[int], datetime], int]
 
 class SummaryQuery(Query):
     hours = serializers.IntegerField(
-        default=DEFAULT_HOURS,
+        required=False,
         min_value=1,
         max_value=MAX_HOURS,
-        help_text="How many hours back from now.",
+        help_text=f"How many hours back from now. Default: {DEFAULT_HOURS}.",
+    )
+    start = MomentField(
+        required=False,
+        help_text=f"Instead of `hours`: ISO 8601, in `tz` unless it names a zone; at most "
+        f"{MAX_DAYS} days ago. A date is the beginning of its day.",
+    )
+    tz = ZoneField(
+        required=False,
+        help_text="The time zone of a `start` that names none, such as `Europe/Berlin`. Default: "
+        "UTC.",
     )
     tenant = serializers.CharField(
         required=False, max_length=63, help_text="The slug of one of your tenants. Default: all."
     )
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        moments_place(given)
+        if (start := given.get("start")) is None:
+            given.setdefault("hours", DEFAULT_HOURS)
+            return given
+        if "hours" in given:
+            raise ValidationError({"hours": "Send either hours, or start."})
+        now = timezone.now()
+        if not now - timedelta(days=MAX_DAYS) <= start < now:
+            raise ValidationError({"start": f"Must be in the last {MAX_DAYS} days."})
+        return given
 
 
 class DeviceCounts(serializers.Serializer[Any]):
@@ -66,7 +96,9 @@ class MetricFigures(serializers.Serializer[Any]):
 
 
 class Summary(serializers.Serializer[Any]):
-    hours = serializers.IntegerField()
+    hours = serializers.IntegerField(
+        allow_null=True, help_text="null if the request had a `start`."
+    )
     start = serializers.DateTimeField()
     computed_at = serializers.DateTimeField(help_text=f"The period's end, up to {KEPT_S} s ago.")
     devices = DeviceCounts()
@@ -98,18 +130,22 @@ class SummaryView(PeriodView):
     )
     def get(self, request: Request) -> HttpResponse:
         """The number of devices in each state, the number of messages stored, and each metric's
-        average, minimum and maximum over the last `hours`."""
+        average, minimum and maximum over the last `hours`, or since `start`."""
         given = SummaryQuery.asked(request)
-        hours = given["hours"]
+        hours, start = given.get("hours"), given.get("start")
         tenant_ids = _tenant_ids(given.get("tenant"))
         # These ids come from within the scope, so the cache key is safe to share.
-        key = f"summary:{hours}:{','.join(map(str, tenant_ids))}"
-        return json_response(_kept(key, lambda: self._computed(hours, tenant_ids)))
+        since = hours if start is None else start.timestamp()
+        key = f"summary:{since}:{','.join(map(str, tenant_ids))}"
+        return json_response(_kept(key, lambda: self._computed(hours, start, tenant_ids)))
 
-    def _computed(self, hours: int, tenant_ids: list[int]) -> dict[str, Any]:
+    def _computed(
+        self, hours: int | None, start: datetime | None, tenant_ids: list[int]
+    ) -> dict[str, Any]:
         assert self.messages_stored is not None, "the URL table passes it"
         now = timezone.now()
-        window = FleetWindow(tenant_ids, now - timedelta(hours=hours), now)
+        since = now - timedelta(hours=hours or 0) if start is None else start
+        window = FleetWindow(tenant_ids, since, now)
         metrics_of, metrics = _metrics(window)
         return {
             "hours": hours,

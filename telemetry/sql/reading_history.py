@@ -52,9 +52,19 @@ SELECT DISTINCT jsonb_object_keys(metrics) FROM telemetry_reading
 WHERE {IN_WINDOW} ORDER BY 1 LIMIT %(limit)s
 """
 
+# The bucket of a time, and all buckets of the window. The days of a time zone have different
+# lengths, so their beginnings are bound one by one; PostgreSQL need not know the zone.
+BUCKET_OF = "time_bucket(%(bucket)s, time)"
+BUCKETS_OF_WINDOW = """generate_series(
+    time_bucket(%(bucket)s, %(start)s::timestamptz), %(end)s - interval '1 us', %(bucket)s
+)"""
+EDGES = "%(edges)s::timestamptz[]"
+DAY_OF = f"({EDGES})[width_bucket(time, {EDGES})]"
+DAYS_OF_WINDOW = f"unnest({EDGES})"
+
 FOUND = f"""
 WITH found AS (
-    SELECT m.key AS name, time_bucket(%(bucket)s, time) AS bucket, count(*) AS count,
+    SELECT m.key AS name, {{bucket_of}} AS bucket, count(*) AS count,
            avg(m.value::numeric) AS avg, min(m.value::numeric) AS min, max(m.value::numeric) AS max
     FROM telemetry_reading CROSS JOIN LATERAL jsonb_each(metrics) m
     WHERE {IN_WINDOW} AND (%(names)s::text[] IS NULL OR m.key = ANY (%(names)s))
@@ -70,9 +80,7 @@ BUCKETS_FILLED = f"""
 {FOUND}
 SELECT n.name, g.bucket, coalesce(f.count, 0), f.avg, f.min, f.max
 FROM (SELECT DISTINCT name FROM found UNION SELECT unnest(%(names)s::text[])) n
-CROSS JOIN generate_series(
-    time_bucket(%(bucket)s, %(start)s::timestamptz), %(end)s - interval '1 us', %(bucket)s
-) AS g (bucket)
+CROSS JOIN {{buckets_of_window}} AS g (bucket)
 LEFT JOIN found f ON f.name = n.name AND f.bucket = g.bucket
 ORDER BY n.name, g.bucket LIMIT %(limit)s
 """
@@ -140,14 +148,24 @@ def page(
 
 
 def buckets(
-    cursor: CursorWrapper, window: Window, *, bucket: timedelta, fill: bool, limit: int
+    cursor: CursorWrapper,
+    window: Window,
+    *,
+    bucket: timedelta,
+    edges: Sequence[datetime] | None = None,
+    fill: bool,
+    limit: int,
 ) -> list[Bucket]:
     """The figures for each metric in each bucket, sorted by name and time, at most `limit`.
 
+    Buckets are `bucket` long, or begin at `edges`, whose first is not after the window's start.
     With `fill`, includes the empty buckets for each metric that was found or named.
     """
-    statement = BUCKETS_FILLED if fill else BUCKETS
-    cursor.execute(statement, window.bound(bucket=bucket, limit=limit))
+    statement = (BUCKETS_FILLED if fill else BUCKETS).format(
+        bucket_of=BUCKET_OF if edges is None else DAY_OF,
+        buckets_of_window=BUCKETS_OF_WINDOW if edges is None else DAYS_OF_WINDOW,
+    )
+    cursor.execute(statement, window.bound(bucket=bucket, edges=edges, limit=limit))
     return [Bucket(*row) for row in cursor.fetchall()]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -27,21 +27,34 @@ from tests.waits import LIMIT_S
 class Publisher:
     """A connection to the broker that publishes with QoS 1 and remembers the answers."""
 
-    def __init__(self, broker: Mosquitto, username: str | None, password: str | None) -> None:
+    def __init__(
+        self,
+        broker: Mosquitto,
+        username: str | None,
+        password: str | None,
+        *,
+        version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        will: tuple[str, bytes] | None = None,
+    ) -> None:
+        """`will` is the topic and the payload of a retained will."""
         self.refused: ReasonCode | None = None
         self._answers: dict[int, ReasonCode] = {}
         self._connected = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=version)
         self._client.username_pw_set(username, password)
+        if will:
+            self._client.will_set(*will, qos=1, retain=True)
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
         assert self._connected.wait(LIMIT_S)
 
-    def publish(self, topic: str, payload: bytes | str) -> int:
+    def publish(
+        self, topic: str, payload: bytes | str, *, qos: int = 1, retain: bool = False
+    ) -> int:
         """Sends a message; returns its number."""
-        return self._client.publish(topic, payload, qos=1).mid
+        return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
     def acknowledged(self) -> set[int]:
         """The numbers of the messages that the broker has taken."""
@@ -64,6 +77,13 @@ class Publisher:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    def drop(self) -> None:
+        """Breaks the connection without a word, so that the broker publishes the will."""
+        self._client.loop_stop()
+        line = self._client.socket()
+        assert line is not None
+        line.close()
 
     def _on_connect(
         self, client: object, data: object, flags: object, reason: ReasonCode, properties: object

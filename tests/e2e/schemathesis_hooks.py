@@ -15,6 +15,7 @@ Case = schemathesis.Case[Any]
 
 NDJSON = "application/x-ndjson"
 LINES = "\n".join(json.dumps({"seq": seq, "metrics": {"temp_c": 21.5}}) for seq in range(3))
+TIME_NAMES = ("time", "timestamp", "ts", "tst", "timestamp_ms")
 # The device whose key the requests to devices' endpoints use.
 DEVICE = "d1"
 TOKEN = os.environ.get("ROLLCALL_ENROLMENT_TOKEN")
@@ -30,6 +31,8 @@ def cases(**which: str) -> Any:
 def one_window(context: Any, case: Case) -> Case:
     """Only `hours`, or a recent `start`, and not too many buckets."""
     if _is_good(case) and (query := case.query):
+        _put(query, "tz", "Europe/Berlin")
+        query.pop("bom", None)
         query.pop("end", None)
         if "hours" in query:
             query.pop("start", None)
@@ -42,6 +45,17 @@ def one_window(context: Any, case: Case) -> Case:
     return case
 
 
+@cases(path="/api/v1/telemetry/summary")
+def since_lately(context: Any, case: Case) -> Case:
+    """Only `hours`, or a recent `start`."""
+    if _is_good(case) and (query := case.query):
+        _put(query, "tz", "Europe/Berlin")
+        _put(query, "start", (datetime.now(UTC) - timedelta(hours=1)).isoformat())
+        if "start" in query:
+            query.pop("hours", None)
+    return case
+
+
 @cases(path_regex="^/api/v1/(heartbeats|readings)$")
 def of_now(context: Any, case: Case) -> Case:
     """Messages of the device that the key belongs to."""
@@ -50,7 +64,8 @@ def of_now(context: Any, case: Case) -> Case:
             case.body = LINES
         for message in case.body if isinstance(case.body, list) else [case.body]:
             if isinstance(message, dict):
-                _put(message, "time", datetime.now(UTC).isoformat())
+                for name in TIME_NAMES:
+                    _put(message, name, datetime.now(UTC).isoformat())
                 _put(message, "device_id", DEVICE)
                 if isinstance(seq := message.get("seq"), float):
                     message["seq"] = int(seq)

@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 from django.conf import settings
+from paho.mqtt.enums import MQTTProtocolVersion
 
+from ingest.mqtt.access import mqtt_username
 from scripts.bridges import Bridges
 from scripts.stack import Stack
 from scripts.waiting import await_condition
@@ -54,6 +56,11 @@ def await_seqs(stack: Stack, device: StackDevice, seqs: list[int]) -> None:
     )
 
 
+def await_battery(stack: Stack, device: StackDevice, pct: float) -> None:
+    status = "SELECT battery_pct FROM telemetry_devicestatus WHERE device_id = %s"
+    await_condition(lambda: query(stack, status, device.id) == [(pct,)], LIMIT_S, "the heartbeat")
+
+
 def await_taken(publisher: Publisher, number: int) -> None:
     """Waits until the broker has acknowledged so many messages."""
     await_condition(
@@ -83,8 +90,81 @@ def test_telemetry_and_a_heartbeat_of_a_device_arrive(bridges: Bridges, name: st
     publisher.close()
     await_seqs(stack, device, [1, 2])
     assert stored(stack, device)[0] == (1, "north", {"temp_c": 21.5})
-    status = "SELECT battery_pct FROM telemetry_devicestatus WHERE device_id = %s"
-    await_condition(lambda: query(stack, status, device.id) == [(71.5,)], LIMIT_S, "the heartbeat")
+    await_battery(stack, device, 71.5)
+
+
+@pytest.mark.parametrize("version", [MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311])
+def test_retained_messages_and_wills_are_accepted_once(
+    bridges: Bridges, version: MQTTProtocolVersion
+) -> None:
+    stack = bridges.stack
+    fleet = add_fleet(bridges, ["d"])
+    (device,) = fleet.devices
+    username = mqtt_username(tenant=fleet.slug, device_id="d")
+    fleet.device_publisher(bridges.broker, device).close()  # the broker knows the key
+    will = (fleet.topic(device), telemetry(seq=9))
+    publisher = Publisher(bridges.broker, username, device.key, version=version, will=will)
+
+    mids = [
+        publisher.publish(fleet.topic(device), telemetry(seq=1), retain=True),
+        publisher.publish(fleet.topic(device, "heartbeat"), b'{"battery_pct": 71}', retain=True),
+    ]
+    assert publisher.answers(mids) == [TAKEN] * 2
+    await_seqs(stack, device, [1])
+    await_battery(stack, device, 71)
+    publisher.drop()
+    await_seqs(stack, device, [1, 9])
+
+    # A bridge that subscribes for the first time gets nothing that was retained.
+    bridges.start("late")
+    publisher = Publisher(bridges.broker, username, device.key, version=version)
+    mids = [publisher.publish(fleet.topic(device), telemetry(seq=n)) for n in (10, 11, 12, 13)]
+    assert publisher.answers(mids) == [TAKEN] * 4
+    publisher.close()
+    await_condition(lambda: count(stack, fleet) == 6, LIMIT_S, "all readings")
+    bridges.stop("late")
+    bridges.retire("late")
+    assert sorted(seq or 0 for seq, _, _ in stored(stack, device)) == [1, 9, 10, 11, 12, 13]
+
+
+def test_a_device_that_speaks_mqtt_3_1_1_is_heard_with_each_quality_of_service(
+    bridges: Bridges,
+) -> None:
+    fleet = add_fleet(bridges, ["old"])
+    (device,) = fleet.devices
+    fleet.device_publisher(bridges.broker, device).close()
+    username = mqtt_username(tenant=fleet.slug, device_id="old")
+    publisher = Publisher(
+        bridges.broker, username, device.key, version=MQTTProtocolVersion.MQTTv311
+    )
+
+    for qos in (0, 1, 2):
+        publisher.publish(fleet.topic(device), telemetry(seq=qos), qos=qos)
+        await_seqs(bridges.stack, device, list(range(qos + 1)))
+    publisher.publish(fleet.topic(device, "heartbeat"), b'{"battery_pct": 12}', qos=0)
+    await_battery(bridges.stack, device, 12)
+    publisher.close()
+
+
+def test_what_small_clients_send_is_stored_as_far_as_it_can_be_read(bridges: Bridges) -> None:
+    stack = bridges.stack
+    fleet = add_fleet(bridges, ["d"])
+    (device,) = fleet.devices
+    publisher = fleet.device_publisher(bridges.broker, device)
+    good = [telemetry(seq=n) for n in range(8)]
+
+    def publish(payload: bytes, seqs: list[int]) -> None:
+        publisher.publish(fleet.topic(device), payload)
+        await_seqs(stack, device, seqs)
+
+    publish(b"\xef\xbb\xbf" + good[0] + b"\r\n\0", [0])
+    publish(b'[%s, {"metrics": {"a": nan}}, %s]' % (good[1], good[2]), [0, 1, 2])
+    publish(b'%s\n{"metrics": {"a": 01}}\n%s\n' % (good[3], good[4]), [0, 1, 2, 3, 4])
+    publish(b'{"seq": 5, "metrics": {"temp_c": 21.5, "b": null}}', [0, 1, 2, 3, 4, 5])
+    heartbeat = b'{"battery_pct": 33, "rssi_dbm": 99, "x": inf, "time": "2000-01-01T00:00:00Z"}\0'
+    publisher.publish(fleet.topic(device, "heartbeat"), heartbeat)
+    await_battery(stack, device, 33)
+    publisher.close()
 
 
 def test_a_device_cannot_publish_under_anothers_name(bridges: Bridges) -> None:

@@ -8,14 +8,20 @@ import pytest
 
 from devices.models import Device
 from devices.tenancy.access import Role
-from ingest.messages.errors import InvalidMessage
 from ingest.messages.heartbeat import heartbeat_decode
 from ingest.models import RejectedMessage
 from ingest.storage.rejected import row_of
 from ingest.stream import shards
 from ingest.stream.entries import HeartbeatEntry, decode, encode, heartbeat_entry
 from telemetry.sql.heartbeat import IncomingHeartbeat
-from telemetry.vitals import LONGEST_TEXT, NAMED_VITALS, NAMES, Vital
+from telemetry.vitals import (
+    LONGEST_TEXT,
+    NAMED_VITALS,
+    NAMES,
+    OTHER_NAMES,
+    SENTINELS,
+    Vital,
+)
 from tests.conftest import Fleet
 from tests.devices.api_callers import member
 from tests.ingest.way import drain, now
@@ -44,14 +50,20 @@ def accept(device: Device, body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vital", NAMED_VITALS, ids=NAMES)
-def test_what_is_out_of_its_range_or_type_is_refused_by_name(vital: Vital) -> None:
-    wrong: list[Any] = [{}, "x" * (LONGEST_TEXT + 1) if vital.type is str else "1"]
+def test_what_is_out_of_its_range_or_type_is_left_out_and_named(vital: Vital) -> None:
+    wrong: list[Any] = [{}, "x" * (LONGEST_TEXT + 1)]
     wrong += [] if vital.low is None else [vital.low - 1]
     wrong += [] if vital.high is None else [vital.high + 1]
-    for value in wrong:
-        with pytest.raises(InvalidMessage) as refusal:
-            decoded({vital.name: value})
-        assert refusal.value.field == f"$.{vital.name}"
+    for value in (*wrong, *SENTINELS.get(vital.name, ())):
+        message = decoded({vital.name: value, "cpu_pct": 3})
+        assert [one.field for one in message.ignored] == [f"$.{vital.name}"]
+        assert message.named == (None,) * len(NAMES)
+        assert message.vitals == {"cpu_pct": 3}
+
+
+def test_other_names_and_sentinels_are_of_named_vitals() -> None:
+    assert {*OTHER_NAMES.values(), *SENTINELS} <= set(NAMES)
+    assert not set(OTHER_NAMES) & set(NAMES)
 
 
 @pytest.mark.usefixtures("valkey")

@@ -123,6 +123,16 @@ def test_the_same_device_id_is_free_in_another_tenant(client: Client, rival: Fle
     assert enrol(client, text, "acme-phone").status_code == 201
 
 
+def test_what_small_clients_send_is_taken(client: Client, acme: Fleet) -> None:
+    _, text = token_of(acme)
+    body = b'\xef\xbb\xbf{"token": "%s", "device_id": 867322030123456}\0' % text.encode()
+
+    answer = client.post(f"{PATH}/", body, content_type="")
+
+    assert answer.status_code == 201
+    assert answer.json()["device_id"] == "867322030123456"
+
+
 def test_the_tenants_limit_holds(client: Client, acme: Fleet) -> None:
     token, text = token_of(acme)
     acme.tenant.device_limit = 1
@@ -141,7 +151,7 @@ def test_the_tenants_limit_holds(client: Client, acme: Fleet) -> None:
         ({"device_id": ""}, "$.device_id"),
         ({"device_id": "x" * 65}, "$.device_id"),
         ({"device_id": "new\u0000"}, "$.device_id"),
-        ({"device_id": 7}, "$.device_id"),
+        ({"device_id": True}, "$.device_id"),
         ({"name": "x" * 121}, "$.name"),
         ({"name": "a\u0000b"}, "$.name"),
         ({"kind": "toaster"}, "$.kind"),

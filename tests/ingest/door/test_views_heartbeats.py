@@ -1,4 +1,5 @@
-from datetime import UTC, datetime
+import gzip
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -109,11 +110,81 @@ def test_it_answers_403_when_the_message_names_another_device(
     assert waiting() == []
 
 
-def test_the_field_is_named_when_a_value_is_wrong(client: Client, acme: Fleet) -> None:
-    body = assert_problem(post(client, acme.key, '{"battery_pct": 101}'), 400)
+def test_a_value_that_cannot_be_used_does_not_cost_the_heartbeat(
+    client: Client, acme: Fleet
+) -> None:
+    answer = post(client, acme.key, '{"battery_pct": 101, "rssi_dbm": -67, "version": 14}')
 
-    assert body["errors"][0]["field"] == "$.battery_pct"
+    assert answer.status_code == 202
+    assert answer.json()["ignored"] == [
+        {
+            "field": "$.battery_pct",
+            "reason": "101 is out of range; expected a number from 0 to 100",
+        }
+    ]
+    (entry,) = waiting()
+    assert entry.named == (None, -67.0, None, "14")
+
+
+def test_a_wrong_clock_is_told_and_the_heartbeat_is_heard_now(client: Client, acme: Fleet) -> None:
+    ahead = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+
+    for time in ("2000-01-01T00:00:00Z", ahead):
+        answer = post(client, acme.key, f'{{"time": "{time}"}}')
+
+        assert answer.status_code == 202
+        (ignored,) = answer.json()["ignored"]
+        assert ignored["field"] == "$.time"
+        assert ignored["reason"].startswith(time.replace("Z", "+00:00"))
+    assert [entry.time for entry in waiting()] == [None, None]
+
+
+def test_a_time_by_another_name_is_the_heartbeats_time(client: Client, acme: Fleet) -> None:
+    before = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
+
+    post(client, acme.key, f'{{"timestamp": "{before.isoformat()}", "battery_pct": 9}}')
+    post(client, acme.key, f'{{"ts": {before.timestamp() * 1000:.0f}, "battery_pct": 9}}')
+
+    assert [(entry.time, entry.vitals) for entry in waiting()] == [(before, None)] * 2
+
+
+def test_another_name_of_a_named_vital_is_answered_with_a_hint(client: Client, acme: Fleet) -> None:
+    answer = post(client, acme.key, '{"battery": 71}').json()
+
+    assert answer["hints"] == [{"field": "$.battery", "reason": "did you mean battery_pct?"}]
+    assert "ignored" not in answer
+    assert waiting()[0].vitals == {"battery": 71}
+
+
+def test_a_clean_heartbeat_is_answered_with_nothing_more(client: Client, acme: Fleet) -> None:
+    assert set(post(client, acme.key).json()) == {"server_time", "next_heartbeat_s"}
+
+
+def test_a_gateways_heartbeat_may_name_its_device_by_a_number(
+    client: Client, acme: Fleet, gateway: str
+) -> None:
+    device = Device.objects.create(tenant=acme.tenant, device_id="867322030123456")
+
+    answer = post(client, gateway, '{"device_id": 867322030123456, "rssi_dbm": 99}')
+
+    assert [one["field"] for one in answer.json()["ignored"]] == ["$.rssi_dbm"]
+    assert [entry.device_id for entry in waiting()] == [device.pk]
+
+
+def test_the_field_is_named_when_a_message_is_refused(client: Client, acme: Fleet) -> None:
+    body = assert_problem(post(client, acme.key, '{"device_id": []}'), 400)
+
+    assert body["errors"][0]["field"] == "$.device_id"
     assert waiting() == []
+
+
+def test_a_gzip_heartbeat_is_taken_and_bounded(client: Client, acme: Fleet) -> None:
+    def send(body: bytes) -> Any:
+        return post(client, acme.key, gzip.compress(body), HTTP_CONTENT_ENCODING="GZIP")
+
+    assert send(b'\xef\xbb\xbf{"battery_pct": 9, "a": nan}\0').status_code == 202
+    assert_problem(send(b" " * (64 * 1024 + 1)), 413)
+    assert waiting()[0].named[0] == 9
 
 
 def test_it_answers_413_above_64_kib_and_takes_what_is_below(client: Client, acme: Fleet) -> None:
@@ -123,13 +194,50 @@ def test_it_answers_413_above_64_kib_and_takes_what_is_below(client: Client, acm
     assert_problem(post(client, acme.key, fits + " "), 413)
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_it_answers_415_for_another_content_type(
-    client: Client, acme: Fleet, content_type: str
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON;CHARSET=UTF-8",
+        "text/json",
+        "text/plain",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/"])
+def test_json_is_taken_whatever_a_small_client_calls_it(
+    client: Client, acme: Fleet, content_type: str, path: str
 ) -> None:
-    body = assert_problem(post(client, acme.key, content_type=content_type), 415)
+    answer = client.post(
+        path,
+        b'\xef\xbb\xbf{"battery_pct": 9}\r\n\0',
+        content_type=content_type,
+        headers={"Authorization": f"BEARER {acme.key}"},
+    )
 
-    assert "application/json" in body["detail"]
+    assert answer.status_code == 202
+    assert waiting()[0].named[0] == 9
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/plain", "battery 9"),
+        ("application/x-www-form-urlencoded", "battery_pct=9"),
+        ("", ""),
+        ("text/html", "{}"),
+        ("application/x-ndjson", "{}"),
+        ("multipart/form-data; boundary=x", "{}"),
+    ],
+)
+def test_it_answers_415_for_another_content_type(
+    client: Client, acme: Fleet, content_type: str, body: str
+) -> None:
+    problem = assert_problem(post(client, acme.key, body, content_type=content_type), 415)
+
+    assert "application/json" in problem["detail"]
 
 
 def test_it_answers_405_to_get(client: Client, acme: Fleet) -> None:

@@ -87,7 +87,7 @@ def test_refused_messages_are_named_and_the_others_kept(client: Client, acme: Fl
 
 
 def test_it_answers_400_when_no_message_is_good(client: Client, acme: Fleet) -> None:
-    single = assert_problem(post(client, acme.key, {"metrics": {"a": None}}), 400)
+    single = assert_problem(post(client, acme.key, {"metrics": {"a": []}}), 400)
     several = assert_problem(post(client, acme.key, [{}, {"metrics": {"a": {}}}]), 400)
 
     assert single["errors"] == [
@@ -102,6 +102,68 @@ def test_it_answers_403_when_a_device_speaks_for_another(
 ) -> None:
     assert_problem(post(client, acme.key, reading("rival-phone")), 403)
     assert entries() == []
+
+
+WRONG = ["nan", "-inf", "01", "1,", '"\\ud800"', "1e999"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("form", ["array", "lines", "gzip", "untold"])
+def test_a_value_that_is_no_json_refuses_its_own_message_only(
+    client: Client, acme: Fleet, wrong: str, form: str
+) -> None:
+    messages = [f'{{"metrics": {{"a": {value}}}}}' for value in ("1", wrong, "3")]
+    array, lines = f"[{','.join(messages)}]".encode(), "\n".join(messages).encode()
+    match form:
+        case "array":
+            answer = post(client, acme.key, array)
+        case "lines":
+            answer = post(client, acme.key, lines, content_type="application/x-ndjson")
+        case "gzip":
+            packed = gzip.compress(b"\xef\xbb\xbf" + array) + b"\0\0"
+            answer = post(client, acme.key, packed, HTTP_CONTENT_ENCODING="GZIP")
+        case _:
+            answer = client.post(
+                f"{PATH}/",
+                lines + b"\0",
+                content_type="application/x-www-form-urlencoded",
+                headers={"Authorization": f"bearer {acme.key}"},
+            )
+
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
+    (refused,) = answer.json()["refused"]
+    assert refused["index"] == 1
+    assert refused["field"] == ("$" if wrong == "1," else "$.metrics.a")
+    assert [one.metrics for one in entries()[0].readings] == [b'{"a":1}', b'{"a":3}']
+
+
+def test_a_metric_that_is_null_is_left_out(client: Client, acme: Fleet) -> None:
+    answer = post(client, acme.key, '{"metrics": {"battery": 100, "illuminance": null}}')
+
+    assert answer.status_code == 202
+    assert entries()[0].readings[0].metrics == b'{"battery":100}'
+
+
+def test_measurements_outside_metrics_are_answered_with_where_they_go(
+    client: Client, acme: Fleet
+) -> None:
+    (error,) = assert_problem(post(client, acme.key, '{"temperature": 21.5}'), 400)["errors"]
+
+    assert error["field"] == "$.temperature"
+    assert error["reason"].startswith("unknown field; measurements go under `metrics`")
+
+
+def test_a_gateways_reading_may_name_its_device_by_a_number(
+    client: Client, acme: Fleet, gateway: str
+) -> None:
+    device = Device.objects.create(tenant=acme.tenant, device_id="77")
+
+    answer = post(
+        client, gateway, [{"device_id": 77, "metrics": {"a": 1}, "ts": now().timestamp()}]
+    )
+
+    assert answer.json()["accepted"] == 1
+    assert entries()[0].readings[0].device_id == device.pk
 
 
 def test_an_empty_array_is_accepted(client: Client, acme: Fleet) -> None:

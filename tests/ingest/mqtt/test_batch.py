@@ -124,6 +124,43 @@ def test_bad_ones_are_refused_and_good_ones_accepted(acme: Fleet) -> None:
     assert [entry.count for entry in waiting()] == [1]
 
 
+@pytest.mark.parametrize("wrong", ["nan", "-inf", "01", "1,", '"\\ud800"'])
+def test_a_value_that_is_no_json_refuses_its_own_message_only(acme: Fleet, wrong: str) -> None:
+    messages = [f'{{"metrics": {{"a": {value}}}}}' for value in ("1", wrong, "3")]
+
+    for payload in (f"[{','.join(messages)}]", "\n".join(messages)):
+        outcome = accept(telemetry("acme-phone", payload.encode()))
+
+        assert (outcome.accepted, codes(outcome)) == (2, ["invalid"])
+    assert [one.metrics for entry in waiting() for one in entry.readings] == [
+        b'{"a":1}',
+        b'{"a":3}',
+    ] * 2
+
+
+def test_a_heartbeat_loses_only_the_values_that_cannot_be_used(acme: Fleet) -> None:
+    payload = b'\xef\xbb\xbf{"battery_pct": 255, "rssi_dbm": -67, "version": 14, "a": nan}\0'
+
+    outcome = accept(heartbeat("acme-phone", payload))
+
+    assert outcome == BatchOutcome(1, [])
+    assert waiting()[0].named == (None, -67.0, None, "14")
+
+
+def test_a_device_may_name_itself_by_a_number(acme: Fleet) -> None:
+    device = Device.objects.create(tenant=acme.tenant, device_id="77")
+
+    outcome = accept(
+        heartbeat("77", {"device_id": 77}),
+        telemetry("77", {"device_id": 77, "metrics": {"a": 1, "b": None}}),
+    )
+
+    assert outcome == BatchOutcome(2, [])
+    beat, readings = waiting()
+    assert (beat.device_id, readings.readings[0].device_id) == (device.pk, device.pk)
+    assert readings.readings[0].metrics == b'{"a":1}'
+
+
 def test_devices_of_a_tenant_and_of_another_do_not_mix(acme: Fleet, rival: Fleet) -> None:
     outcome = accept(telemetry("acme-phone", {"metrics": {"a": 1}}, tenant="rival"))
 

@@ -37,7 +37,8 @@ def test_a_message_is_kept_as_its_device_would_send_it(acme: Fleet) -> None:
         ("{", "$: this is not JSON: Input data was truncated"),
         ("[]", "$: this is a list; a rejected message is one object"),
         ('[{"metrics": {"a": 1}}]', "$: this is a list; a rejected message is one object"),
-        ("{}", "$.metrics: this field is missing"),
+        ("{}", "$.metrics: this field is missing; measurements go under `metrics`"),
+        ('{"metrics": {"a": 1}}\0', "$: this is not JSON: trailing characters (byte 22)"),
         (
             '{"metrics": {"a": {}}}',
             "$.metrics.a: expected a boolean or a number or text, got an object",
@@ -71,6 +72,8 @@ def test_a_payload_that_the_door_would_refuse_is_refused_in_words(
 def test_a_heartbeat_is_checked_as_a_heartbeat(acme: Fleet) -> None:
     with pytest.raises(InvalidMessage, match="battery_pct"):
         rejected_edit(message=heartbeat(acme), payload='{"battery_pct": 101}')
+    with pytest.raises(InvalidMessage, match="trailing comma"):
+        rejected_edit(message=heartbeat(acme), payload='{"battery_pct": 10,}')
 
 
 def test_the_device_named_in_the_payload_becomes_the_messages_device(acme: Fleet) -> None:

@@ -58,6 +58,13 @@ from tests.devices.api_callers import assert_problem, member, send
         ("limit=1_0", "limit"),
         ("limit=%D9%A3", "limit"),
         ("format=xml", "format"),
+        ("bom=1", "bom"),
+        ("bom=1&format=ndjson", "bom"),
+        ("bom=perhaps&format=csv", "bom"),
+        *((f"tz={name}", "tz") for name in ("", "Mars/Base", "europe/berlin", "%00", "x" * 300)),
+        *((f"tz={name}", "tz") for name in ("../etc/passwd", "Europe", "localtime", "+01:00")),
+        ("start=0001-01-01&end=2026-06-01&tz=Asia/Kolkata", "start"),
+        ("start=9999-12-31&end=9999-12-31T23:00:00Z&bucket=1d&tz=Asia/Kolkata", "tz"),
         (
             "bucket=1m&hours=72&" + "&".join(f"metric={n}" for n in range(20)),
             "bucket",

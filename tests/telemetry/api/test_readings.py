@@ -67,6 +67,83 @@ class TestBuckets:
         assert json.loads(lines[1])["avg"] == -1.5
 
 
+class TestDaysOfATimeZone:
+    """The days around the 25-hour day on which clocks in Berlin are set back, 2026-10-25."""
+
+    QUERY = "start=2026-10-24&end=2026-10-27&tz=Europe/Berlin&bucket=1d"
+
+    @pytest.fixture
+    def measured(self, acme: Fleet) -> None:
+        for time, value in (
+            ("2026-10-23T21:59:59Z", 1000),  # the evening before, in Berlin
+            ("2026-10-23T22:00:00Z", 1),
+            ("2026-10-24T21:59:59Z", 3),
+            ("2026-10-24T22:00:00Z", 10),
+            ("2026-10-25T22:59:59Z", 30),
+            ("2026-10-26T22:59:59Z", 100),
+            ("2026-10-26T23:00:00Z", 1000),  # the morning after
+        ):
+            store(acme.device, datetime.fromisoformat(time), {"temp_c": value})
+
+    @pytest.fixture(autouse=True)
+    def asks(self, acme: Fleet) -> None:
+        self.viewer = member(acme, Role.VIEWER)
+
+    def ask(self, query: str, path: str = "devices/acme-phone/readings") -> Any:
+        answer = send(self.viewer, "get", f"{path}?{query}")
+        assert answer.status_code == 200
+        return answer
+
+    def test_are_the_buckets(self, acme: Fleet, measured: None) -> None:
+        told = self.ask(self.QUERY).json()
+
+        assert (told["start"], told["end"]) == ("2026-10-23T22:00:00Z", "2026-10-26T23:00:00Z")
+        assert [(one["time"], one["count"], one["avg"]) for one in told["results"]] == [
+            ("2026-10-23T22:00:00Z", 2, 2),
+            ("2026-10-24T22:00:00Z", 2, 20),
+            ("2026-10-25T23:00:00Z", 1, 100),
+        ]
+
+    def test_are_filled_and_may_be_several(self, acme: Fleet, measured: None) -> None:
+        found = self.ask(self.QUERY.replace("27", "28") + "&fill=1").json()["results"]
+        assert [one["count"] for one in found] == [2, 2, 1, 1]
+        # Buckets of several days begin on the days on which they do in UTC.
+        weeks = {}
+        for tz in ("UTC", "Europe/Berlin"):
+            query = f"start=2026-10-12&end=2026-11-02&tz={tz}&bucket=7d&fill=1"
+            weeks[tz] = [one["time"] for one in self.ask(query).json()["results"]]
+        assert weeks == {
+            "UTC": [f"2026-10-{day}T00:00:00Z" for day in (12, 19, 26)],
+            "Europe/Berlin": [f"2026-10-{day}:00:00Z" for day in ("11T22", "18T22", "25T23")],
+        }
+
+    @pytest.mark.django_db(transaction=True)
+    def test_are_days_of_that_zone_in_csv(self, acme: Fleet, measured: None) -> None:
+        rows = body(self.ask(f"{self.QUERY}&format=csv&bom=1"))
+
+        assert rows.startswith("\ufefftime,metric,count,")
+        times = [row.partition(",")[0] for row in rows.splitlines()[1:]]
+        assert times == [
+            "2026-10-24T00:00:00+02:00",
+            "2026-10-25T00:00:00+02:00",
+            "2026-10-26T00:00:00+01:00",
+        ]
+        whole = body(self.ask(self.QUERY.replace("&bucket=1d", "&format=csv")))
+        assert whole.startswith("time,")
+        assert whole.splitlines()[1].startswith("2026-10-24T00:00:00+02:00,")
+
+    @pytest.mark.parametrize("path", ["readings", "heartbeats"])
+    def test_bound_a_period_unless_it_names_a_zone(self, path: str, acme: Fleet) -> None:
+        query = "start=2026-06-01&end=2026-06-02T12:00:00Z&tz=Asia/Kolkata"
+        told = self.ask(query, f"devices/acme-phone/{path}").json()
+        assert (told["start"], told["end"]) == ("2026-05-31T18:30:00Z", "2026-06-02T12:00:00Z")
+
+    def test_leave_shorter_buckets_alone(self, acme: Fleet, measured: None) -> None:
+        query = "start=2026-10-24&end=2026-10-25&tz=Asia/Kolkata&bucket=1h"
+        found = self.ask(query).json()["results"]
+        assert [one["time"] for one in found] == ["2026-10-23T21:00:00Z", "2026-10-23T22:00:00Z"]
+
+
 @pytest.mark.parametrize(
     "name", ["' OR 1=1 --", "%s", "%(device_id)s", "a{b}", "\\", "\r\nSet-Cookie: a=b"]
 )

@@ -1,5 +1,6 @@
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
@@ -26,8 +27,8 @@ class TestSummary:
         device_of(acme.tenant, "silent")
         at = now()
         for n, value in enumerate((b"10", b"20", b"60", b'"no"')):
-            time = at - timedelta(seconds=n)
-            append(acme, reading(acme.device, time, b'{"temp_c": %s}' % value))
+            sent_at = at - timedelta(seconds=n)
+            append(acme, reading(acme.device, sent_at, b'{"temp_c": %s}' % value))
         append(rival, reading(rival.device, at, b'{"temp_c": 1000}'))
         drain()
 
@@ -51,6 +52,19 @@ class TestSummary:
         assert told["metrics_of"] == "latest"
         assert told["metrics"] == {"temp_c": {"devices": 2, "avg": 1.5, "min": 1, "max": 2}}
 
+    def test_may_begin_with_a_day_of_a_time_zone(self, acme: Fleet) -> None:
+        zone = ZoneInfo("Pacific/Kiritimati")
+        midnight = datetime.combine(datetime.now(zone).date(), time(), zone)
+        store(acme.device, midnight.astimezone(UTC), {"temp_c": 7})
+        day = f"{midnight:%Y-%m-%d}"
+
+        told = send(
+            member(acme, Role.VIEWER), "get", f"telemetry/summary?start={day}&tz={zone}"
+        ).json()
+
+        assert (told["hours"], datetime.fromisoformat(told["start"])) == (None, midnight)
+        assert told["metrics"]["temp_c"]["avg"] == 7
+
     def test_is_kept_for_some_seconds_for_the_same_tenants(
         self, acme: Fleet, rival: Fleet, operator: User
     ) -> None:
@@ -65,7 +79,11 @@ class TestSummary:
 
     @pytest.mark.parametrize(
         "query",
-        ["hours=0", "hours=-1", "hours=745", "hours=x", "hours=", "tenant=%00", "tenant="],
+        [
+            *("hours=0", "hours=-1", "hours=745", "hours=x", "hours=", "tenant=%00", "tenant="),
+            *("start=2020-01-01", "start=9999-01-01", "start=x", "tz=Mars/Base", "tz="),
+            "hours=1&start=2026-01-01",
+        ],
     )
     def test_refuses_what_it_cannot_tell(self, query: str, acme: Fleet) -> None:
         problem = assert_problem(

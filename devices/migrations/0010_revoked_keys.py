@@ -62,6 +62,6 @@ GRANT EXECUTE ON FUNCTION devices_keys_in_force
 
 
 class Migration(migrations.Migration):
-    dependencies = (("devices", "0006_history_of_tenants"),)
+    dependencies = (("devices", "0007_intervals_of_a_year"),)
 
     operations = (migrations.RunSQL(KEYS, KEYS_BACK),)
