@@ -9,7 +9,20 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from bench import accept, api, commit, kills, live, machine, memory, mqtt, readings, single, soak
+from bench import (
+    accept,
+    api,
+    commit,
+    kills,
+    live,
+    machine,
+    memory,
+    mqtt,
+    readings,
+    refusals,
+    single,
+    soak,
+)
 from bench.report import Figure, table
 from bench.subject import Subject, subject_prepare
 from scripts.processes import ROOT
@@ -22,6 +35,7 @@ MEASURES: dict[str, Measure] = {
     "live": live.measure,
     "accept": accept.measure,
     "single": single.measure,
+    "refusals": refusals.measure,
     "commit": commit.measure,
     "api": api.measure,
     "mqtt": mqtt.measure,
