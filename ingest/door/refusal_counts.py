@@ -210,7 +210,7 @@ class Added(NamedTuple):
     """What a process adds to a count: messages, how many microseconds ago the first and the last
     were, and what was said."""
 
-    count: int
+    refused: int
     first_ago_us: int
     last_ago_us: int
     said: Said
@@ -264,8 +264,8 @@ def counts_forget(groups: Iterable[int]) -> None:
 
 
 def _values(counted: Added | Total) -> tuple[int, int, int, bytes]:
-    count, first_us, last_us, said = counted
-    return count, first_us, last_us, msgspec.json.encode(said)
+    refused, first_us, last_us, said = counted
+    return refused, first_us, last_us, msgspec.json.encode(said)
 
 
 def _taken(group: int, answer: Any) -> Taken:

@@ -83,7 +83,7 @@ def refusal_words(refusal: Refusal) -> str:
 def _store(rows: Sequence[Row]) -> None:
     if not rows:
         return
-    columns = {
+    columns: dict[str, list[int] | list[str]] = {
         "tenants": [row.name.tenant_id for row in rows],
         "devices": [row.name.device for row in rows],
         "codes": [row.name.code for row in rows],

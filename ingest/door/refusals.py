@@ -70,8 +70,8 @@ class _Count:
                 self.said = other.said
 
     def added(self, now_us: int) -> Added:
-        ago = [max(0, now_us - at) for at in (self.first_us, self.last_us)]
-        return Added(self.count, *ago, self.said)
+        first_ago_us, last_ago_us = (max(0, now_us - at) for at in (self.first_us, self.last_us))
+        return Added(self.count, first_ago_us, last_ago_us, self.said)
 
     def total(self) -> Total:
         return Total(self.count, self.first_us, self.last_us, self.said)
@@ -110,7 +110,7 @@ class _Noted:
         if shown not in self.unknown and len(self.unknown) >= MOST_KEYS:
             shown = OTHER_KEYS
         before = self.unknown.get(shown, Tries(0, ""))
-        self.unknown[shown] = Tries(before.count + tries.count, tries.address)
+        self.unknown[shown] = Tries(before.tries + tries.tries, tries.address)
 
     def add_all(self, other: "_Noted") -> None:
         """Adds what could not be sent."""
@@ -132,6 +132,11 @@ class _Noted:
         if self._names[name.tenant_id] >= MOST_NAMES or len(self.counts) >= MOST_COUNTS:
             name = name._replace(device=0, field=OTHERS)
         return name
+
+
+def _contact(contact: tuple[int, int, bool], count: _Count) -> Contact:
+    tenant_id, device, accepted = contact
+    return Contact(tenant_id, device, accepted, count.total())
 
 
 def _add(counts: dict[Key, _Count], key: Key, count: _Count) -> None:
@@ -198,7 +203,7 @@ class Refusals:
             for name in names:
                 del noted.counts[name]
         for group, contacts in _parts(noted.contacts):
-            contacts_add(group, [Contact(*one, noted.contacts[one].total()) for one in contacts])
+            contacts_add(group, [_contact(one, noted.contacts[one]) for one in contacts])
             for one in contacts:
                 del noted.contacts[one]
         if noted.unknown:

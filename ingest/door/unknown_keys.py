@@ -60,7 +60,7 @@ return forgotten
 class Tries(NamedTuple):
     """How often a key was tried, and the address that tried it last."""
 
-    count: int
+    tries: int
     address: str
 
 

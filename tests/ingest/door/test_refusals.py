@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from ingest.door import refusals
 from ingest.door.refusal_counts import MOST_FIELDS, MOST_NAMES, counts_take
 from ingest.door.refusals import refusals_flush, refusals_note
+from ingest.door.samples import Sample
 from ingest.door.unknown_keys import unknown_keys
 from ingest.models import Refusal
 from ingest.stream import shards
@@ -151,9 +152,9 @@ def test_what_cannot_be_sent_is_sent_later(
 def test_a_sample_is_made_once_a_second_and_not_for_each_message(acme: Fleet) -> None:
     made: list[int] = []
 
-    def sample() -> refusals.Sample:
+    def sample() -> Sample:
         made.append(1)
-        return refusals.Sample("why", f"sample {len(made)}")
+        return Sample("why", f"sample {len(made)}")
 
     for _ in range(100):
         note(acme, sample=sample)
