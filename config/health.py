@@ -48,10 +48,10 @@ def refusals_findings() -> Findings:
     if since is None:
         return {"refusals": OK}
     why = (
-        f"Refused messages have not been collected since {since:%Y-%m-%d %H:%M:%S} UTC. For at most "
-        f"{REFUSALS_HOLD.seconds // 60} minutes no device becomes late or offline; after that, "
-        "devices whose messages are refused do, too. Check that beat and ops are running, and read "
-        "their logs."
+        f"Refused messages have not been collected since {since:%Y-%m-%d %H:%M:%S} UTC. For at "
+        f"most {REFUSALS_HOLD.seconds // 60} minutes no device becomes late or offline; after "
+        "that, devices whose messages are refused do, too. Check that beat and ops are running, "
+        "and read their logs."
     )
     return {"refusals": Finding(Health.DEGRADED, why)}
 

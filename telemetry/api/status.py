@@ -30,7 +30,7 @@ class RefusalSerializer(serializers.ModelSerializer[LastRefusal]):
         super().__init__(*args, **kwargs)
         self._accepted = accepted
 
-    def get_attribute(self, instance: DeviceStatus) -> LastRefusal | None:
+    def get_attribute(self, instance: Any) -> LastRefusal | None:
         refusals = instance.device.refusals.all()
         return next((one for one in refusals if one.accepted is self._accepted), None)
 

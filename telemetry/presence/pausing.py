@@ -7,12 +7,7 @@ from django.db import connection, transaction
 
 from telemetry.models import PresenceState
 from telemetry.presence import reasons
-from telemetry.presence.transitions import (
-    just_after,
-    reasons_write,
-    statuses_announce,
-    transitions_write,
-)
+from telemetry.presence.transitions import reasons_write, statuses_announce, transitions_write
 from telemetry.sql import devicestatus
 from telemetry.sql.devicestatus import Chosen
 from telemetry.sql.lastrefusal import Refused
@@ -37,7 +32,7 @@ def presence_pause(
     transitions = [
         PresenceTransition(
             one.device_id,
-            just_after(one.state_since, ts),
+            ts,
             one.tenant_id,
             one.state,
             PresenceState.PAUSED,
@@ -81,7 +76,7 @@ def _resume(paused: Sequence[Chosen], *, by: str | None, ts: datetime) -> int:
     transitions = [
         PresenceTransition(
             one.device_id,
-            just_after(one.state_since, ts),
+            ts,
             one.tenant_id,
             one.state,
             states[one.device_id],

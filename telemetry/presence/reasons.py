@@ -64,12 +64,12 @@ def refused(refused: Refused) -> str:
 
 def refused_words(refused: Refused) -> str:
     """`12 messages were refused since 23:07, the last at 23:09 UTC: `battery_pct` 255, …`."""
-    if refused.count == 1:
+    if refused.messages == 1:
         words = f"1 message was refused at {_clock(refused.at)} UTC"
     else:
         since = _clock(refused.since, same_day_as=refused.at)
         last = _clock(refused.at)
-        words = f"{refused.count} messages were refused since {since}, the last at {last} UTC"
+        words = f"{refused.messages} messages were refused since {since}, the last at {last} UTC"
     return f"{words}: {refused.reason}"
 
 

@@ -35,7 +35,7 @@ class RefusedContact(NamedTuple):
     device_id: int
     tenant_id: int
     at: datetime
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method of that name is not needed
     reason: str
     sample: str
     accepted: bool = False
@@ -75,7 +75,7 @@ def _groups(contacts: Sequence[RefusedContact]) -> list[RefusalGroup]:
             accepted=one.accepted,
             at=one.at,
             since=before.since if before else one.at,
-            count=one.count + (before.count if before else 0),
+            messages=one.count + (before.messages if before else 0),
             reason=one.reason,
             sample=one.sample,
         )

@@ -308,8 +308,9 @@ def _moved(
     )
 
 
-def look_again(cursor: CursorWrapper, *, at: Mapping[int, datetime]) -> None:
-    """Sets when to look next at these devices. The caller must have locked their rows."""
+def look_again(cursor: CursorWrapper, *, at: Mapping[int, datetime | None]) -> None:
+    """Sets when to look next at these devices; None for an offline device. The caller must have
+    locked their rows."""
     cursor.execute(LOOK_AGAIN, {"ids": list(at), "at": list(at.values())})
 
 
@@ -317,18 +318,18 @@ def lock_due(cursor: CursorWrapper, *, ts: datetime, limit: int) -> list[Due]:
     """Locks and returns the devices that are due at `ts`. Skips rows that another transaction has
     locked: usually a message is being stored for them."""
     cursor.execute(LOCK_DUE, {"ts": ts, "limit": limit})
-    return [Due(*row[:-4], _refused(row)) for row in cursor.fetchall()]
+    return [Due._make([*row[:-4], _refused(row)]) for row in cursor.fetchall()]
 
 
 def lock_chosen(cursor: CursorWrapper, *, ids: Collection[int]) -> list[Chosen]:
     cursor.execute(LOCK_BY_ID, {"ids": list(ids)})
-    return [Chosen(*row[:-4], _refused(row)) for row in cursor.fetchall()]
+    return [Chosen._make([*row[:-4], _refused(row)]) for row in cursor.fetchall()]
 
 
 def lock_pause_over(cursor: CursorWrapper, *, ts: datetime) -> list[Chosen]:
     """Locks and returns the paused devices whose pause ends by `ts`. Skips locked rows."""
     cursor.execute(LOCK_PAUSE_OVER, {"ts": ts})
-    return [Chosen(*row[:-4], _refused(row)) for row in cursor.fetchall()]
+    return [Chosen._make([*row[:-4], _refused(row)]) for row in cursor.fetchall()]
 
 
 def _refused(row: Sequence[Any]) -> Refused | None:

@@ -14,11 +14,11 @@ IGNORED_TOGETHER = "interval '1 day'"
 NOTE = f"""
 INSERT INTO telemetry_lastrefusal AS r
     (device_id, accepted, tenant_id, at, since, count, reason, sample)
-SELECT u.device_id, u.accepted, s.tenant_id, u.at, u.since, u.count, u.reason, u.sample
+SELECT u.device_id, u.accepted, s.tenant_id, u.at, u.since, u.messages, u.reason, u.sample
 FROM unnest(%(device_id)s::integer[], %(tenant_id)s::integer[], %(accepted)s::boolean[],
-            %(at)s::timestamptz[], %(since)s::timestamptz[], %(count)s::bigint[],
+            %(at)s::timestamptz[], %(since)s::timestamptz[], %(messages)s::bigint[],
             %(reason)s::text[], %(sample)s::text[])
-     AS u (device_id, tenant_id, accepted, at, since, count, reason, sample)
+     AS u (device_id, tenant_id, accepted, at, since, messages, reason, sample)
 JOIN telemetry_devicestatus s USING (device_id, tenant_id)
 ORDER BY u.device_id, u.accepted
 ON CONFLICT (device_id, accepted) DO UPDATE SET (since, count, at, reason, sample) = (
@@ -42,7 +42,7 @@ class Refused(NamedTuple):
 
     at: datetime
     since: datetime
-    count: int
+    messages: int
     reason: str
 
 
@@ -54,7 +54,7 @@ class RefusalGroup(NamedTuple):
     accepted: bool
     at: datetime
     since: datetime
-    count: int
+    messages: int
     reason: str
     sample: str
 

@@ -7,6 +7,7 @@ from devices.fleet.keys import speaker_for_key
 from devices.models import Device
 from telemetry.models import DeviceStatus
 from telemetry.presence.pausing import presence_pause
+from telemetry.presence.refusing import RefusedContact, refused_note
 from tests.admin import client_of, page
 from tests.conftest import Fleet
 from tests.monitoring.admin_actions import LIST, act, ask, reasons_of
@@ -136,3 +137,45 @@ def test_devices_are_approved_together_where_one_is_a_manager(
 
     assert Device.objects.get(pk=pending.pk).is_pending is False
     assert Device.objects.get(pk=foreign.pk).is_pending is True
+
+
+def test_a_pause_may_have_an_end(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+    url = page("devices_device_pause", acme.device.pk)
+
+    past = client.post(url, {"why": "x", "until_0": "2020-01-01", "until_1": "08:00"})
+    assert b"This time has passed" in past.content
+    half = client.post(url, {"why": "x", "until_0": "2126-12-24"})
+    assert b"Enter a valid time." in half.content
+    assert reasons_of(acme.device) == []
+
+    form = {"why": "Christmas", "until_0": "2126-12-24", "until_1": "08:00"}
+    assert client.post(url, form).status_code == 302
+    reason = "paused by acme-manager until 2126-12-24 08:00 UTC: Christmas"
+    assert reasons_of(acme.device) == [("paused", reason)]
+
+
+def test_devices_are_paused_together_until_a_time(acme: Fleet) -> None:
+    client = client_of(acme.manager)
+
+    fields = {"why": "Christmas", "until_0": "2126-12-24", "until_1": "08:00"}
+    assert act(client, "pause_selected", [acme.device], **fields).status_code == 302
+
+    paused_until = DeviceStatus.objects.get(device=acme.device).paused_until
+    assert paused_until is not None and paused_until.year == 2126
+
+
+def test_refused_devices_are_found_by_their_state(acme: Fleet) -> None:
+    other = Device.objects.create(tenant=acme.tenant, device_id="acme-probe")
+    now = timezone.now()
+    contact = RefusedContact(other.pk, other.tenant_id, now, 1, "`x` unknown", "{}")
+    refused_note(contacts=[contact], collected_until=now)
+    client = client_of(acme.manager)
+
+    found = client.get(page(LIST), {"status__state__exact": "refused"})
+    assert [one.pk for one in found.context["cl"].result_list] == [other.pk]
+    assert "speaks, but 1 message was refused at" in found.content.decode()
+    counts = {one.state: one.devices for one in found.context["state_counts"]}
+    assert counts["refused"] == 1
+    first = client.get(page("index"))
+    assert [one.device_id for one in first.context["in_trouble"]] == [other.pk]

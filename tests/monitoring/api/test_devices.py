@@ -34,6 +34,7 @@ def test_a_member_sees_the_devices_of_the_own_tenant(acme: Fleet, rival: Fleet) 
                 "is_pending": False,
                 "state": "new",
                 "state_since": answer.json()["results"][0]["state_since"],
+                "paused_until": None,
                 "created_at": answer.json()["results"][0]["created_at"],
             }
         ],
@@ -296,6 +297,37 @@ class TestChanging:
     def test_a_pause_has_a_reason(self, acme: Fleet, body: dict[str, str]) -> None:
         client = member(acme, Role.MANAGER)
         assert_problem(send(client, "post", "devices/acme-phone/pause", body), 400)
+
+    def test_a_pause_may_have_an_end(self, acme: Fleet) -> None:
+        client = member(acme, Role.MANAGER)
+        body = {"why": "Christmas", "until": "2126-12-24T08:00:00Z"}
+        answer = send(client, "post", "devices/acme-phone/pause", body)
+        assert answer.json()["paused_until"] == "2126-12-24T08:00:00Z"
+        told = send(client, "get", "devices/acme-phone/status").json()
+        assert told["paused_until"] == "2126-12-24T08:00:00Z"
+        assert told["reason"] == "paused by acme-manager-1 until 2126-12-24 08:00 UTC: Christmas"
+
+        answer = send(
+            client, "post", "devices/acme-phone/pause", {"why": "for good", "until": None}
+        )
+        assert answer.json()["paused_until"] is None
+        resumed = send(client, "post", "devices/acme-phone/resume").json()
+        assert (resumed["state"], resumed["paused_until"]) == ("new", None)
+
+    @pytest.mark.parametrize(
+        "until", ["2020-01-01T00:00:00Z", "soon", 1, "9999-12-31T23:59:59-12:00", {}]
+    )
+    def test_a_pause_ends_in_the_future(self, acme: Fleet, until: object) -> None:
+        client = member(acme, Role.MANAGER)
+        body = {"why": "x", "until": until}
+        assert_problem(send(client, "post", "devices/acme-phone/pause", body), 400)
+        assert DeviceStatus.objects.get(device=acme.device).state == "new"
+
+    @pytest.mark.parametrize(("interval_s", "status"), [(366 * 86_400, 200), (31_622_401, 400)])
+    def test_an_interval_may_be_a_year(self, acme: Fleet, interval_s: int, status: int) -> None:
+        client = member(acme, Role.MANAGER)
+        answer = send(client, "patch", "devices/acme-phone", {"expected_interval_s": interval_s})
+        assert answer.status_code == status
 
     def test_a_device_is_removed_with_its_keys(self, acme: Fleet) -> None:
         client = member(acme, Role.MANAGER)

@@ -14,14 +14,18 @@ from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
 
 from devices.models import Device
+from monitoring.pages import formatting
 from monitoring.pages.device import HEARTBEATS, heartbeats_of
-from telemetry.models import DeviceStatus
+from telemetry.models import DeviceStatus, LastRefusal
+from telemetry.presence.refusing import RefusedContact, refused_note
 from telemetry.sql import heartbeat as heartbeat_sql
 from telemetry.sql.bulk import fetch_binary
 from tests.admin import SCOPE_QUERIES, client_of, page
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
 from tests.telemetry.storing import heartbeats_store
+
+SAMPLE = '{"battery_pct": 255}'
 
 
 @pytest.mark.parametrize(
@@ -71,9 +75,9 @@ def test_device_pages_keep_to_their_budget_of_queries(
     ContentType.objects.get_for_model(Device)  # cached by the process after its first page
     # Those of its past, which are read in binary, are not counted: see test_history.
     for name, args, budget in (
-        ("devices_device_change", (silent.pk,), 10),
+        ("devices_device_change", (silent.pk,), 11),
         ("devices_device_add", (), 7),
-        ("devices_device_presence", (silent.pk,), 5),
+        ("devices_device_presence", (silent.pk,), 6),
         ("devices_device_issue_key", (silent.pk,), 5),
         ("devices_device_pause", (silent.pk,), 5),
         ("devices_device_counts", (), 4),
@@ -181,3 +185,77 @@ def test_a_wrong_clock_is_told_in_words(acme: Fleet) -> None:
     page_of_it = page("devices_device_presence", acme.device.pk)
     content = client_of(acme.manager).get(page_of_it).content
     assert b"12 min ahead" in content
+
+
+def refused_lately(
+    device: Device, *, ago_s: float, count: int = 1, accepted: bool = False
+) -> RefusedContact:
+    at = timezone.now() - timedelta(seconds=ago_s)
+    return RefusedContact(
+        device.pk, device.tenant_id, at, count, "`battery_pct` 255, at most 100", SAMPLE, accepted
+    )
+
+
+def panel_of(fleet: Fleet) -> str:
+    """The device's part of the page as text, with single spaces and without the number of seconds
+    that passed since something happened."""
+    answer = client_of(fleet.manager).get(page("devices_device_presence", fleet.device.pk))
+    text = re.sub(r"<[^>]+>", "", answer.content.decode()).replace("\N{NO-BREAK SPACE}", " ")
+    return re.sub(r"\d+ s ago", "just now", unescape(" ".join(text.split())))
+
+
+def test_a_devices_page_says_that_it_speaks_but_is_refused(acme: Fleet) -> None:
+    first, last = (refused_lately(acme.device, ago_s=age, count=6) for age in (600, 5))
+    refused_note(contacts=[first, last], collected_until=last.at)
+
+    shown = panel_of(acme)
+
+    since = formatting.clock(first.at)
+    assert (
+        f"It speaks, but 12 messages were refused since {since}, the last just now: "
+        f"battery_pct 255, at most 100 {SAMPLE}" in shown
+    )
+    assert shown.count("at most 100") == 2  # once here, and once in its history
+
+
+def test_a_devices_page_tells_what_was_refused_besides(acme: Fleet) -> None:
+    heartbeats_store(heartbeats=[heartbeat(acme.device, timezone.now() - timedelta(seconds=60))])
+    contact = refused_lately(acme.device, ago_s=20)
+    refused_note(contacts=[contact], collected_until=contact.at)
+    assert "1 message was refused just now: battery_pct 255" in panel_of(acme)
+
+    heartbeats_store(heartbeats=[heartbeat(acme.device, timezone.now())])
+    assert "Before its last accepted message, 1 message was refused just now:" in panel_of(acme)
+    assert SAMPLE not in panel_of(acme)
+
+
+def test_a_devices_page_tells_which_values_were_left_out(acme: Fleet) -> None:
+    contact = refused_lately(acme.device, ago_s=20, count=3, accepted=True)
+    refused_note(contacts=[contact], collected_until=contact.at)
+    assert (
+        "Accepted without some values: battery_pct 255, at most 100 "
+        f"(3 messages since {formatting.clock(contact.at)}, the last just now)" in panel_of(acme)
+    )
+
+    LastRefusal.objects.update(at=contact.at - timedelta(days=2))
+    assert "Accepted without" not in panel_of(acme)
+
+
+def test_what_a_device_sent_is_shown_as_text(acme: Fleet) -> None:
+    contact = refused_lately(acme.device, ago_s=1)._replace(
+        reason="`<b>` <i>not</i> `known", sample="<script>"
+    )
+    refused_note(contacts=[contact], collected_until=contact.at)
+    url = page("devices_device_presence", acme.device.pk)
+    content = client_of(acme.manager).get(url).content.decode()
+
+    assert "<code>&lt;b&gt;</code> &lt;i&gt;not&lt;/i&gt;" in content
+    assert "&lt;script&gt;" in content and "<script>" not in content
+
+
+def test_the_other_tenants_refused_messages_are_not_shown(acme: Fleet, rival: Fleet) -> None:
+    contact = refused_lately(acme.device, ago_s=1)
+    refused_note(contacts=[contact], collected_until=contact.at)
+    url = page("devices_device_presence", acme.device.pk)
+
+    assert client_of(rival.manager).get(url).status_code == 404

@@ -1,6 +1,9 @@
-import pytest
+from datetime import timedelta
 
-from monitoring.pages.formatting import unparted
+import pytest
+from django.utils import timezone
+
+from monitoring.pages.formatting import clock, ticked, unparted
 
 
 @pytest.mark.parametrize(
@@ -13,3 +16,15 @@ from monitoring.pages.formatting import unparted
 )
 def test_no_line_ends_between_a_number_and_its_unit(words: str, shown: str) -> None:
     assert unparted(words) == shown.replace("~", "\N{NO-BREAK SPACE}")
+
+
+def test_a_time_of_another_day_has_its_date() -> None:
+    now = timezone.now()
+    assert clock(now) == f"{now:%H:%M} UTC"
+    assert clock(now - timedelta(days=1)) == f"{now - timedelta(days=1):%Y-%m-%d %H:%M} UTC"
+
+
+def test_what_stands_between_backticks_is_code() -> None:
+    assert ticked("`a<b` is 5 s, at `c`") == (
+        "<code>a&lt;b</code> is 5\N{NO-BREAK SPACE}s, at <code>c</code>"
+    )

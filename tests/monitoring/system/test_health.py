@@ -34,6 +34,7 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
         "valkey": "ok",
         "worker": "ok",
         "ingest": "ok",
+        "refusals": "ok",
         **dict.fromkeys(("portal", "drain", "ops", "beat"), "ok"),
         "stream": "ok",
         "oldest_waiting_s": 0.0,
@@ -52,6 +53,19 @@ def test_it_is_degraded_when_nobody_sweeps(client: Client, db: None, minutes: in
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
     assert answer.json()["worker"] == "degraded"
     assert "beat and ops" in answer.json()["why"]["worker"]
+
+
+def test_it_is_degraded_when_nobody_collects_refused_messages(client: Client, db: None) -> None:
+    now = timezone.now()
+    PresenceSweep.objects.create(swept_at=now, refusals_until=now - timedelta(minutes=2))
+
+    answer = client.get("/health")
+
+    assert answer.json()["refusals"] == "degraded"
+    assert "For at most 5 minutes no device becomes late" in answer.json()["why"]["refusals"]
+
+    PresenceSweep.objects.update(refusals_until=now - timedelta(seconds=50))
+    assert client.get("/health").json()["refusals"] == "ok"
 
 
 def test_it_fails_when_valkey_is_away(client: Client, db: None, settings: LazySettings) -> None:

@@ -11,9 +11,11 @@ from tests.telemetry.past import moment
 def test_presence_comes_newest_first_with_how_long_it_lasted(acme: Fleet) -> None:
     start = moment(100)
     for n in range(4):
-        act = presence_resume if n % 2 else presence_pause
-        why = {} if n % 2 else {"why": "paint"}
-        act(device_ids=[acme.device.pk], by="ann", ts=start + timedelta(seconds=n), **why)
+        ids, ts = [acme.device.pk], start + timedelta(seconds=n)
+        if n % 2:
+            presence_resume(device_ids=ids, by="ann", ts=ts)
+        else:
+            presence_pause(device_ids=ids, by="ann", why="paint", ts=ts)
 
     found = pages(member(acme, Role.VIEWER), "devices/acme-phone/presence?limit=1")
 

@@ -1,6 +1,7 @@
 from datetime import datetime, timedelta
 
 from devices.tenancy.access import Role
+from telemetry.presence.refusing import RefusedContact, refused_note
 from tests.conftest import Fleet
 from tests.devices.api_callers import member, send
 from tests.telemetry.api.telling import beat
@@ -30,3 +31,30 @@ def test_status_tells_the_state_the_reason_and_the_latest_values(acme: Fleet) ->
         HTTP_IF_NONE_MATCH=answer["ETag"],
     )
     assert again.status_code == 304
+
+
+def test_status_tells_what_was_refused_and_what_was_left_out(acme: Fleet, rival: Fleet) -> None:
+    client = member(acme, Role.VIEWER)
+    told = send(client, "get", "devices/acme-phone/status").json()
+    assert (told["last_refused"], told["last_ignored"]) == (None, None)
+    reason, sample = "`battery_pct` 255, at most 100", '{"battery_pct": 255}'
+    of = acme.device.pk, acme.tenant.pk
+    contacts = [
+        RefusedContact(*of, moment(20), 2, reason, sample),
+        RefusedContact(*of, moment(10), 3, reason, sample),
+        RefusedContact(*of, moment(10), 1, "`rssi_dbm` 99", "…", accepted=True),
+    ]
+    refused_note(contacts=contacts, collected_until=moment(0))
+
+    told = send(client, "get", "devices/acme-phone/status").json()
+
+    assert told["state"] == "refused"
+    assert told["reason"].startswith("speaks, but 5 messages were refused since")
+    refused = told["last_refused"]
+    assert datetime.fromisoformat(refused.pop("at")) == moment(10)
+    assert datetime.fromisoformat(refused.pop("since")) == moment(20)
+    assert refused == {"count": 5, "reason": reason, "sample": sample}
+    assert told["last_ignored"]["reason"] == "`rssi_dbm` 99"
+    devices = send(client, "get", "devices?state=refused").json()["results"]
+    assert [one["device_id"] for one in devices] == ["acme-phone"]
+    assert send(member(rival, Role.VIEWER), "get", "devices?state=refused").json()["results"] == []

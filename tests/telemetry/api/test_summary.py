@@ -35,7 +35,7 @@ class TestSummary:
         told = send(member(acme, Role.VIEWER), "get", "telemetry/summary?hours=2").json()
 
         assert told["hours"] == 2
-        states = {"new": 1, "online": 1, "late": 0, "offline": 0, "paused": 0}
+        states = {"new": 1, "online": 1, "refused": 0, "late": 0, "offline": 0, "paused": 0}
         assert told["devices"] == {"total": 2, "reporting": 1, "by_state": states}
         assert told["messages"] == 4
         assert told["metrics_of"] == "readings"

@@ -259,7 +259,7 @@ def test_devices_that_do_not_exist_are_ignored(acme: Fleet, rival: Fleet) -> Non
 
     assert refuse(gone, foreign, contact(rival.device, 1)) == 1
 
-    assert list(LastRefusal.objects.values_list("device", flat=True)) == [rival.device.pk]
+    assert list(LastRefusal.objects.values_list("device_id", flat=True)) == [rival.device.pk]
     assert status(acme.device).state == "new"
 
 
