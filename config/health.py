@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from devices import valkey
 from ingest.ledger.balances import last_check, shards_known
-from ingest.stream import shards
+from ingest.stream import nodes, shards
 from monitoring.system.alive import silent_parts
 from monitoring.system.health import OK, Check, Finding, Findings, Health
+from monitoring.system.valkey_settings import SettingsCheck
 from telemetry.presence.listening import deaf_since
 from telemetry.presence.sweep import REFUSALS_HOLD, refusals_stale_since
 
@@ -62,6 +64,13 @@ def parts_findings() -> Findings:
     return {part: _stopped(part) if part in silent else OK for part in PARTS}
 
 
+def valkey_settings_check() -> Check:
+    """A check whether the stream's servers keep what they have acknowledged, and whether Valkey
+    evicts nothing. Each process asks once a minute."""
+    check = SettingsCheck(streams=nodes.clients, others=lambda: [valkey.connection()])
+    return lambda: {"valkey_settings": check.finding()}
+
+
 def ledger_findings() -> Findings:
     """Whether every message accepted in the last day is accounted for, as of the last check."""
     check = last_check()
@@ -97,5 +106,6 @@ CHECKS: dict[str, Check] = {
     "refusals": refusals_findings,
     "parts": parts_findings,
     "stream": stream_findings,
+    "valkey_settings": valkey_settings_check(),
     "ledger": ledger_findings,
 }

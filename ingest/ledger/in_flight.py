@@ -9,8 +9,13 @@ import msgspec
 from ingest.stream import shards
 from ingest.stream.entries import Entry, decode
 
-# Reads both in one step, because an append changes both in one step.
-COUNTS = "return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}"
+# Reads both in one step, because an append changes both in one step. Nothing is in flight in a
+# stream that is empty, whatever the counts say: then Valkey has lost it.
+COUNTS = """
+local waiting = redis.call('HGETALL', KEYS[1])
+if redis.call('XLEN', KEYS[3]) + redis.call('XLEN', KEYS[4]) == 0 then waiting = {} end
+return {waiting, redis.call('HGETALL', KEYS[2])}
+"""
 READ_AT_ONCE = 500
 
 
@@ -24,7 +29,8 @@ class ShardCounts(NamedTuple):
 
 def counts_read(shard: int) -> ShardCounts:
     """Messages that are stored but not yet taken out of the stream count as in flight here."""
-    keys = (shards.waiting_key(shard), shards.accepted_key(shard))
+    counts = (shards.waiting_key(shard), shards.accepted_key(shard))
+    keys = (*counts, shards.stream_key(shard), shards.unreadable_key(shard))
     waiting, accepted = map(_pairs, shards.run_script(COUNTS, keys))
     in_flight = {int(name[1:]): count for name, count in waiting.items() if name.startswith("t")}
     return ShardCounts(

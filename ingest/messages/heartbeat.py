@@ -232,15 +232,11 @@ def _take_time(
 
 def _as_time(sent: Any, field: str) -> datetime | float:
     """The time as it was sent. Raises InvalidMessage if it is none."""
-    time = None
-    match sent:
-        case Number(text):
-            time = float(text)
-        case str():
-            time = time_of_text(sent)
-    if time is None:
-        raise InvalidMessage(field, f"{NO_TIME}, got {_shown(sent)}")
-    return time
+    if isinstance(sent, Number):
+        return float(sent.text)
+    if isinstance(sent, str) and (time := time_of_text(sent)) is not None:
+        return time
+    raise InvalidMessage(field, f"{NO_TIME}, got {_shown(sent)}")
 
 
 def _take_named(fields: dict[str, Any], ignored: list[Ignored]) -> tuple[Value, ...]:

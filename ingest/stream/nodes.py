@@ -109,6 +109,18 @@ def connection() -> redis.Redis | ShardCluster:
         raise RedisError(str(error)) from error
 
 
+def clients() -> list[redis.Redis]:
+    """A client of each server that holds shards, as far as this process knows.
+
+    Raises RedisError if no node of a cluster answers.
+    """
+    client = connection()
+    if isinstance(client, redis.Redis):
+        return [client]
+    primaries = client.get_primaries()  # type: ignore[no-untyped-call]
+    return [client.get_redis_connection(node) for node in primaries]
+
+
 def node_of(shard_key: str) -> Node:
     """The node that has the shard, as far as this process knows."""
     client = connection()

@@ -8,6 +8,7 @@ committed. All keys of a shard have the same hash tag, so a shard can be on any 
     ingest:{n}:waiting    "bytes", "messages" and "t<tenant>" (messages): what is in the stream
     ingest:{n}:accepted   "<tenant>:<minute>" (messages): all that was appended, until the ledger in
                           the database has it; minutes since 1970
+    ingest:{n}:unreadable  a stream of the entries that were set aside
     ingest:{n}:turn       which drain may run next (see turn_take)
 """
 
@@ -56,7 +57,9 @@ end
 return #ARGV
 """
 
-# Takes entries out and corrects the counts in one step; ignores entries already taken out.
+# Takes entries out and corrects the counts in one step; ignores entries already taken out. If the
+# stream is empty and the counts are not 0, one of these keys was lost, and the counts begin anew:
+# otherwise lost messages would count as in flight, and as bytes, for ever.
 FINISH = """
 for n = 2, #ARGV, 4 do
     if redis.call('XDEL', KEYS[1], ARGV[n]) == 1 then
@@ -65,6 +68,10 @@ for n = 2, #ARGV, 4 do
         redis.call('HINCRBY', KEYS[2], 't' .. ARGV[n + 3], -ARGV[n + 2])
     end
     redis.call('XACK', KEYS[1], ARGV[1], ARGV[n])
+end
+if redis.call('XLEN', KEYS[1]) + redis.call('XLEN', KEYS[3]) == 0
+        and redis.call('HGET', KEYS[2], 'messages') ~= '0' then
+    redis.call('DEL', KEYS[2])
 end
 """
 # The arguments of one call must fit on Lua's stack.
@@ -149,6 +156,10 @@ def waiting_key(shard: int) -> str:
 
 def accepted_key(shard: int) -> str:
     return f"ingest:{{{shard}}}:accepted"
+
+
+def unreadable_key(shard: int) -> str:
+    return f"ingest:{{{shard}}}:unreadable"
 
 
 def minute_of(ts: datetime) -> int:
@@ -293,7 +304,7 @@ def read_new(shard: int, *, count: int, block_ms: int | None) -> list[Waiting]:
 
 def finish(shard: int, finished: Sequence[Finished]) -> None:
     """Takes stored entries out of the stream."""
-    keys = (stream_key(shard), waiting_key(shard))
+    keys = (stream_key(shard), waiting_key(shard), unreadable_key(shard))
     for start in range(0, len(finished), FINISH_AT_ONCE):
         arguments = [value for one in finished[start : start + FINISH_AT_ONCE] for value in one]
         run_script(FINISH, keys, GROUP, *arguments)
@@ -301,7 +312,7 @@ def finish(shard: int, finished: Sequence[Finished]) -> None:
 
 def set_aside(shard: int, entry: Waiting) -> None:
     """Moves an unreadable entry to a stream that no drain reads. It still counts as in flight."""
-    keys = (stream_key(shard), f"{stream_key(shard)}:unreadable")
+    keys = (stream_key(shard), unreadable_key(shard))
     run_script(SET_ASIDE, keys, GROUP, entry.entry_id, entry.data)
 
 

@@ -200,8 +200,8 @@ def test_what_is_no_measurement_is_refused(client: Client, acme: Fleet, body: by
 def test_what_small_clients_send_around_the_json_does_not_matter(
     client: Client, acme: Fleet, body: bytes, content_type: str
 ) -> None:
-    headers = {"Authorization": f"Bearer {acme.key}"}
-    sent = {"content_type": content_type, "headers": headers}
+    sent: dict[str, Any] = {"content_type": content_type}
+    sent["headers"] = {"Authorization": f"Bearer {acme.key}"}
     packed = client.post(PATH, gzip.compress(body), HTTP_CONTENT_ENCODING="gzip", **sent)
 
     assert [packed.status_code, client.post(f"{PATH}/", body, **sent).status_code] == [202] * 2

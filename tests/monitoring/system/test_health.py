@@ -9,6 +9,7 @@ from django.utils import timezone
 from config.health import CHECKS
 from devices import valkey as valkey_client
 from ingest.ledger.balances import shards_known
+from ingest.ledger.verification import ledger_verify
 from ingest.models import LedgerCheck, LedgerMinute
 from ingest.stream import nodes, shards
 from ingest.tasks import ledger_check
@@ -16,7 +17,7 @@ from monitoring.system import alive
 from monitoring.system.health import Findings, health_view
 from telemetry.models import PresenceSweep
 from tests.conftest import Fleet
-from tests.ingest.way import append, reading, seconds_ago
+from tests.ingest.way import append, drain, now, reading, seconds_ago
 
 
 def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, db: None) -> None:
@@ -38,6 +39,7 @@ def test_it_is_ok_when_everything_answers_and_the_worker_sweeps(client: Client, 
         **dict.fromkeys(("portal", "drain", "ops", "beat"), "ok"),
         "stream": "ok",
         "oldest_waiting_s": 0.0,
+        "valkey_settings": "ok",
         "ledger": "ok",
         "why": {},
     }
@@ -154,6 +156,31 @@ def test_a_ledger_that_does_not_balance_is_an_error(
     assert (answer.json()["status"], answer.json()["ledger"]) == ("degraded", "degraded")
     assert "a residual of 1." in answer.json()["why"]["ledger"]
     assert LedgerCheck.objects.get().residual == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_that_valkey_evicted_is_found_by_the_ledger(
+    client: Client, acme: Fleet, swept: None, settings: LazySettings
+) -> None:
+    settings.INGEST_SHARDS = 1
+    at = seconds_ago(600)
+    append(acme, reading(acme.device, at), reading(acme.device, seconds_ago(601)), received_at=at)
+    assert ledger_verify()[acme.tenant.pk].problems() == []
+
+    shards.connection().delete(shards.stream_key(0))
+
+    assert ledger_verify()[acme.tenant.pk].problems() == ["2 accepted messages are missing"]
+    for _ in range(2):
+        ledger_check()
+        told = client.get("/health").json()
+        assert (told["status"], told["ledger"]) == ("degraded", "degraded")
+        assert "a residual of 2." in told["why"]["ledger"]
+        # It stays known when the stream goes on, and what was lost does not fill the shard.
+        append(acme, reading(acme.device, now(), b'{"n": 1}'))
+        drain()
+        assert shards.waiting_counts(0).get("messages", 0) == 0
+        assert shards.waiting_counts(0).get("bytes", 0) == 0
+    assert ledger_verify()[acme.tenant.pk].balance.in_flight == 0
 
 
 def test_what_was_found_long_ago_is_not_told(client: Client, swept: None) -> None:
