@@ -162,7 +162,8 @@ class Refusals:
         """The counts, for one thread at a time."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="refusals")
+                # Not a daemon, as it would be by default in a thread that the server has made.
+                self._thread = threading.Thread(target=self._run, name="refusals", daemon=False)
                 self._thread.start()
             yield self._noted
 
