@@ -94,7 +94,7 @@ CHUNK_INTERVALS = {
 
 # How long the operator audit log and refused messages are kept.
 OPERATOR_ACCESS_DAYS = env.integer("OPERATOR_ACCESS_DAYS", 400, low=1, high=10_000)
-LIMIT_BREACH_DAYS = env.integer("LIMIT_BREACH_DAYS", 400, low=1, high=10_000)
+REFUSAL_DAYS = env.integer("REFUSAL_DAYS", 400, low=1, high=10_000)
 
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "var" / "static")))
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
@@ -450,13 +450,13 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
-    "ingest.breaches_collect": {
-        "task": "ingest.breaches_collect",
-        "schedule": 5.0,
-        "options": {"expires": 5},
+    "ingest.refusals_collect": {
+        "task": "ingest.refusals_collect",
+        "schedule": 1.0,
+        "options": {"expires": 1},
     },
-    "ingest.breaches_prune": {
-        "task": "ingest.breaches_prune",
+    "ingest.refusals_prune": {
+        "task": "ingest.refusals_prune",
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },

@@ -9,6 +9,7 @@ from config import seed_urls
 from config.health import CHECKS
 from devices.people.invitation_pages import invitation
 from devices.people.sign_in import admin_sign_in, single_sign_on
+from ingest.api import RefusedView
 from ingest.door.enrol import EnrolView
 from ingest.door.views import HeartbeatView, ReadingsView
 from ingest.ledger.balances import messages_stored
@@ -32,6 +33,7 @@ urlpatterns = [
     path("api/v1/", include("devices.api.urls")),
     path("api/v1/", include("telemetry.api.urls")),
     path("api/v1/telemetry/summary", summary, name="telemetry-summary"),
+    path("api/v1/refused", RefusedView.as_view(), name="refused"),
     path("api/v1/", include("monitoring.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="api-docs"),

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.formats import localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from redis.exceptions import RedisError
 from rest_framework.filters import search_smart_split
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
@@ -33,10 +34,12 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from devices.admin.base import Question, ScopedAdmin, changes_log
 from devices.admin.choices import choice_of
 from devices.models import Device
-from ingest.door.breaches import breach_words
+from devices.tenancy.access import access_in
+from ingest.door.refusal_rows import refusal_words
+from ingest.door.unknown_keys import unknown_keys
 from ingest.ledger.page import ledger_context
 from ingest.messages.errors import InvalidMessage
-from ingest.models import LimitBreach, RejectedMessage
+from ingest.models import Refusal, RejectedMessage
 from ingest.storage.rejected import name_in, payload_check, rejected_edit
 from ingest.storage.replay import MOST_FAILURES, replay_request
 
@@ -391,14 +394,14 @@ class SinceFilter(RadioFilter):
         return queryset.filter(last_at__gte=timezone.now() - chosen[1])
 
 
-@admin.register(LimitBreach)
-class LimitBreachAdmin(ScopedAdmin):
-    """The tenants and devices whose messages were refused, and why. Read-only."""
+@admin.register(Refusal)
+class RefusalAdmin(ScopedAdmin):
+    """Whose messages were refused, and why. Read-only."""
 
-    list_display = ("refusal", "of_device", "tenant", "count", "when", "why")
-    list_display_links = None
+    list_display = ("refusal", "of_device", "tenant", "refused", "when", "why")
+    list_display_links = ("refusal",)
     list_filter = (
-        ("kind", ChoicesCheckboxFilter),
+        ("code", ChoicesCheckboxFilter),
         SinceFilter,
         ("tenant", AutocompleteSelectFilter),
         ("device", AutocompleteSelectFilter),
@@ -409,47 +412,76 @@ class LimitBreachAdmin(ScopedAdmin):
     list_per_page = PER_PAGE
     list_max_show_all = PER_PAGE
     show_full_result_count = False
-    search_fields = ("device__device_id", "device__name")
-    search_help_text = "Device"
-    empty_help = "Nothing was refused: no limit was hit, and no device spoke for another."
+    search_fields = ("device__device_id", "device__name", "field")
+    search_help_text = "Device or field"
+    empty_help = "Nothing was refused: every message was valid, and no limit was hit."
     actions = None
-    fields = (("refusal", "of_device", "tenant"), ("count", "when"), "why")
-    readonly_fields = ("refusal", "of_device", "count", "when", "why")
+    fields = (("refusal", "of_device", "tenant"), ("refused", "when"), "why", "sample_shown")
+    readonly_fields = ("refusal", "of_device", "refused", "when", "why", "sample_shown")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[LimitBreach]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Refusal]:
         return super().get_queryset(request).select_related("device", "tenant")
 
-    @display(description="reason", ordering="kind")
-    def refusal(self, breach: LimitBreach) -> SafeString:
+    @display(description="reason", ordering="code")
+    def refusal(self, refusal: Refusal) -> SafeString:
         return format_html(
             '<span class="rc-state" data-state="{}"><span class="rc-state__word">{}</span></span>',
-            breach.kind,
-            breach.get_kind_display(),
+            refusal.code,
+            refusal.get_code_display(),
         )
 
     @display(description="device", ordering="device__device_id")
-    def of_device(self, breach: LimitBreach) -> str:
-        return breach.device.device_id if breach.device else "all devices"
+    def of_device(self, refusal: Refusal) -> str:
+        if refusal.device:
+            return refusal.device.device_id
+        return "all devices" if refusal.code == Refusal.Code.BACKLOG else "no known device"
 
-    @display(description="refused", ordering="refused")
-    def count(self, breach: LimitBreach) -> str:
-        return f"{breach.refused:,}"
+    @display(description="refused", ordering="count")
+    def refused(self, refusal: Refusal) -> str:
+        return f"{refusal.count:,}"
 
     @display(description="when", ordering="minute")
-    def when(self, breach: LimitBreach) -> str:
+    def when(self, refusal: Refusal) -> str:
         """The first and the last refusal are in the same minute, so on the same day."""
-        first, last = f"{breach.first_at:%H:%M:%S}", f"{breach.last_at:%H:%M:%S}"
+        first, last = f"{refusal.first_at:%H:%M:%S}", f"{refusal.last_at:%H:%M:%S}"
         until = "" if first == last else f" – {last}"
-        return f"{breach.first_at:%Y-%m-%d} {first}{until} UTC"
+        return f"{refusal.first_at:%Y-%m-%d} {first}{until} UTC"
 
     @display(description="why")
-    def why(self, breach: LimitBreach) -> SafeString:
-        return format_html('<span class="rc-why" title="{0}">{0}</span>', breach_words(breach))
+    def why(self, refusal: Refusal) -> SafeString:
+        words = refusal_words(refusal)
+        return format_html('<span class="rc-why" title="{0}">{0}</span>', words)
+
+    @display(description="sample")
+    def sample_shown(self, refusal: Refusal) -> SafeString | str:
+        if not refusal.sample:
+            return "none: the message was not read"
+        return format_html('<pre class="rc-sample">{}</pre>', laid_out(refusal.sample))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     has_change_permission = has_delete_permission = has_add_permission
+
+    def get_urls(self) -> list[URLPattern]:
+        """Adds the unknown keys, which belong to no tenant."""
+        view = self.admin_site.admin_view(self.unknown_keys)
+        return [path("unknown-keys/", view, name="ingest_unknown_keys"), *super().get_urls()]
+
+    def unknown_keys(self, request: HttpRequest) -> HttpResponse:
+        """The unknown keys that were tried most often; for operators."""
+        if not access_in(request).is_operator:
+            raise PermissionDenied
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": "Unknown keys",
+            "media": self.media,
+        }
+        try:
+            context["keys"] = unknown_keys()
+        except RedisError:
+            context["unavailable"] = True
+        return TemplateResponse(request, "admin/ingest/unknown_keys.html", context)
 
 
 def laid_out(payload: str) -> str:

@@ -133,43 +133,62 @@ class RejectedMessage(models.Model):
         return f"{self.kind} {self.pk}, {self.get_reason_display()}"
 
 
-class LimitBreach(models.Model):
-    """Messages that the door refused within one minute: whose, how many, and which limit was hit,
-    or that a device spoke for another."""
+class Refusal(models.Model):
+    """Messages of a device that the door refused within one minute, for one reason and field: how
+    many, and one of them.
 
-    class Kind(models.TextChoices):
+    Without a device, they were of no device that exists, or of all together. `ignored` counts
+    values that were left out of messages that were accepted.
+    """
+
+    class Code(models.TextChoices):
         TENANT_RATE = "tenant_rate", "tenant's rate"
         DEVICE_RATE = "device_rate", "device's rate"
         BACKLOG = "backlog", "backlog"
-        FOREIGN_DEVICE = "foreign_device", "spoke for another device"
+        FORBIDDEN = "forbidden", "spoke for another device"
+        INVALID = "invalid", "invalid"
+        TOO_LARGE = "too_large", "too large"
+        UNSUPPORTED = "unsupported", "unsupported type"
+        UNKNOWN_DEVICE = "unknown_device", "unknown device"
+        IGNORED = "ignored", "value left out"
+        REVOKED_KEY = "revoked_key", "revoked key"
 
     # An upsert uses up a number even if it only updates.
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
-    device = models.ForeignKey(Device, models.CASCADE, null=True, related_name="+")
-    kind = models.CharField("reason", max_length=14, choices=Kind)
+    device = models.ForeignKey(Device, models.CASCADE, null=True, related_name="+", db_index=False)
+    code = models.CharField("reason", max_length=14, choices=Code)
+    field = models.CharField(
+        max_length=80,
+        blank=True,
+        help_text="The field that is wrong; empty: the whole message, *: several fields.",
+    )
     minute = models.DateTimeField()
-    limit_words = models.CharField("limit", max_length=200)
-    refused = models.BigIntegerField("messages refused")
+    reason = models.CharField("why", max_length=400)
+    sample = models.TextField(blank=True, help_text="The start of the last of these messages.")
+    count = models.BigIntegerField("messages refused")
     first_at = models.DateTimeField("first refusal")
     last_at = models.DateTimeField("last refusal")
 
     class Meta:
-        db_table = "ingest_limitbreach"
+        db_table = "ingest_refusal"
         verbose_name = "refused message"
         verbose_name_plural = "refused messages"
         ordering = ("-minute", "-id")
         constraints = (
             models.UniqueConstraint(
-                fields=("tenant", "kind", "device", "minute"),
+                fields=("tenant", "device", "minute", "code", "field"),
                 nulls_distinct=False,
-                name="breach_once_a_minute",
+                name="refusal_once_a_minute",
             ),
         )
-        indexes = (models.Index(fields=("minute",), name="breach_minute"),)
+        indexes = (
+            models.Index(fields=("minute", "id"), name="refusal_minute"),
+            models.Index(fields=("device", "minute"), name="refusal_device"),
+        )
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}, {self.minute:%Y-%m-%d %H:%M} UTC"
+        return f"{self.get_code_display()}, {self.minute:%Y-%m-%d %H:%M} UTC"
 
 
 class LedgerCheck(models.Model):

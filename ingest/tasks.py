@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from ingest.door import breaches
+from ingest.door import refusal_rows
 from ingest.ledger import balances
 from ingest.storage import drain, replay
 from ingest.storage.replay import ReplayOutcome
@@ -49,15 +49,15 @@ def requested_replay() -> ReplayOutcome:
     return replay.requested_replay(ts=timezone.now())
 
 
-@shared_task(name="ingest.breaches_collect")
-def breaches_collect() -> int:
-    """The door only counts breaches, so that refusing costs the database nothing."""
-    return breaches.breaches_collect()
+@shared_task(name="ingest.refusals_collect")
+def refusals_collect() -> int:
+    """The door only counts what it refuses, so that refusing costs the database nothing."""
+    return refusal_rows.refusals_collect()
 
 
-@shared_task(name="ingest.breaches_prune")
-def breaches_prune() -> int:
-    return breaches.breaches_prune(ts=timezone.now())
+@shared_task(name="ingest.refusals_prune")
+def refusals_prune() -> int:
+    return refusal_rows.refusals_prune(ts=timezone.now())
 
 
 @shared_task(name="ingest.ledger_check")

@@ -16,6 +16,7 @@ from django.db import connection
 from devices.fleet.keys import credential_issue
 from devices.models import Device, Membership, Site, Tenant
 from devices.tenancy.access import Role
+from ingest.door.refusals import refusals_flush
 from ingest.stream import shards
 from scripts.stack import Stack
 from tests.admin import person
@@ -174,6 +175,7 @@ def operator(db: None) -> User:
 @pytest.fixture
 def valkey() -> Iterator[None]:
     """The stream of this process's own Valkey database, empty before and after."""
+    refusals_flush()  # of earlier tests
     shards.connection().flushdb()
     yield
     shards.connection().flushdb()

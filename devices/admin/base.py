@@ -269,7 +269,7 @@ class ScopedAdmin(TenantScoped, OneAfterAnother, ChosenRows, FindsWords, ModelAd
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
         """People who may delete the rows may also delete what belongs to the rows, such as keys and
-        limit breaches, which cannot be deleted on their own."""
+        refused messages, which cannot be deleted on their own."""
         objects, counts, _, protected = super().get_deleted_objects(objs, request)
         may = all(self.has_delete_permission(request, one) for one in objs)
         return objects, counts, set() if may else {str(self.opts.verbose_name)}, protected

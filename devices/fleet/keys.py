@@ -29,7 +29,7 @@ MAX_OVERLAP_S = 30 * 86_400
 
 
 # A database function, because a key's tenant is needed before there is a scope.
-IN_FORCE = "SELECT * FROM devices_keys_in_force(%s)"
+BY_PREFIX = "SELECT * FROM devices_keys_by_prefix(%s)"
 
 
 class NotInForce(ValueError):
@@ -52,7 +52,8 @@ class Speaker:
 
     For a gateway, which may send for all devices of its tenant, `id` and `device_id` are None.
     `interval_s` is the effective heartbeat interval in seconds. `tenant_limit` applies to all
-    devices of the tenant together, `limit` to the device alone; None means no limit.
+    devices of the tenant together, `limit` to the device alone; None means no limit. `prefix` is
+    the public part of the key, if there is one.
     """
 
     tenant_id: int
@@ -63,6 +64,23 @@ class Speaker:
     is_pending: bool
     tenant_limit: Rate | None = None
     limit: Rate | None = None
+    prefix: str = ""
+
+
+class RevokedKey(NamedTuple):
+    """Whose a revoked key was: a device of the tenant, or None for a gateway's."""
+
+    prefix: str
+    tenant_id: int
+    device: int | None
+    revoked_at: datetime
+
+
+class FoundKeys(NamedTuple):
+    """The owners of keys that work, and whose the others were that have been revoked."""
+
+    speakers: dict[str, Speaker]
+    revoked: dict[str, RevokedKey]
 
 
 def gateway_credential_issue(*, tenant: Tenant, label: str = "") -> IssuedKey:
@@ -127,22 +145,33 @@ def speaker_for_tenant(slug: str) -> Speaker | None:
 
 def speakers_for_keys(keys: Sequence[str]) -> dict[str, Speaker]:
     """What speaker_for_key returns for each of these keys, found with a single query."""
+    return dict(keys_find(keys).speakers)
+
+
+def keys_find(keys: Sequence[str]) -> FoundKeys:
+    """Who these keys belong to, and whose the revoked ones were, found with a single query. Only
+    whoever has the whole secret is told that a key was revoked."""
     given = {key: _split(key) for key in keys}
-    rows = _rows_in_force({prefix for prefix, _ in given.values() if prefix})
-    return {
-        key: _speaker(row)
-        for key, (prefix, secret) in given.items()
-        if (row := rows.get(prefix)) and hmac.compare_digest(row[1], secret_hash(secret))
-    }
+    rows = _rows_of({prefix for prefix, _ in given.values() if prefix})
+    found = FoundKeys({}, {})
+    for key, (prefix, secret) in given.items():
+        row = rows.get(prefix)
+        if row is None or not hmac.compare_digest(row[1], secret_hash(secret)):
+            continue
+        if (revoked_at := row[12]) is None:
+            found.speakers[key] = _speaker(row)
+        else:
+            found.revoked[key] = RevokedKey(prefix, row[2], row[3], revoked_at)
+    return found
 
 
-def _rows_in_force(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
+def _rows_of(prefixes: Set[str]) -> dict[str, tuple[Any, ...]]:
     """Written in SQL because it runs for almost every heartbeat, and the ORM would take 6 times as
     long to build the query."""
     if not prefixes:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(IN_FORCE, [list(prefixes)])
+        cursor.execute(BY_PREFIX, [list(prefixes)])
         rows = cursor.fetchall()
     return {row[0]: row for row in rows}
 
@@ -158,6 +187,7 @@ def _speaker(row: tuple[Any, ...]) -> Speaker:
         is_pending,
         rate_of(*row[8:10]),
         rate_of(*row[10:12]),
+        row[0],
     )
 
 

@@ -88,6 +88,7 @@ class Migration(migrations.Migration):
                 ),
                 ("canonical", models.TextField()),
             ],
+            options={"verbose_name": "name"},
         ),
         pgtrigger.migrations.RemoveTrigger(
             model_name="device",

@@ -10,17 +10,15 @@ from django.conf import settings
 
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import KnownDevice
-from ingest.door.breaches import breach_record
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
+from ingest.door.refusals import Code, refusals_note
+from ingest.door.refused import IgnoredIn, ignored_note
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage
 from ingest.messages.readings import ReadingMessage, Refusal
-from ingest.models import LimitBreach
 from ingest.stream.entries import Entry, EntryReading, ReadingsEntry, heartbeat_entry
 from ingest.stream.shards import StreamAway, StreamFull, append
-
-ONLY_ITSELF = "a device's key speaks for that device only"
 
 
 class Arrival(NamedTuple):
@@ -51,8 +49,9 @@ class _Why(NamedTuple):
     retry_after_s: float = 0.0
 
 
-def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
-    """Returns the device's interval in seconds, once the heartbeat is on disk in the stream.
+def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival, data: bytes) -> int:
+    """Returns the device's interval in seconds, once the heartbeat is on disk in the stream. `data`
+    is the heartbeat as sent.
 
     Raises InvalidMessage (no such device), ForeignDevice, LimitReached, StreamAway and
     OperationalError.
@@ -73,6 +72,9 @@ def heartbeat_accept(*, message: HeartbeatMessage, arrival: Arrival) -> int:
         is_pending=device.is_pending,
     )
     _append([entry], speaker=speaker, taken=taken)
+    if message.ignored:
+        left_out = IgnoredIn(data, arrival.received_at, device.id, message.ignored)
+        ignored_note(left_out, tenant_id=speaker.tenant_id)
     return device.interval_s
 
 
@@ -90,7 +92,7 @@ def readings_accept(
 
 
 def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> None:
-    """Appends a request's entries, and records a breach if the stream is full.
+    """Appends a request's entries, and counts them as refused if the stream is full.
 
     If nothing was appended, the tokens go back to the limits: the device sends the messages again.
     """
@@ -99,11 +101,13 @@ def _append(entries: Sequence[Entry], *, speaker: Speaker, taken: Messages) -> N
     except StreamAway as error:
         limits_give_back(speaker=speaker, taken=taken)
         if isinstance(error, StreamFull):
-            breach_record(
+            waiting = f"{settings.INGEST_SHARD_MAX_BYTES / 1024**2:.7g} MiB wait in a shard"
+            refusals_note(
                 tenant_id=speaker.tenant_id,
-                kind=LimitBreach.Kind.BACKLOG,
-                limit=f"{settings.INGEST_SHARD_MAX_BYTES / 1024**2:.7g} MiB wait in a shard",
-                refused=sum(entry.count for entry in entries),
+                device=None,
+                code=Code.BACKLOG,
+                reason=f"messages came faster than they were stored: {waiting}",
+                count=sum(entry.count for entry in entries),
             )
         raise
 
@@ -150,7 +154,6 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
     if speaker.id is not None:
         is_own = name in (None, speaker.device_id) or directory.own_names(speaker, (name,))
         if not is_own:
-            foreign_record(speaker, 1)
             raise ForeignDevice(_foreign(speaker, name))
         return _itself(speaker, speaker.id)
     if name is None:
@@ -159,17 +162,6 @@ def device_of(name: str | None, speaker: Speaker) -> KnownDevice:
     if name in resolved.refused:
         raise InvalidMessage("$.device_id", resolved.refused[name])
     return resolved.devices[name]
-
-
-def foreign_record(speaker: Speaker, refused: int) -> None:
-    """Counts messages refused because a device spoke for a different one."""
-    breach_record(
-        tenant_id=speaker.tenant_id,
-        kind=LimitBreach.Kind.FOREIGN_DEVICE,
-        limit=ONLY_ITSELF,
-        refused=refused,
-        device=speaker.id,
-    )
 
 
 def _devices_of(
@@ -188,8 +180,6 @@ def _devices_of(
                 devices[name] = own
             else:
                 refused[name] = _Why("forbidden", "$.device_id", _foreign(speaker, name))
-        if refused:
-            foreign_record(speaker, sum(one.device_id in refused for one in messages))
         return devices, refused
     if None in names:
         words = "a gateway's message must name its device"

@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from time import monotonic
 from typing import NamedTuple
 
@@ -12,8 +13,11 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from devices.fleet.keys import Speaker, speaker_for_tenant, speakers_for_keys
+from devices.fleet.keys import FoundKeys, RevokedKey, Speaker, keys_find, speaker_for_tenant
+from devices.http.origin import client_address
 from ingest.door.database_outage import UNAVAILABLE, DatabaseOutage
+from ingest.door.refusals import Code, refusals_note, unknown_key_note
+from ingest.door.samples import Sample
 
 CHALLENGE = 'Bearer realm="rollcall"'
 MAX_REMEMBERED = 200_000
@@ -45,8 +49,14 @@ class KeyCache:
         self._outage = DatabaseOutage()
 
     def speaker(self, key: str) -> Speaker | None:
-        """The key's owner, or None if it is not valid. Raises OperationalError if the database is
-        unavailable and the key was not valid within TRUST_WHILE_AWAY_S."""
+        """The key's owner, or None if it is not valid. Raises OperationalError as `find` does."""
+        found = self.find(key)
+        return found if isinstance(found, Speaker) else None
+
+    def find(self, key: str) -> Speaker | RevokedKey | None:
+        """The key's owner, whose it was if it has been revoked, or None if it is unknown. Raises
+        OperationalError if the database is unavailable and the key was not valid within
+        TRUST_WHILE_AWAY_S."""
         known = self._remembered.get(key)
         now = monotonic()
         if known and now - known.checked_at < settings.INGEST_KEY_CACHE_S:
@@ -66,14 +76,14 @@ class KeyCache:
                 return trusted.speaker
             raise
         self._outage.end()
-        self._remember(keys, found, now)
-        if key in found:
+        self._remember(keys, found.speakers, now)
+        if key in found.speakers:
             self._note_spoke(key)
-        return found.get(key)
+        return found.speakers.get(key) or found.revoked.get(key)
 
-    def _look_up(self, keys: Sequence[str]) -> Mapping[str, Speaker]:
+    def _look_up(self, keys: Sequence[str]) -> FoundKeys:
         try:
-            return speakers_for_keys(keys)
+            return keys_find(keys)
         finally:
             # The body may arrive slowly, and other requests need the connection meanwhile.
             if not connection.in_atomic_block:
@@ -122,9 +132,9 @@ class TenantCache(KeyCache):
 
     at_once = 1
 
-    def _look_up(self, keys: Sequence[str]) -> Mapping[str, Speaker]:
+    def _look_up(self, keys: Sequence[str]) -> FoundKeys:
         speakers = {key: speaker_for_tenant(key) for key in keys}
-        return {key: speaker for key, speaker in speakers.items() if speaker}
+        return FoundKeys({key: speaker for key, speaker in speakers.items() if speaker}, {})
 
 
 _cache = KeyCache()
@@ -138,10 +148,27 @@ class DeviceKeyAuthentication(BaseAuthentication):
         scheme, _, key = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             raise AuthenticationFailed("Send a key as `Authorization: Bearer <key>`.")
-        speaker = _cache.speaker(key.strip())
-        if speaker is None:
-            raise AuthenticationFailed("This key is unknown or revoked, or its tenant is inactive.")
-        return speaker, None
+        found = _cache.find(key.strip())
+        if isinstance(found, Speaker):
+            return found, None
+        _count_refused(key.strip(), found, client_address(request._request))
+        raise AuthenticationFailed("This key is unknown or revoked, or its tenant is inactive.")
 
     def authenticate_header(self, request: Request) -> str:
         return CHALLENGE
+
+
+def _count_refused(key: str, revoked: RevokedKey | None, address: str | None) -> None:
+    """Counts that a key was tried which is unknown or, if its whole secret is right, revoked."""
+    if revoked is None:
+        unknown_key_note(key=key, address=address)
+        return
+    day = revoked.revoked_at.astimezone(UTC).date().isoformat()
+    words = f"a key revoked on {day} (rc_{revoked.prefix}_…)"
+    refusals_note(
+        tenant_id=revoked.tenant_id,
+        device=revoked.device,
+        code=Code.REVOKED_KEY,
+        reason=words,
+        sample=lambda: Sample(words, f"sent from {address}" if address else ""),
+    )

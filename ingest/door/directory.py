@@ -142,6 +142,15 @@ class Directory:
         found, stale = self._recall(speaker.tenant_id, names, monotonic())
         return Resolved(found | stale, {})
 
+    def find(self, speaker: Speaker, names: Collection[str]) -> dict[str, int]:
+        """Our ids of those of these devices that exist, by name; registers none. While the database
+        is unavailable, only cached devices are found."""
+        try:
+            found = self.known(speaker, names)
+        except OperationalError:
+            found = self.remembered(speaker, names).devices
+        return {name: one.id for name, one in found.items()}
+
     def _recall(
         self, tenant_id: int, names: Collection[str], now: float
     ) -> tuple[dict[str, KnownDevice], dict[str, KnownDevice]]:

@@ -5,7 +5,8 @@ passes if there is a token for each message, or if the bucket is full, however l
 The tokens then go below zero, and later messages wait until there are enough again. So a batch may
 be larger than the burst, but in the long run at most `per_s` messages a second pass.
 
-All keys of a call have the hash tag of the tenant's group (see ingest.door.breaches):
+Tenants share a few groups of keys, each with its own hash tag, so that a Valkey Cluster spreads the
+groups. All keys of a call are of one group:
 
     ingest:{limits<n>}:t<tenant>    the tenant's bucket, "<tokens> <microseconds since 1970>"
     ingest:{limits<n>}:d<device>    a device's bucket
@@ -14,42 +15,41 @@ A full bucket has no key. All times are Valkey's, so every process of the door a
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
 from devices.fleet.keys import Speaker
-from devices.fleet.rates import Rate
 from devices.fleet.registration import KnownDevice
-from ingest.door.breaches import BREACH, breach_name, breaches_key, group_of, limits_key
 from ingest.messages.errors import LimitReached
-from ingest.models import LimitBreach
+from ingest.models import Refusal
 from ingest.stream import shards
 from ingest.stream.shards import StreamAway
 
 log = logging.getLogger(__name__)
 
-# KEYS: the group's breaches, the devices' buckets, then the tenant's bucket if it has a limit.
-# ARGV: the number of messages from devices without a limit, the number of devices' buckets, then
-# for each bucket rate, burst, messages, name of the breach and limit as text. Returns how many
-# milliseconds to wait, first for the tenant, then for each device; 0 means that the messages pass.
-# The devices come first, so that the tenant's limit counts only what theirs let through. Tokens are
-# taken last: if the tenant has to wait, nothing is taken.
-TAKE = f"""{BREACH}
-local FIELDS = 5
+GROUPS = 16
+
+# KEYS: the devices' buckets, then the tenant's bucket if it has a limit. ARGV: the number of
+# messages from devices without a limit, the number of devices' buckets, then for each bucket rate,
+# burst and messages. Returns how many milliseconds to wait, first for the tenant, then for each
+# device; 0 means that the messages pass. The devices come first, so that the tenant's limit counts
+# only what theirs let through. Tokens are taken last: if the tenant has to wait, nothing is taken.
+TAKE = """
+local FIELDS = 3
+local now = redis.call('TIME')
+local now_us = now[1] * 1000000 + now[2]
 local passing, devices = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local function bucket(n)
     local at = 2 + (n - 1) * FIELDS
-    local one = {{
-        key = KEYS[n + 1],
+    local one = {
+        key = KEYS[n],
         per_s = tonumber(ARGV[at + 1]),
         burst = tonumber(ARGV[at + 2]),
         messages = tonumber(ARGV[at + 3]),
-        what = ARGV[at + 4],
-        limit = ARGV[at + 5],
-    }}
+    }
     one.tokens = one.burst
     local before = redis.call('GET', one.key)
     if before then
@@ -63,7 +63,6 @@ local function wait_ms(one)
     -- A batch larger than the burst only waits for a full bucket: there are never more tokens.
     local lacking = math.min(one.messages, one.burst) - one.tokens
     if lacking <= 0 then return 0 end
-    breach(one.what, one.messages, one.limit)
     return math.ceil(lacking / one.per_s * 1000)
 end
 
@@ -74,7 +73,7 @@ local function take(one)
                'PX', string.format('%.0f', math.ceil((one.burst - tokens) / one.per_s * 1000)))
 end
 
-local answer, passes = {{0}}, {{}}
+local answer, passes = {0}, {}
 for n = 1, devices do
     local one = bucket(n)
     answer[n + 1] = wait_ms(one)
@@ -83,7 +82,7 @@ for n = 1, devices do
         passes[#passes + 1] = one
     end
 end
-if passing > 0 and #KEYS > devices + 1 then
+if passing > 0 and #KEYS > devices then
     local tenant = bucket(devices + 1)
     tenant.messages = passing
     answer[1] = wait_ms(tenant)
@@ -129,30 +128,34 @@ def is_limited(speaker: Speaker, devices: Collection[KnownDevice]) -> bool:
 def limits_take(*, speaker: Speaker, messages: Messages) -> Outcome:
     """Takes tokens for each device's messages from all limits that apply.
 
-    Refused messages are counted as breaches. Raises LimitReached if the tenant's limit refuses what
-    the devices' limits let through, and StreamAway if Valkey is unavailable. Then nothing was
-    taken.
+    Raises LimitReached if the tenant's limit refuses what the devices' limits let through, and
+    StreamAway if Valkey is unavailable. Then nothing was taken.
     """
-    tenant_id, limit = speaker.tenant_id, speaker.tenant_limit
+    limit = speaker.tenant_limit
     limited = [(one.id, one.limit, count) for one, count in messages.items() if one.limit]
-    keys = [breaches_key(group_of(tenant_id)), *(_device_key(speaker, one[0]) for one in limited)]
+    keys = [_device_key(speaker, device) for device, _, _ in limited]
     free = sum(messages.values()) - sum(count for _, _, count in limited)
     arguments: list[Any] = [free, len(limited)]
-    for device, rate, count in limited:
-        name = breach_name(tenant_id, LimitBreach.Kind.DEVICE_RATE, device)
-        arguments += _bucket(rate, count, name)
+    for _, rate, count in limited:
+        arguments += (rate.per_s, rate.burst, count)
     if limit is not None:
         keys.append(_tenant_key(speaker))
-        arguments += _bucket(limit, 0, breach_name(tenant_id, LimitBreach.Kind.TENANT_RATE))
+        arguments += (limit.per_s, limit.burst, 0)
     try:
         wait_ms, *waits_ms = shards.run_script(TAKE, keys, *arguments)
     except RedisError as error:
         raise StreamAway(str(error)) from error
     if wait_ms:
-        raise LimitReached(f"the tenant's limit is reached: {limit}", wait_ms / 1000)
+        words, counts = f"the tenant's limit is reached: {limit}", _by_id(messages)
+        raise LimitReached(words, wait_ms / 1000, Refusal.Code.TENANT_RATE, counts)
     reached = {
-        device: LimitReached(f"the device's limit is reached: {rate}", wait_ms / 1000)
-        for (device, rate, _), wait_ms in zip(limited, waits_ms, strict=True)
+        device: LimitReached(
+            f"the device's limit is reached: {rate}",
+            wait_ms / 1000,
+            Refusal.Code.DEVICE_RATE,
+            {device: count},
+        )
+        for (device, rate, count), wait_ms in zip(limited, waits_ms, strict=True)
         if wait_ms
     }
     return Outcome({one: n for one, n in messages.items() if one.id not in reached}, reached)
@@ -172,13 +175,18 @@ def limits_give_back(*, speaker: Speaker, taken: Messages) -> None:
         log.exception("could not give unused tokens back to tenant %d's limits", speaker.tenant_id)
 
 
+def limits_key(tenant_id: int, name: str) -> str:
+    """A key of the tenant's group. All keys of a group are on the same node of a cluster."""
+    return f"ingest:{{limits{tenant_id % GROUPS}}}:{name}"
+
+
 def _device_key(speaker: Speaker, device: int) -> str:
-    return limits_key(group_of(speaker.tenant_id), f"d{device}")
+    return limits_key(speaker.tenant_id, f"d{device}")
 
 
 def _tenant_key(speaker: Speaker) -> str:
-    return limits_key(group_of(speaker.tenant_id), f"t{speaker.tenant_id}")
+    return limits_key(speaker.tenant_id, f"t{speaker.tenant_id}")
 
 
-def _bucket(rate: Rate, messages: int, breach: str) -> Iterator[float | int | str]:
-    yield from (rate.per_s, rate.burst, messages, breach, str(rate))
+def _by_id(messages: Messages) -> dict[int, int]:
+    return {device.id: count for device, count in messages.items()}

@@ -20,6 +20,7 @@ from devices.fleet.keys import Speaker
 from devices.http.origin import client_address
 from ingest.door.accept import Arrival, heartbeat_accept, readings_accept
 from ingest.door.authentication import DeviceKeyAuthentication
+from ingest.door.refused import BodyRefused, readings_refused
 from ingest.messages.bodies import trimmed
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import heartbeat_decode
@@ -151,8 +152,9 @@ class DoorView(APIView):
 
     def post(self, request: Request) -> HttpResponse:
         try:
-            data = self.read(request)
-            answer = self.accept(data, request, origin_of(request))
+            with BodyRefused(cast(Speaker, request.user)) as body:
+                body.data = self.read(request)
+                answer = self.accept(body.data, request, origin_of(request))
         except InvalidMessage as error:
             raise InvalidBody([{"field": error.field, "reason": error.reason}]) from None
         except ForeignDevice as error:
@@ -188,7 +190,7 @@ class HeartbeatView(DoorView):
 
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> HeartbeatAccepted:
         message = heartbeat_decode(data, received_at=arrival.received_at)
-        interval_s = heartbeat_accept(message=message, arrival=arrival)
+        interval_s = heartbeat_accept(message=message, arrival=arrival, data=data)
         answer = HeartbeatAccepted(arrival.received_at, interval_s)
         if message.ignored:
             answer.ignored = [AboutField(*one) for one in message.ignored]
@@ -214,6 +216,7 @@ class ReadingsView(DoorView):
         decoded = readings_decode(data, lines=lines, received_at=arrival.received_at)
         accepted, refused = readings_accept(messages=decoded.messages, arrival=arrival)
         refusals = sorted([*decoded.refused, *refused])
+        readings_refused(refused=refusals, arrival=arrival, data=data, lines=lines)
         if refusals and not accepted:
             refusals_raise(refusals, is_single=decoded.is_single)
         return ReadingsAccepted(

@@ -1,5 +1,7 @@
 """Errors that say what is wrong with a message."""
 
+from collections.abc import Mapping
+
 
 class InvalidMessage(ValueError):
     """A message that cannot be accepted: `field` is a JSON path, `reason` says why."""
@@ -16,8 +18,13 @@ class ForeignDevice(ValueError):
 
 class LimitReached(Exception):
     """More messages than a tenant or a device may send; the text says which limit, and its value.
-    They may be sent again after `retry_after_s` seconds."""
+    They may be sent again after `retry_after_s` seconds. `messages` says how many messages were
+    refused, by our id of the device."""
 
-    def __init__(self, words: str, retry_after_s: float) -> None:
+    def __init__(
+        self, words: str, retry_after_s: float, code: str, messages: Mapping[int, int]
+    ) -> None:
         super().__init__(words)
         self.retry_after_s = retry_after_s
+        self.code = code
+        self.messages = messages

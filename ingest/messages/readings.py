@@ -148,9 +148,7 @@ def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> Decod
     data = trimmed(data)
     if not data:
         raise InvalidMessage("$", "the body is empty; send an object or an array of readings")
-    is_array = not lines and data.startswith(b"[")
-    lines = lines or (not is_array and LINES.search(data) is not None)
-    is_single = not lines and not is_array
+    lines, is_single = _form(data, lines)
     parts = [data] if is_single else _bodies(data, lines)
     messages: list[ReadingMessage] = []
     refused: list[Refusal] = []
@@ -165,6 +163,25 @@ def readings_decode(data: bytes, *, lines: bool, received_at: datetime) -> Decod
         except InvalidMessage as error:
             refused.append(Refusal(position, "invalid", error.field, error.reason))
     return DecodedReadings(messages, refused, is_single)
+
+
+def messages_in(data: bytes, *, lines: bool) -> list[bytes]:
+    """The messages in a body, as they were sent; none if they cannot be told apart."""
+    data = trimmed(data)
+    lines, is_single = _form(data, lines)
+    if is_single:
+        return [data]
+    try:
+        return _first(_split_lines(data)) if lines else _split_array(data)
+    except InvalidMessage:  # the door has said so already
+        return []
+
+
+def _form(data: bytes, lines: bool) -> tuple[bool, bool]:
+    """Whether the messages are on lines of their own, and whether there is only one."""
+    is_array = not lines and data.startswith(b"[")
+    lines = lines or (not is_array and LINES.search(data) is not None)
+    return lines, not lines and not is_array
 
 
 def _bodies(data: bytes, lines: bool) -> Sequence[ReadingBody | bytes]:

@@ -16,10 +16,12 @@ from django.db import OperationalError
 from devices.fleet.keys import Speaker
 from devices.fleet.registration import KnownDevice, forms_of
 from devices.models import Registration
-from ingest.door.accept import Arrival, device_of, foreign_record, readings_entries
+from ingest.door import refused as counting
+from ingest.door.accept import Arrival, device_of, readings_entries
 from ingest.door.authentication import TenantCache
 from ingest.door.directory import directory
 from ingest.door.limits import Messages, is_limited, limits_give_back, limits_take
+from ingest.door.refusals import Code
 from ingest.messages.errors import ForeignDevice, InvalidMessage, LimitReached
 from ingest.messages.heartbeat import HeartbeatMessage, heartbeat_decode
 from ingest.messages.readings import DecodedReadings, ReadingMessage, readings_decode
@@ -92,6 +94,15 @@ class _Names(NamedTuple):
         return other in self.devices and self.devices[other].id == device.id
 
 
+class _Understood(NamedTuple):
+    """A heartbeat of a known device, and the values that are left out."""
+
+    published: Published
+    device: KnownDevice
+    entry: HeartbeatEntry
+    ignored: Sequence[tuple[str, str]]
+
+
 class _Known(NamedTuple):
     """Messages from one tenant whose devices are known."""
 
@@ -117,6 +128,9 @@ def batch_accept(*, messages: Sequence[Published], tenants: TenantCache) -> Batc
     except BaseException:
         batch.give_back()
         raise
+    counting.published_refused(batch.to_count, tenants=tenants)
+    for tenant_id, left_out in batch.ignored:
+        counting.ignored_note(left_out, tenant_id=tenant_id)
     return BatchOutcome(batch.accepted, batch.refused, batch.waiting)
 
 
@@ -127,6 +141,8 @@ class _Batch:
         self.entries: list[Entry] = []
         self.accepted = 0
         self.refused: list[Refused] = []
+        self.to_count: list[counting.Published] = []
+        self.ignored: list[tuple[int, counting.IgnoredIn]] = []
         self.waiting: dict[int, str] = {}
         self._tenants = tenants
         self._taken: list[tuple[Speaker, Messages]] = []
@@ -170,7 +186,7 @@ class _Batch:
                 try:
                     decoded = _decode(kind, published)
                 except InvalidMessage as error:
-                    self._refuse(published, "invalid", str(error))
+                    self._refuse(published, "invalid", error.reason, field=error.field)
                 else:
                     yield _Addressed(position, published, tenant, device_id, decoded)
 
@@ -222,7 +238,7 @@ class _Batch:
 
     def _put_heartbeats(self, known: _Known) -> None:
         speaker, devices, addressed = known
-        understood: list[tuple[Published, KnownDevice, HeartbeatEntry]] = []
+        understood: list[_Understood] = []
         for _, published, _, name, decoded in addressed:
             device = devices[name]
             assert isinstance(decoded, HeartbeatMessage)
@@ -238,14 +254,12 @@ class _Batch:
                     received_at=published.received_at,
                     is_pending=device.is_pending,
                 )
-                understood.append((published, device, entry))
+                understood.append(_Understood(published, device, entry, decoded.ignored))
         self._add_heartbeats(speaker, understood)
 
-    def _add_heartbeats(
-        self, speaker: Speaker, heartbeats: Sequence[tuple[Published, KnownDevice, HeartbeatEntry]]
-    ) -> None:
+    def _add_heartbeats(self, speaker: Speaker, heartbeats: Sequence[_Understood]) -> None:
         """Adds the messages that the limits let through."""
-        counts = Counter(device for _, device, _ in heartbeats)
+        counts = Counter(one.device for one in heartbeats)
         reached: Mapping[int, LimitReached] = {}
         if is_limited(speaker, counts):
             try:
@@ -253,24 +267,34 @@ class _Batch:
                 self._taken.append((speaker, taken))
             except LimitReached as error:
                 reached = {device.id: error for device in counts}
-        for published, device, entry in heartbeats:
+        for published, device, entry, ignored in heartbeats:
             if limit := reached.get(device.id):
-                self._refuse(published, "limit", str(limit))
+                self._refuse(published, "limit", str(limit), counted=Code(limit.code))
             else:
                 self.entries.append(entry)
                 self.accepted += 1
+                if ignored:
+                    left_out = counting.IgnoredIn(
+                        published.payload, published.received_at, device.id, ignored
+                    )
+                    self.ignored.append((speaker.tenant_id, left_out))
 
     def _put_readings(self, known: _Known) -> None:
         """All readings from the tenant become one entry."""
         speaker, devices, addressed = known
         messages: list[ReadingMessage] = []
         sources: list[Published] = []
-        foreign = 0
         for _, published, _, name, decoded in addressed:
             if not isinstance(decoded, DecodedReadings):
                 continue
             for refusal in decoded.refused:
-                self._refuse(published, refusal.code, f"{refusal.field}: {refusal.reason}")
+                self._refuse(
+                    published,
+                    refusal.code,
+                    refusal.reason,
+                    field=refusal.field,
+                    position=None if decoded.is_single else refusal.position,
+                )
             own: Collection[str | None] = (None, name)
             if name in devices:
                 who = _as_speaker(speaker, name, devices[name])
@@ -278,18 +302,15 @@ class _Batch:
             for message in decoded.messages:
                 if message.device_id not in own:
                     self._refuse(published, "forbidden", f"it names {message.device_id}")
-                    foreign += 1
                     continue
                 messages.append(message._replace(position=len(sources), device_id=name))
                 sources.append(published)
-        if foreign:
-            foreign_record(speaker, foreign)
         arrival = Arrival(speaker, addressed[-1].published.received_at, None)
         try:
             put = readings_entries(messages=messages, arrival=arrival)
         except LimitReached as error:
             for published in sources:
-                self._refuse(published, "limit", str(error))
+                self._refuse(published, "limit", str(error), counted=Code(error.code))
             return
         self._taken.append((speaker, put.taken))
         self.entries += put.entries
@@ -297,8 +318,32 @@ class _Batch:
         for refusal in put.refused:
             self._refuse(sources[refusal.position], refusal.code, refusal.reason)
 
-    def _refuse(self, published: Published, code: str, reason: str) -> None:
-        self.refused.append(Refused(code, published.topic, reason))
+    def _refuse(
+        self,
+        published: Published,
+        code: str,
+        reason: str,
+        *,
+        field: str = "",
+        position: int | None = None,
+        counted: Code | None = None,
+    ) -> None:
+        """`field` and `position` say what in the message is wrong; `counted` is the code it is
+        counted by, if it is not the one in the log."""
+        words = f"{field}: {reason}" if field else reason
+        self.refused.append(Refused(code, published.topic, words))
+        if counts_as := counted or counting.CODES.get(code):
+            self.to_count.append(
+                counting.Published(
+                    topic=published.topic,
+                    payload=published.payload,
+                    received_at=published.received_at,
+                    code=counts_as,
+                    field=field,
+                    reason=reason,
+                    position=position,
+                )
+            )
 
 
 def _by_tenant(addressed: Iterable[_Addressed]) -> dict[str, list[_Addressed]]:

@@ -17,6 +17,7 @@ from devices.fleet.registration import Description
 from devices.models import Device
 from ingest.door.accept import Arrival, readings_accept
 from ingest.door.directory import directory
+from ingest.door.refused import readings_refused
 from ingest.door.views import DoorView, refusals_raise
 from ingest.messages.bodies import body_decode, check_text, from_msgspec, name_text, trimmed
 from ingest.messages.errors import InvalidMessage
@@ -82,13 +83,13 @@ class PushView(DoorView):
 
     def accept(self, data: bytes, request: Request, arrival: Arrival) -> PushAccepted:
         push = push_decode(data, received_at=arrival.received_at)
-        push_accept(push=push, arrival=arrival)
+        push_accept(push=push, arrival=arrival, data=data)
         node_id = push.node_id or arrival.speaker.device_id or ""
         return PushAccepted("accepted", node_id, arrival.received_at)
 
 
-def push_accept(*, push: Push, arrival: Arrival) -> None:
-    """Returns once the measurement is on disk in the stream.
+def push_accept(*, push: Push, arrival: Arrival, data: bytes) -> None:
+    """Returns once the measurement is on disk in the stream. `data` is the measurement as sent.
 
     Raises InvalidBody or PermissionDenied (no such node, or one that the key may not speak for),
     StreamAway and OperationalError.
@@ -99,7 +100,9 @@ def push_accept(*, push: Push, arrival: Arrival) -> None:
     )
     _, refused = readings_accept(messages=[message], arrival=arrival)
     if refused:
-        refusals_raise([one._replace(field="$.node_id") for one in refused], is_single=True)
+        refusals = [one._replace(field="$.node_id") for one in refused]
+        readings_refused(refused=refusals, arrival=arrival, data=data, lines=False)
+        refusals_raise(refusals, is_single=True)
 
 
 def push_decode(data: bytes, *, received_at: datetime) -> Push:

@@ -20,7 +20,7 @@ FLEET = (
 MESSAGES = (
     ("Ledger", "account_balance", "ingest_ledger"),
     ("Rejected messages", "report", "ingest_rejectedmessage_changelist"),
-    ("Refused messages", "speed", "ingest_limitbreach_changelist"),
+    ("Refused messages", "speed", "ingest_refusal_changelist"),
 )
 PEOPLE = (("Invitations", "mail", "devices_invitation_changelist"),)
 INSTALLATION = (

@@ -17,7 +17,7 @@ from tests.ingest.way import REFUSED, append, drain, now, reading
 from tests.tenant_tables import row_ensure
 
 pytestmark = pytest.mark.usefixtures("valkey")
-# For the first and last time of a breach, which are on the same day.
+# For the first and last time of a refusal, which are on the same day.
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?+(?: – \d\d:\d\d:\d\d)?+"
 
 

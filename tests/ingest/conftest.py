@@ -29,6 +29,7 @@ def fresh_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directories, "directory", fresh)
     monkeypatch.setattr(batches, "directory", fresh)
     monkeypatch.setattr("ingest.door.accept.directory", fresh)
+    monkeypatch.setattr("ingest.door.refused.directory", fresh)
 
 
 @pytest.fixture

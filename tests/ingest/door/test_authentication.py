@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import OperationalError
 
-from devices.fleet.keys import Speaker, credential_issue, credentials_revoke, speakers_for_keys
+from devices.fleet.keys import FoundKeys, Speaker, credential_issue, credentials_revoke, keys_find
 from ingest.door import authentication
 from ingest.door.authentication import KeyCache
 from tests.conftest import Fleet
@@ -19,20 +19,20 @@ class Database:
         self.away = False
         self.on_asked: Callable[[], None] | None = None
 
-    def speakers_for_keys(self, keys: Sequence[str]) -> dict[str, Speaker]:
+    def keys_find(self, keys: Sequence[str]) -> FoundKeys:
         self.asked += 1
         self.asked_last = keys
         if self.on_asked:
             self.on_asked()
         if self.away:
             raise OperationalError("away")
-        return speakers_for_keys(keys)
+        return keys_find(keys)
 
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     database = Database()
-    monkeypatch.setattr(authentication, "speakers_for_keys", database.speakers_for_keys)
+    monkeypatch.setattr(authentication, "keys_find", database.keys_find)
     return database
 
 

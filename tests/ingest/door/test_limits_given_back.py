@@ -6,7 +6,7 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
-from ingest.door.breaches import group_of, limits_key
+from ingest.door.limits import limits_key
 from ingest.mqtt.batch import BatchOutcome
 from ingest.stream import nodes, shards
 from tests.conftest import Fleet
@@ -94,7 +94,7 @@ def test_over_mqtt_a_batch_that_goes_wrong_later_is_not_charged_again(
         heartbeat("acme-phone", {}),
         heartbeat("rival-phone", {}, tenant="rival"),
     ]
-    bucket = limits_key(group_of(rival.tenant.pk), f"t{rival.tenant.pk}")
+    bucket = limits_key(rival.tenant.pk, f"t{rival.tenant.pk}")
     shards.connection().lpush(bucket, "no bucket")
     for _ in range(5):
         with pytest.raises(shards.StreamAway):

@@ -15,7 +15,7 @@ from devices.fleet.aliases import alias_remove
 from devices.fleet.keys import credential_issue, gateway_credential_issue
 from devices.models import Device, Registration
 from ingest.door import directory as directories
-from ingest.models import LimitBreach
+from ingest.models import Refusal
 from telemetry.models import Reading
 from tests.conftest import Fleet
 from tests.ingest.door.test_enrol import enrol, token_of
@@ -245,4 +245,4 @@ def test_a_gateways_breach_is_the_devices_whatever_it_is_called(
     answers = [heartbeats(client, key, [name]) for name in ("acme-phone", "renamed", "acme-phone")]
 
     assert [one.status_code for one in answers] == [202, 202, 429]
-    assert LimitBreach.objects.count() == 0  # not collected yet
+    assert Refusal.objects.count() == 0  # not collected yet
