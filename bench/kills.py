@@ -204,7 +204,7 @@ def measure(state: Path, *, kills_s: float, seed: int) -> list[Figure]:
             name="… readings acknowledged",
             value=outcome.acknowledged,
             unit="",
-            how=f"each stored once, the ledger adds up; answers: {statuses} (0: none)",
+            how=f"each stored once; the ledger adds up; responses: {statuses} (0: none)",
         ),
         Figure(
             name="… /health is ok again after",

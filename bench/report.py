@@ -76,7 +76,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of the values does not exceed (nearest rank). Raises
+    """The nearest-rank percentile: a `share` of the values is at most this. Raises
     ValueError if there are none."""
     if not values:
         raise ValueError("nothing was measured")

@@ -153,7 +153,7 @@ class Refusal(models.Model):
         IGNORED = "ignored", "value left out"
         REVOKED_KEY = "revoked_key", "revoked key"
 
-    # An upsert uses up a number even if it only updates.
+    # An upsert uses up an ID even if it only updates.
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+", db_index=False)
     device = models.ForeignKey(Device, models.CASCADE, null=True, related_name="+", db_index=False)

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from devices.audit.history import latest_differences
 
 MARK = "_shown"
-AGAIN = "Nothing has been saved yet. Save again to overwrite it with the value in this form."
+AGAIN = "Nothing has been saved yet. Save again to use the value in this form instead."
 
 
 class StaleForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -88,7 +88,7 @@ def lacks_second_factor(user: AbstractBaseUser | AnonymousUser) -> bool:
 
 
 def too_many_codes(wait_s: int) -> str:
-    """The error for a person whose codes are currently not checked, not even a correct one."""
+    """The error while no code from a person is accepted, not even a correct one."""
     minutes = ceil(wait_s / 60)
     return f"Too many wrong codes; try again in {minutes} minute{pluralize(minutes)}."
 

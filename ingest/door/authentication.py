@@ -127,8 +127,8 @@ class KeyCache:
 
 
 class TenantCache(KeyCache):
-    """The same for tenants by slug. The broker has checked the key already, so a publisher counts
-    as a gateway of the tenant."""
+    """A KeyCache for tenants, by slug. The broker has checked the key already, so a publisher
+    counts as a gateway of the tenant."""
 
     at_once = 1
 

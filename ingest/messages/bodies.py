@@ -102,8 +102,8 @@ def half_pair(text: str) -> str:
     the halves from U+DC80 to U+DCFF, none of which follows a first half."""
     found = HALF_PAIR.search(text)
     if found and "\udc80" <= found[0] <= "\udcff":
-        return "text that is not UTF-8, or has half of a surrogate pair, cannot be stored"
-    return "text with half of a surrogate pair cannot be stored"
+        return "text that is not UTF-8, or has a lone surrogate, cannot be stored"
+    return "text with a lone surrogate cannot be stored"
 
 
 def not_a_value(text: str) -> str:

@@ -231,9 +231,9 @@ def _split_array(data: bytes) -> list[bytes]:
 
 
 def _walk_array(data: bytes) -> Iterator[bytes]:
-    """The same for an array that the strict decoder cannot read to its end. Python's own decoder
-    reads past NaN, half surrogate pairs and half characters, so that an error refuses only its own
-    message. Raises ValueError or RecursionError where Python's decoder cannot read on either."""
+    """The same for an array that the strict decoder cannot finish. Python's own decoder tolerates
+    NaN, lone surrogates and invalid UTF-8, so that only the bad message is refused. Raises
+    ValueError or RecursionError where Python's decoder fails too."""
     text = data.decode(errors="surrogateescape").removeprefix("[").lstrip(BLANKS)
     separator, start = ",", 0
     while separator == ",":

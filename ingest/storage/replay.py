@@ -107,7 +107,7 @@ def _counts(messages: QuerySet[RejectedMessage], field: str) -> dict[str, int]:
 
 
 def requested_replay(*, ts: datetime) -> ReplayOutcome:
-    """Replays the messages that people requested."""
+    """Runs the replays that people requested."""
     requested = _due(RejectedMessage.objects.exclude(replay_requested_by=""), ts)
     ids_by_person: dict[str, list[int]] = defaultdict(list)
     for pk, person in requested.values_list("id", "replay_requested_by")[:REQUESTED_AT_ONCE]:
@@ -135,7 +135,7 @@ def rejected_replay(*, ids: Sequence[int], by: str, ts: datetime) -> ReplayOutco
 
 
 def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
-    """Cuts the messages into transactions. The more often messages failed, the fewer share one, so
+    """Groups messages into transactions. The more often they failed, the fewer share one, so
     that one whose error looks like a database outage soon fails alone."""
     failures = RejectedMessage.objects.filter(id__in=ids).values_list("replay_failures", "id")
     for failed, group in groupby(failures.order_by("replay_failures", "id"), key=itemgetter(0)):

@@ -43,7 +43,7 @@ def stored_once_more(work: Callable[[], Result]) -> Result:
         except (IntegrityError, OperationalError) as error:
             if not isinstance(error.__cause__, (DeadlockDetected, ForeignKeyViolation)):
                 raise
-            log.warning("retrying to store a batch: %s", error)
+            log.warning("storing a batch again: %s", error)
     return work()
 
 

@@ -6,7 +6,7 @@ address. The token is the second subprotocol after `rollcall.jwt`, or the first 
 with 4401 when the token or the session ends, with 4403 if the person belongs to no tenant, and with
 4429 if they have too many connections open.
 
-From the server: `{"type": "hello", "server_time": …}` once changes arrive, then
+From the server: `{"type": "hello", "server_time": …}` once it is subscribed, then
 `{"type": "devices", "server_time": …, "devices": [{"id", "state", "state_since", "reason",
 "last_seen", "battery_pct"}, …]}`. From the client: `{"type": "watch", "ids": […]}` with at most 500
 of the portal's ids. The server answers with the latest status of those devices, and from then on
@@ -163,7 +163,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):
         await self.close(code=NOT_SIGNED_IN)
 
     async def _serve(self, listener: Listener) -> None:
-        """Says hello once changes arrive, then passes them on until the visitor may hear nothing
+        """Says hello once it is subscribed, then passes them on until the visitor may hear nothing
         any more, or the client stops reading."""
         try:
             async with self._closed_on_failure():

@@ -76,6 +76,12 @@ def pairs(values: Mapping[str, object] | None) -> list[tuple[str, object]]:
     return list(values.items()) if values else []
 
 
+def older_metrics(older: Mapping[str, tuple[object, str]]) -> list[tuple[str, object, datetime]]:
+    """Names, values and times of the metrics that a latest reading does not have, newest first."""
+    rows = [(name, value, datetime.fromisoformat(at)) for name, (value, at) in older.items()]
+    return sorted(rows, key=lambda row: (row[2], row[0]), reverse=True)
+
+
 def vital(value: object) -> str:
     """A vital without a field of its own, or a metric, as text: a JSON scalar."""
     match value:

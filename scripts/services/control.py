@@ -150,7 +150,7 @@ class Services:
         return KINDS[name](home, account=account, record=self.state.record(name))
 
     def _launch(self, service: Service, programs: Programs, record: Record) -> int:
-        # Stored first: without its password, the data would be useless.
+        # Saved first: without its password, the data would be useless.
         self.state.remember(service.name, record)
         service.prepare(programs)
         for attempt in range(1, LAUNCH_ATTEMPTS + 1):

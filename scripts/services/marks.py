@@ -1,6 +1,6 @@
 """Marks placed in the environment of every process that `make run` starts, so that it can be found.
 
-Children inherit the marks, even if their parent dies. PostgreSQL and Valkey overwrite theirs with
+Children keep the marks even after their parent dies. PostgreSQL and Valkey overwrite theirs with
 the process title; those two are found by their folders (scripts.services.process).
 """
 
@@ -19,7 +19,7 @@ KILL_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Marked:
-    """A living process with both marks."""
+    """A live process with both marks."""
 
     pid: int
     parent: int

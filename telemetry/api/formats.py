@@ -74,7 +74,7 @@ def reading_cells(reading: StoredReading, names: Sequence[str]) -> list[Any]:
 
 
 def bucket_cells(bucket: Bucket) -> list[Any]:
-    """A CSV row of BUCKET_COLUMNS. The metric is named like its column in an export of readings."""
+    """A CSV row of BUCKET_COLUMNS. The metric has its column's name in an export of readings."""
     return _bucket_values(bucket, metric_column(bucket.name))
 
 

@@ -140,8 +140,8 @@ class Verdict:
         grace = timedelta(seconds=self.due.grace_s)
         # The nth message is due n intervals after `since`, and at most `grace` later. A break may
         # have lost it if the break overlaps that span: true of every n from `first` to `last`. With
-        # a long grace a span can overlap several breaks, so each break starts after the `last` of
-        # those before it: no message is excused twice.
+        # a long grace a span can overlap several breaks, so counting resumes after the `last` of
+        # earlier breaks: no message is excused twice.
         missed = last = 0
         for start, end in self._unheard:
             first = max(last + 1, -((since + grace - start) // interval))

@@ -56,7 +56,7 @@ class IncomingHeartbeat(NamedTuple):
 
 
 class StoredHeartbeat(NamedTuple):
-    """A row of the table: `named` are the named vitals by name, `vitals` is a JSON object as text,
+    """A row of the table. `named` maps the names of vitals to their values; `vitals` is JSON text
     or None."""
 
     bucket: datetime

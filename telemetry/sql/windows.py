@@ -38,8 +38,8 @@ def newest(
 
 
 def backwards(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Cuts the time from `start` to `end` into windows for a page to read, newest first, each
-    longer than the one before."""
+    """Splits the time from `start` to `end` into windows to read in turn for a page: newest first,
+    each longer than the one before."""
     span = SPAN
     while end > start:
         begin = max(start, end - span)

@@ -20,10 +20,11 @@ from telemetry.models import DeviceStatus, LastRefusal
 from telemetry.presence.refusing import RefusedContact, refused_note
 from telemetry.sql import heartbeat as heartbeat_sql
 from telemetry.sql.bulk import fetch_binary
+from telemetry.sql.reading import IncomingReading
 from tests.admin import SCOPE_QUERIES, client_of, page
 from tests.conftest import Fleet
 from tests.telemetry.heartbeats import heartbeat
-from tests.telemetry.storing import heartbeats_store
+from tests.telemetry.storing import heartbeats_store, readings_store
 
 SAMPLE = '{"battery_pct": 255}'
 
@@ -259,3 +260,22 @@ def test_the_other_tenants_refused_messages_are_not_shown(acme: Fleet, rival: Fl
     url = page("devices_device_presence", acme.device.pk)
 
     assert client_of(rival.manager).get(url).status_code == 404
+
+
+def test_a_devices_page_shows_metrics_that_the_latest_reading_lacks(acme: Fleet) -> None:
+    ids = (acme.device.pk, acme.tenant.pk)
+    for minutes, metrics, names in (
+        (9, b'{"cpu": 97.2, "x": "<b>"}', 1),
+        (1, b'{"load1": 0.2}', 2),
+    ):
+        at = timezone.now() - timedelta(seconds=10 * minutes)
+        reading = IncomingReading(*ids, at, at, None, "telemetry", None, metrics, names)
+        readings_store(readings=[reading])
+
+    url = page("devices_device_change", acme.device.pk)
+    content = client_of(acme.manager).get(url).content.decode()
+
+    latest, _, other = content.partition("Other metrics")
+    assert "<dt>load1</dt>" in latest and "<dt>load1</dt>" not in other
+    assert re.search(r'<dt>cpu</dt><dd title="97.2, [^"]+">97.2 <span[^>]*>90\ss ago', other)
+    assert "&lt;b&gt;" in other
