@@ -30,6 +30,7 @@ LIMITS = {"<=": "at most", ">=": "at least"}
 UNITS = {"str": "character", "array": "element", "object": "field"}
 # A body without any of these has no number beyond float8 and no text with half a surrogate pair.
 STRANGE = re.compile(rb"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}|\d{200}")
+NOT_FINITE = "NaN, Infinity and numbers beyond 1.8e308 cannot be stored"
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -69,7 +70,7 @@ def _refuse_strange(data: bytes) -> None:
             case Unreadable(text):
                 raise InvalidMessage(path, not_a_value(text))
             case Number(text) if math.isinf(float(text)):
-                raise InvalidMessage(path, "numbers beyond 1.8e308 cannot be stored")
+                raise InvalidMessage(path, NOT_FINITE)
 
 
 def _parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -107,6 +108,9 @@ def half_pair(text: str) -> str:
 
 
 def not_a_value(text: str) -> str:
+    """Why this, which stands where JSON has a value, is none."""
+    if text.lstrip("-") in ("NaN", "Infinity"):
+        return NOT_FINITE
     if text.lower().lstrip("+-").startswith(("nan", "inf")):
         return f"{text} cannot be stored; send a number, or leave the field out"
     return f"{text} is not a JSON value"

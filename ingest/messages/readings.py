@@ -302,15 +302,10 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
     """The error, with what msgspec does not say: which metric is invalid, which fields there are,
     and where measurements go."""
     if error.reason == "unknown field":
-        return InvalidMessage(error.field, f"unknown field; {_example(error.field)}")
-    if error.field == "$.metrics" and error.reason == "this field is missing":
-        return InvalidMessage(error.field, f"this field is missing; {MEASUREMENTS}")
+        name = error.field.removeprefix("$.")
+        example = f'{MEASUREMENTS}, as in {{"metrics": {{"{name}": 21.5}}}}'
+        return InvalidMessage(error.field, f"unknown field; {example}. {FIELDS}")
     return _metric_named(error, part) if error.field == "$.metrics[...]" else error
-
-
-def _example(field: str) -> str:
-    name = field.removeprefix("$.")
-    return f'{MEASUREMENTS}, as in {{"metrics": {{"{name}": 21.5}}}}. {FIELDS}'
 
 
 def _metric_named(error: InvalidMessage, part: bytes) -> InvalidMessage:
