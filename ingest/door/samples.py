@@ -99,13 +99,13 @@ def name_in(message: bytes) -> str | None:
         named = _named.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         fields = _read(message)
-        for field in ("device_id", "node_id"):
-            value = fields.get(field)
-            if isinstance(value, str | int) and not isinstance(value, bool):
-                return storable(str(value))
-        return None
-    name = named.device_id if named.device_id is not None else named.node_id
-    return None if name is None else storable(str(name))
+        names = (fields.get("device_id"), fields.get("node_id"))
+    else:
+        names = (named.device_id, named.node_id)
+    for name in names:
+        if isinstance(name, str | int) and not isinstance(name, bool):
+            return storable(str(name))
+    return None
 
 
 def _value_at(message: bytes, field: str) -> str | None:
