@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.options import BaseModelAdmin
 from django.core.exceptions import PermissionDenied
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -78,7 +79,8 @@ class NamesDevices(BaseModelAdmin):  # type: ignore[type-arg]
         first, *others = super().get_fields(request, obj)
         if obj is None:
             return (first, *(("take_up_past",) if _past_in(request) else ()), *others)
-        if not obj.aliases.exists():
+        prefetch_related_objects([obj], "aliases")
+        if not obj.aliases.all():
             return (first, *others)
         may_remove = self.has_change_permission(request, obj)
         return (first, "known_as_and_remove" if may_remove else "known_as", *others)
