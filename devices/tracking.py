@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pghistory
+import pgtrigger
 from django.db import models
+
+ANY_CHANGE = pgtrigger.Condition("OLD.* IS DISTINCT FROM NEW.*")
 
 Tracked = TypeVar("Tracked", bound=type[models.Model])
 
@@ -19,7 +22,8 @@ def tracked(
 ) -> Callable[[Tracked], Tracked]:
     """Records every change to the model, except to the excluded fields.
 
-    Events are indexed by object and, if `also_by` is given, by that field too.
+    Events are indexed by object and, if `also_by` is given, by that field too. A generated column
+    changes with others only, so a row is then compared whole: the trigger depends on no column.
     """
 
     def decorate(model: Tracked) -> Tracked:
@@ -30,9 +34,11 @@ def tracked(
         ]
         if also_by:
             indexes.append(models.Index(fields=(also_by,), name=f"{name}_event_by"))
+        kinds = [model._meta.get_field(one) for one in exclude]
+        whole = {"condition": ANY_CHANGE} if exclude and all(map(_is_generated, kinds)) else {}
         decorator = pghistory.track(
             pghistory.InsertEvent(),
-            pghistory.UpdateEvent(),
+            pghistory.UpdateEvent(**whole),
             pghistory.DeleteEvent(),
             exclude=list(exclude) or None,
             obj_field=pghistory.ObjForeignKey(
@@ -45,3 +51,7 @@ def tracked(
         return decorator(model)
 
     return decorate
+
+
+def _is_generated(field: object) -> bool:
+    return isinstance(field, models.GeneratedField)

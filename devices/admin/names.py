@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.options import BaseModelAdmin
 from django.core.exceptions import PermissionDenied
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -71,14 +72,18 @@ class NamesDevices(BaseModelAdmin):  # type: ignore[type-arg]
     """For the admin class of devices."""
 
     form = DeviceForm
-    readonly_fields = ("known_as",)
+    readonly_fields = ("known_as", "known_as_and_remove")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Adds aliases and the question about the past where there are any."""
         first, *others = super().get_fields(request, obj)
         if obj is None:
             return (first, *(("take_up_past",) if _past_in(request) else ()), *others)
-        return (first, *(("known_as",) if obj.aliases.exists() else ()), *others)
+        prefetch_related_objects([obj], "aliases")
+        if not obj.aliases.all():
+            return (first, *others)
+        may_remove = self.has_change_permission(request, obj)
+        return (first, "known_as_and_remove" if may_remove else "known_as", *others)
 
     def save_model(self, request: HttpRequest, obj: Device, form: Any, change: bool) -> None:
         if not change and form.cleaned_data.get("take_up_past"):
@@ -96,7 +101,11 @@ class NamesDevices(BaseModelAdmin):  # type: ignore[type-arg]
         ]
 
     @display(description="also known as")
-    def known_as(self, device: Device) -> SafeString:
+    def known_as(self, device: Device) -> str:
+        return ", ".join(one.alias for one in device.aliases.all())
+
+    @display(description="also known as")
+    def known_as_and_remove(self, device: Device) -> SafeString:
         """Each alias, with a link that removes it."""
         return format_html_join(
             " ",

@@ -88,19 +88,9 @@ class Migration(migrations.Migration):
                 ),
                 ("canonical", models.TextField()),
             ],
-            options={"verbose_name": "name"},
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name="device",
-            name="update_update",
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name="devicegroup",
-            name="update_update",
-        ),
-        pgtrigger.migrations.RemoveTrigger(
-            model_name="site",
-            name="update_update",
+            options={
+                "verbose_name": "name",
+            },
         ),
         migrations.AddField(
             model_name="device",
@@ -157,51 +147,6 @@ class Migration(migrations.Migration):
                     )
                 ],
                 verbose_name="device ID",
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="device",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."burst" IS DISTINCT FROM (NEW."burst") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."device_id" IS DISTINCT FROM (NEW."device_id") OR OLD."expected_interval_s" IS DISTINCT FROM (NEW."expected_interval_s") OR OLD."grace_s" IS DISTINCT FROM (NEW."grace_s") OR OLD."group_id" IS DISTINCT FROM (NEW."group_id") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."is_pending" IS DISTINCT FROM (NEW."is_pending") OR OLD."kind" IS DISTINCT FROM (NEW."kind") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."rate_per_s" IS DISTINCT FROM (NEW."rate_per_s") OR OLD."site_id" IS DISTINCT FROM (NEW."site_id") OR OLD."tenant_id" IS DISTINCT FROM (NEW."tenant_id"))',
-                    func='INSERT INTO "devices_deviceevent" ("burst", "created_at", "device_id", "expected_interval_s", "grace_s", "group_id", "id", "is_pending", "kind", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "rate_per_s", "site_id", "tenant_id") VALUES (NEW."burst", NEW."created_at", NEW."device_id", NEW."expected_interval_s", NEW."grace_s", NEW."group_id", NEW."id", NEW."is_pending", NEW."kind", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."rate_per_s", NEW."site_id", NEW."tenant_id"); RETURN NULL;',
-                    hash="1b54319735f3d719ffa5a7676dccbb6a355be0d8",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_605e9",
-                    table="devices_device",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="devicegroup",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."description" IS DISTINCT FROM (NEW."description") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."tenant_id" IS DISTINCT FROM (NEW."tenant_id"))',
-                    func='INSERT INTO "devices_devicegroupevent" ("created_at", "description", "id", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "tenant_id") VALUES (NEW."created_at", NEW."description", NEW."id", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."tenant_id"); RETURN NULL;',
-                    hash="b2c7becf26f4e8c9b9ae4b0ffac2db043204f0dd",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_4a995",
-                    table="devices_devicegroup",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="site",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."latitude_deg" IS DISTINCT FROM (NEW."latitude_deg") OR OLD."longitude_deg" IS DISTINCT FROM (NEW."longitude_deg") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."tenant_id" IS DISTINCT FROM (NEW."tenant_id"))',
-                    func='INSERT INTO "devices_siteevent" ("created_at", "id", "latitude_deg", "longitude_deg", "name", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "tenant_id") VALUES (NEW."created_at", NEW."id", NEW."latitude_deg", NEW."longitude_deg", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."tenant_id"); RETURN NULL;',
-                    hash="42e965d317d75a9a7cf422f4ec0b7c5c9c95f28d",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_52691",
-                    table="devices_site",
-                    when="AFTER",
-                ),
             ),
         ),
         migrations.AddField(
@@ -304,9 +249,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."alias" IS DISTINCT FROM (NEW."alias") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."device_id" IS DISTINCT FROM (NEW."device_id") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."tenant_id" IS DISTINCT FROM (NEW."tenant_id"))',
+                    condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
                     func='INSERT INTO "devices_devicealiasevent" ("alias", "created_at", "device_id", "id", "pgh_context", "pgh_created_at", "pgh_label", "pgh_obj_id", "tenant_id") VALUES (NEW."alias", NEW."created_at", NEW."device_id", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, NOW(), \'update\', NEW."id", NEW."tenant_id"); RETURN NULL;',
-                    hash="4310585bf9c9625601fcd46d30a167ded1cccb88",
+                    hash="a51f24d38e1dbd9767dcb09cc6bcc8f2bb5cd993",
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_710a7",
                     table="devices_devicealias",

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -183,6 +184,31 @@ def test_a_device_cannot_publish_under_anothers_name(bridges: Bridges) -> None:
     publisher.close()
     await_seqs(stack, good, [1])
     assert stored(stack, victim) == stored(stack, other.devices[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("old-name", "new-name"), ("aa:bb:cc:dd:ee:01", "AA-BB-CC-DD-EE-01")],
+)
+def test_a_renamed_device_signs_in_and_publishes_under_each_of_its_names(
+    bridges: Bridges, before: str, after: str
+) -> None:
+    stack = bridges.stack
+    fleet = add_fleet(bridges, [before, "stranger"])
+    device, stranger = fleet.devices
+    query(stack, "UPDATE devices_device SET device_id = %s WHERE id = %s", after, device.id)
+    bridges.grant_now()
+
+    seqs = iter(range(1, 10))
+    for name in (before, after):
+        named = replace(device, device_id=name)
+        publisher = fleet.device_publisher(bridges.broker, named)
+        topics = [fleet.topic(replace(device, device_id=one)) for one in (before, after)]
+        mids = [publisher.publish(topic, telemetry(seq=next(seqs))) for topic in topics]
+        mids.append(publisher.publish(fleet.topic(stranger), telemetry(seq=0)))
+        assert publisher.answers(mids) == [TAKEN, TAKEN, NOT_AUTHORIZED]
+        publisher.close()
+    await_seqs(stack, device, [1, 2, 3, 4])
 
 
 def test_a_gateway_publishes_for_all_devices_of_its_own_tenant_only(bridges: Bridges) -> None:

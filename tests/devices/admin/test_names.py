@@ -34,6 +34,9 @@ def test_a_rename_keeps_the_old_id_as_an_alias_that_the_page_shows(acme: Fleet) 
     shown = client.get(page_of(acme.device)).content
     assert b"acme-phone" in shown and b"also known as" in shown.lower()
     assert page("devices_device_remove_alias", acme.device.pk, alias(acme).pk).encode() in shown
+    viewer = client_of(person("v", (acme.tenant, Role.VIEWER)))
+    seen = viewer.get(page_of(acme.device)).content
+    assert b"acme-phone" in seen and b"aliases/" not in seen
     history = client.get(page("devices_device_history", acme.device.pk)).content.decode()
     assert "alias acme-phone added" in history and "acme-phone → renamed" in history
     assert b"alias acme-phone" in client.get(CHANGES).content
