@@ -42,6 +42,8 @@ from scripts.waiting import await_condition
 OWN = ("DATABASE_URL", "VALKEY_URL", "INGEST_STREAM_URL", "SECRET_KEY", "STATIC_ROOT")
 CLIENTS = 8
 MESSAGE_TYPE = "kills"
+# Each turn is sent as two batches, with one of these metrics each.
+METRICS = ("temp_c", "load1")
 BETWEEN_S = (0.5, 5.0)
 RETRY_AFTER_S = 0.2
 START_TIMEOUT_S = 300
@@ -181,7 +183,7 @@ def kills_run(run: Run, *, kills_s: float, seed: int) -> Outcome:
     return Outcome(
         seed=seed,
         killed=killed,
-        acknowledged=len(sent.acknowledged) * sent.size,
+        acknowledged=len(METRICS) * len(sent.acknowledged) * sent.size,
         statuses=sent.statuses,
         healthy_after_s=max(0.0, healthy_after_s),
         stopped=stopped,
@@ -204,7 +206,7 @@ def measure(state: Path, *, kills_s: float, seed: int) -> list[Figure]:
             name="… readings acknowledged",
             value=outcome.acknowledged,
             unit="",
-            how=f"each stored once; the ledger adds up; responses: {statuses} (0: none)",
+            how=f"each stored or joined once; the ledger adds up; responses: {statuses} (0: none)",
         ),
         Figure(
             name="… /health is ok again after",
@@ -227,7 +229,7 @@ def measure(state: Path, *, kills_s: float, seed: int) -> list[Figure]:
 
 @dataclass
 class _Sent:
-    """Batches with one reading per device, by `seq`."""
+    """Batches with one reading per device, by `seq`; those of one `seq` join, metric by metric."""
 
     size: int
     acknowledged: set[int] = field(default_factory=set)
@@ -246,14 +248,15 @@ async def _send_while_killing(
     async def client(session: aiohttp.ClientSession) -> None:
         while not over.is_set():
             seq = next(turns)
-            body = _batch(names, seq, start + timedelta(milliseconds=100 * seq))
-            # Sends the batch again until it is acknowledged, as devices should.
-            while (status := await _post(session, run.demo, body)) != 202:
+            for metric in METRICS:
+                body = _batch(names, seq, start + timedelta(milliseconds=100 * seq), metric)
+                # Sends the batch again until it is acknowledged, as devices should.
+                while (status := await _post(session, run.demo, body)) != 202:
+                    sent.statuses[status] += 1
+                    if status not in (0, 503):
+                        raise RuntimeError(f"a batch was answered with {status}")
+                    await asyncio.sleep(RETRY_AFTER_S)
                 sent.statuses[status] += 1
-                if status not in (0, 503):
-                    raise RuntimeError(f"a batch was answered with {status}")
-                await asyncio.sleep(RETRY_AFTER_S)
-            sent.statuses[status] += 1
             sent.acknowledged.add(seq)
 
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
@@ -297,18 +300,22 @@ def _missing(run: Run, sent: _Sent) -> set[int]:
     """The acknowledged batches that are not completely stored. Raises RuntimeError if one is
     stored twice."""
     rows = run.query(
-        "SELECT seq, count(*) FROM telemetry_reading WHERE msg_type = %s GROUP BY seq", MESSAGE_TYPE
+        "SELECT seq, count(*), count(*) FILTER (WHERE metrics ?& %s) FROM telemetry_reading "
+        "WHERE msg_type = %s GROUP BY seq",
+        list(METRICS),
+        MESSAGE_TYPE,
     )
-    stored: dict[int, int] = dict(rows)
-    if too_often := [seq for seq, count in stored.items() if count > sent.size]:
+    if too_often := [seq for seq, count, _ in rows if count > sent.size]:
         raise RuntimeError(f"batches were stored more than once: {too_often}")
-    return {seq for seq in sent.acknowledged if stored.get(seq, 0) < sent.size}
+    joined: dict[int, int] = {seq: complete for seq, _, complete in rows}
+    return {seq for seq in sent.acknowledged if joined.get(seq, 0) < sent.size}
 
 
-def _batch(names: list[str], seq: int, at: datetime) -> str:
+def _batch(names: list[str], seq: int, at: datetime, metric: str) -> str:
+    """One reading per device, and an invalid one, which is refused."""
     reading = {"time": at.isoformat(), "seq": seq, "msg_type": MESSAGE_TYPE}
-    metrics = {"temp_c": 21.5}
-    return json.dumps([{"device_id": name, **reading, "metrics": metrics} for name in names])
+    readings = [{"device_id": name, **reading, "metrics": {metric: 21.5}} for name in names]
+    return json.dumps([*readings, {"device_id": names[0], "metrics": {metric: {}}}])
 
 
 async def _post(session: aiohttp.ClientSession, demo: dict[str, Any], body: str) -> int:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 
@@ -13,12 +14,16 @@ from tests.waits import LIMIT_S
 
 BATCHES_A_KILL = 40
 CLIENTS = 8
+# Each turn is sent as two batches, with one of these metrics each, so that their readings join.
+METRICS = ("temp_c", "load1")
+INVALID: dict[str, Any] = {"metrics": {"temp_c": {}}}
 
 
 async def send_while_killing(
     stack: Stack, gateway: str, names: list[str], kill: Callable[[Stack], None], kills: int
 ) -> tuple[set[int], set[int]]:
-    """Sends batches, each until it is acknowledged, and kills `kills` times between.
+    """Sends batches, each until it is acknowledged, and kills `kills` times between. The batches of
+    one `seq` join, and have an invalid reading each, which is refused.
 
     Returns the `seq` of the acknowledged batches and the statuses that were answered.
     """
@@ -37,11 +42,12 @@ async def send_while_killing(
     async def client(session: aiohttp.ClientSession) -> None:
         while waiting:
             seq = waiting.pop()
-            body = batch(names, seq, start + timedelta(seconds=seq))
-            while (status := await post_batch(session, stack, gateway, body)) != 202:
-                assert status in (0, 503), status  # no other answer justifies sending it again
-                statuses.add(status)
-                await asyncio.sleep(0.1)
+            for metric in METRICS:
+                body = batch(names, seq, start + timedelta(seconds=seq), metric, INVALID)
+                while (status := await post_batch(session, stack, gateway, body)) != 202:
+                    assert status in (0, 503), status  # no other answer justifies sending it again
+                    statuses.add(status)
+                    await asyncio.sleep(0.1)
             acknowledged.add(seq)
             if len(acknowledged) % BATCHES_A_KILL == 0 and len(acknowledged) < total:
                 killing.append(asyncio.create_task(kill_now()))
@@ -53,12 +59,16 @@ async def send_while_killing(
     return acknowledged, statuses | {202}
 
 
-def batch(names: list[str], seq: int, time: datetime) -> str:
-    """One reading per device, all with the same time and `seq`."""
-    moment = time.isoformat()
-    return json.dumps(
-        [{"device_id": n, "time": moment, "seq": seq, "metrics": {"temp_c": 21.5}} for n in names]
-    )
+def batch(
+    names: list[str],
+    seq: int,
+    time: datetime,
+    metric: str = METRICS[0],
+    *others: dict[str, Any],
+) -> str:
+    """One reading per device, all with the same time and `seq`, and other messages."""
+    head = {"time": time.isoformat(), "seq": seq, "metrics": {metric: 21.5}}
+    return json.dumps([*({"device_id": name, **head} for name in names), *others])
 
 
 async def post_batch(session: aiohttp.ClientSession, stack: Stack, key: str, body: str) -> int:
@@ -93,17 +103,25 @@ def settled(stack: Stack, tenant_id: int, expected: int) -> bool:
     return accepted >= expected and sum(became) == accepted
 
 
-def assert_stored_once(stack: Stack, tenant_id: int, acknowledged: set[int], devices: int) -> None:
-    """Asserts that each acknowledged batch is stored once and the ledger agrees."""
+def assert_stored_once(
+    stack: Stack,
+    tenant_id: int,
+    acknowledged: set[int],
+    devices: int,
+    metrics: Sequence[str] = METRICS[:1],
+) -> None:
+    """Asserts that each acknowledged batch is stored once, with these metrics, and the ledger
+    agrees."""
     stored = query(
         stack,
-        "SELECT seq, count(*) FROM telemetry_reading WHERE tenant_id = %s GROUP BY seq",
+        "SELECT seq, count(*), count(*) FILTER (WHERE metrics ?& %s) FROM telemetry_reading "
+        "WHERE tenant_id = %s GROUP BY seq",
+        list(metrics),
         tenant_id,
     )
-    assert {seq: count for seq, count in stored if seq in acknowledged} == dict.fromkeys(
-        acknowledged, devices
-    )
+    whole = {seq: (count, complete) for seq, count, complete in stored if seq in acknowledged}
+    assert whole == dict.fromkeys(acknowledged, (devices, devices))
     accepted, kept, duplicate, rejected = ledger(stack, tenant_id)
     assert accepted == kept + duplicate + rejected
-    assert kept == sum(count for _, count in stored)
+    assert kept == sum(count for _, count, _ in stored)
     assert rejected == 0

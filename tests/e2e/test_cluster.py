@@ -12,7 +12,14 @@ import pytest
 from scripts.stack import Stack
 from scripts.waiting import await_condition
 from tests.conftest import STACK_SETTINGS
-from tests.e2e.batches import assert_stored_once, batch, post_batch, send_while_killing, settled
+from tests.e2e.batches import (
+    METRICS,
+    assert_stored_once,
+    batch,
+    post_batch,
+    send_while_killing,
+    settled,
+)
 from tests.e2e.cluster import Cluster
 from tests.e2e.device import post
 from tests.services import STATE
@@ -131,7 +138,7 @@ def test_nothing_acknowledged_is_lost_when_a_node_is_killed(
 
     assert statuses <= {202, 503}, statuses
     await_stored(clustered, tenant_id, len(acknowledged) * DEVICES)
-    assert_stored_once(clustered, tenant_id, acknowledged, DEVICES)
+    assert_stored_once(clustered, tenant_id, acknowledged, DEVICES, METRICS)
 
 
 def test_the_shards_of_other_nodes_take_and_store_while_a_node_is_away(

@@ -8,7 +8,7 @@ import pytest
 
 from scripts.stack import Stack
 from scripts.waiting import await_condition
-from tests.e2e.batches import assert_stored_once, send_while_killing, settled
+from tests.e2e.batches import METRICS, assert_stored_once, send_while_killing, settled
 from tests.e2e.killing import kill_drain, kill_ingest, kill_postgres, kill_valkey
 from tests.stack_data import add_devices, add_gateway, add_tenant
 from tests.waits import LIMIT_S
@@ -33,4 +33,4 @@ def test_every_acknowledged_reading_is_stored_once_when_a_process_is_killed(
     await_condition(
         lambda: settled(stack, tenant_id, expected), LIMIT_S, "everything to be counted"
     )
-    assert_stored_once(stack, tenant_id, acknowledged, DEVICES)
+    assert_stored_once(stack, tenant_id, acknowledged, DEVICES, METRICS)
