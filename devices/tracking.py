@@ -35,10 +35,10 @@ def tracked(
         if also_by:
             indexes.append(models.Index(fields=(also_by,), name=f"{name}_event_by"))
         kinds = [model._meta.get_field(one) for one in exclude]
-        whole = {"condition": ANY_CHANGE} if exclude and all(map(_is_generated, kinds)) else {}
+        is_whole = kinds and all(map(_is_generated, kinds))
         decorator = pghistory.track(
             pghistory.InsertEvent(),
-            pghistory.UpdateEvent(**whole),
+            pghistory.UpdateEvent(condition=ANY_CHANGE) if is_whole else pghistory.UpdateEvent(),
             pghistory.DeleteEvent(),
             exclude=list(exclude) or None,
             obj_field=pghistory.ObjForeignKey(
