@@ -21,7 +21,7 @@ from ingest.messages.bodies import (
 )
 from ingest.messages.errors import InvalidMessage
 from ingest.messages.loose import SHOWN, Number, Unreadable, loosely, printable
-from ingest.messages.times import NO_TIME, TIME_NAMES, Time, TooOld, device_time, time_of_text
+from ingest.messages.times import NO_TIME, TIME_NAMES, Time, WrongClock, device_time, time_of_text
 from telemetry.vitals import (
     LONGEST_TEXT,
     NAMED_VITALS,
@@ -121,7 +121,7 @@ def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
     `time` is ISO 8601 with a time zone, or a number since 1970; without it the time is ours. A
     value that cannot be stored is left out and named in `ignored`, and so is the time of a wrong
     clock. Raises InvalidMessage if the body is no JSON object or has too many fields, if its
-    device_id cannot be one, and if its time is at least INGEST_OLDEST_DAYS ago.
+    device_id cannot be one, and if its time has no zone or is at least INGEST_OLDEST_DAYS ago.
     """
     data = trimmed(data)
     try:
@@ -212,8 +212,9 @@ def _device_id(sent: Any) -> str | None:
 def _take_time(
     fields: dict[str, Any], received_at: datetime, ignored: list[Ignored]
 ) -> datetime | None:
-    """The time, from the first of TIME_NAMES that was sent. None if there is none, or if it was
-    ignored, because it is none or the clock is wrong. Raises TooOld."""
+    """The time, from the first of TIME_NAMES that was sent. None if there is none, or if the clock
+    is wrong: then it is ignored. Any other time that cannot be used costs the heartbeat, because a
+    backlog must not make its device look alive: raises InvalidMessage."""
     name = next((name for name in TIME_NAMES if fields.get(name) is not None), "time")
     sent, field = fields.pop(name, None), f"$.{name}"
     fields.pop("time", None)
@@ -223,9 +224,7 @@ def _take_time(
         return device_time(
             _as_time(sent, field), received_at=received_at, field=field, earliest=EARLIEST
         )
-    except TooOld:
-        raise
-    except InvalidMessage as error:
+    except WrongClock as error:
         ignored.append(Ignored(field, f"{error.reason}; {HEARD_NOW}"))
         return None
 

@@ -24,8 +24,8 @@ UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 NUMBER = re.compile(r"[+-]?[0-9]{1,25}(?:\.[0-9]{1,25})?", re.ASCII)
 
 
-class TooOld(InvalidMessage):
-    """A possible time, INGEST_OLDEST_DAYS or longer ago."""
+class WrongClock(InvalidMessage):
+    """A time that shows that the device's clock is wrong: far too early, or in the future."""
 
 
 def device_time(
@@ -37,22 +37,22 @@ def device_time(
 ) -> datetime:
     """The time in UTC, from a time with its zone or from a number since 1970.
 
-    Raises InvalidMessage if it is before `earliest`, TooOld if it is at least INGEST_OLDEST_DAYS
-    ago, or InvalidMessage if it is more than a day ahead: each additional day would create another
-    chunk.
+    Raises WrongClock if it is before `earliest` or more than a day ahead: each additional day would
+    create another chunk. Raises InvalidMessage if it is at least INGEST_OLDEST_DAYS ago, or has no
+    time zone.
     """
     time = _with_zone(value, field) if isinstance(value, datetime) else _of_number(value, field)
     if time < earliest:
         words = f"{time.isoformat()} is before {earliest.year}; the clock may not be set"
-        raise InvalidMessage(field, words)
+        raise WrongClock(field, words)
     if (received_at - time).days >= settings.INGEST_OLDEST_DAYS:
-        raise TooOld(
+        raise InvalidMessage(
             field,
             f"{time.isoformat()} is {(received_at - time).days} days ago; "
             f"messages older than {settings.INGEST_OLDEST_DAYS} days are not accepted",
         )
     if time > received_at + LATEST_AHEAD:
-        raise InvalidMessage(
+        raise WrongClock(
             field,
             f"{time.isoformat()} is more than a day ahead of our clock, {received_at.isoformat()}",
         )
@@ -93,7 +93,7 @@ def _with_zone(time: datetime, field: str) -> datetime:
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise InvalidMessage(field, "this time is out of range") from None
+        raise WrongClock(field, "this time is out of range") from None
 
 
 def _of_number(number: float, field: str) -> datetime:
@@ -105,4 +105,4 @@ def _of_number(number: float, field: str) -> datetime:
     try:
         return datetime.fromtimestamp(number, UTC)
     except (OverflowError, OSError, ValueError):
-        raise InvalidMessage(field, "not a number of seconds since 1970") from None
+        raise WrongClock(field, "not a number of seconds since 1970") from None
