@@ -59,6 +59,25 @@ def test_a_device_comes_online_goes_late_then_offline_and_returns(stack: Stack) 
     assert returned.startswith("heartbeat after ")
 
 
+def test_a_device_whose_messages_are_refused_is_heard_until_it_is_silent(stack: Stack) -> None:
+    (device,) = add_devices(stack, add_tenant(stack), ["phone"], interval_s=6, grace_s=2)
+
+    assert beat(stack, device, time="yesterday") == 400
+
+    refused, late = await_transitions(stack, device, ["refused", "late"])
+    assert "`time` \"yesterday\"" in refused and "ISO 8601" in refused
+    assert late.startswith("no message for ")
+    assert beat(stack, device, battery_pct=255) == 202
+    ignored = "SELECT code, field, count FROM ingest_refusal WHERE device_id = %s ORDER BY code"
+    await_condition(
+        lambda: query(stack, ignored, device.id)
+        == [("ignored", "battery_pct", 1), ("invalid", "time", 1)],
+        LIMIT_S,
+        "both to be counted",
+    )
+    assert [state for state, _ in transitions(stack, device)][:3] == ["refused", "late", "online"]
+
+
 def test_who_could_not_be_heard_is_not_called_silent(stack: Stack) -> None:
     (device,) = add_devices(stack, add_tenant(stack), ["phone"], interval_s=2, grace_s=1)
     assert beat(stack, device) == 202
