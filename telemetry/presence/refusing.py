@@ -26,7 +26,7 @@ ENTERED_FROM = (PresenceState.NEW, PresenceState.LATE, PresenceState.OFFLINE)
 
 
 class RefusedContact(NamedTuple):
-    """Messages of a device that were refused, `count` of them, the last at `at` by our clock.
+    """Messages of a device that were refused, `messages` of them, the last at `at` by our clock.
 
     `reason` is in words, such as "`battery_pct` 255, at most 100"; `sample` is what one of them
     said. If `accepted`, the messages were accepted, but without the values that `reason` names.
@@ -35,7 +35,7 @@ class RefusedContact(NamedTuple):
     device_id: int
     tenant_id: int
     at: datetime
-    count: int  # type: ignore[assignment]  # a tuple's method of that name is not needed
+    messages: int
     reason: str
     sample: str
     accepted: bool = False
@@ -75,7 +75,7 @@ def _groups(contacts: Sequence[RefusedContact]) -> list[RefusalGroup]:
             accepted=one.accepted,
             at=one.at,
             since=before.since if before else one.at,
-            messages=one.count + (before.messages if before else 0),
+            messages=one.messages + (before.messages if before else 0),
             reason=one.reason,
             sample=one.sample,
         )
