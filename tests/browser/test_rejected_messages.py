@@ -36,9 +36,9 @@ def page(stack: Stack, sign_in: SignIn, device_id: int) -> Page:
     # As it was counted when it was accepted and rejected.
     query(
         stack,
-        """INSERT INTO ingest_ledgerminute (tenant_id, minute, shard, accepted, stored, duplicate,
-           late, rejected, replayed) VALUES (%s, date_trunc('minute', now()), 0, 1, 0, 0, 0, 1, 0)
-        """,
+        """INSERT INTO ingest_ledgerminute (tenant_id, minute, shard, accepted, stored, joined,
+           duplicate, conflict, late, rejected, replayed)
+           VALUES (%s, date_trunc('minute', now()), 0, 1, 0, 0, 0, 0, 0, 1, 0)""",
         tenant_id,
     )
     page = sign_in(add_staff(stack, tenant_id))

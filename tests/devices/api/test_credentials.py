@@ -1,5 +1,6 @@
 """Keys over the API."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,7 +75,9 @@ def test_a_key_is_rotated_with_an_overlap(acme: Fleet, keys: str) -> None:
     answer = send(client, "post", f"{path}/rotate", {"overlap_s": 3600})
     assert answer.status_code == 201
     assert answer.json()["label"] == "first"
-    assert speaker_for_key(old["key"]) == speaker_for_key(answer.json()["key"])
+    speakers = [speaker_for_key(key) for key in (old["key"], answer.json()["key"])]
+    assert speakers[0] and speakers[1]
+    assert replace(speakers[0], prefix="") == replace(speakers[1], prefix="")
     assert send(client, "get", path).json()["is_in_force"] is True
     # Rotating twice would leave keys that nobody remembers.
     assert_problem(send(client, "post", f"{path}/rotate", {}), 409)

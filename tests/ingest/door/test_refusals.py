@@ -20,6 +20,7 @@ from scripts.processes import ROOT
 from scripts.waiting import await_condition
 from tests.conftest import Fleet
 from tests.ingest.door.refusing import await_early_in_a_minute, collect, found, rows
+from tests.services import endpoints
 from tests.waits import LIMIT_S
 
 pytestmark = pytest.mark.usefixtures("valkey")
@@ -123,6 +124,7 @@ def test_a_process_that_ends_sends_what_it_has_counted(acme: Fleet) -> None:
     for program in (script, forked):
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": endpoints.database_url,
             "VALKEY_URL": settings.VALKEY_URL,
             "INGEST_STREAM_URL": settings.INGEST_STREAM_URL,
         }

@@ -39,7 +39,7 @@ def test_a_batch_that_was_rolled_back_for_another_transaction_is_stored_once_mor
         second=partial(device_lock, other.pk),
     )
 
-    assert "retrying to store a batch" in caplog.text
+    assert "storing a batch again" in caplog.text
     assert Reading.objects.count() == 2
     assert Heartbeat.objects.count() == 1
     assert balance_read().residual == 0

@@ -76,7 +76,7 @@ def test_device_pages_keep_to_their_budget_of_queries(
     ContentType.objects.get_for_model(Device)  # cached by the process after its first page
     # Those of its past, which are read in binary, are not counted: see test_history.
     for name, args, budget in (
-        ("devices_device_change", (silent.pk,), 11),
+        ("devices_device_change", (silent.pk,), 12),
         ("devices_device_add", (), 7),
         ("devices_device_presence", (silent.pk,), 6),
         ("devices_device_issue_key", (silent.pk,), 5),

@@ -110,13 +110,13 @@ def test_text_that_means_something_to_sql_or_http_finds_nothing(acme: Fleet, que
         ("devices/acme-phone", "tenant"),
         ("devices/acme-phone/status", "tenant"),
         ("devices/acme-phone/credentials", "limit, ordering, cursor, tenant"),
-        ("devices/acme-phone/heartbeats", "hours, start, end, limit, cursor, tenant"),
+        ("devices/acme-phone/heartbeats", "hours, start, end, tz, limit, cursor, tenant"),
         (
             "devices/acme-phone/readings",
-            "hours, start, end, limit, cursor, metric, bucket, fill, format, tenant",
+            "hours, start, end, tz, limit, cursor, metric, bucket, fill, format, bom, tenant",
         ),
         ("devices/acme-phone/presence", "limit, cursor, tenant"),
-        ("telemetry/summary", "hours, tenant"),
+        ("telemetry/summary", "hours, start, tz, tenant"),
     ],
 )
 def test_a_parameter_that_is_misspelt_is_refused_with_those_there_are(
