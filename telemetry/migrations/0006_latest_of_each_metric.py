@@ -30,6 +30,8 @@ CREATE FUNCTION telemetry_older(
     ) kept
 $$;
 """
+# Of the readings before, only the time of receipt is known.
+SINCE = "UPDATE telemetry_devicestatus SET metrics_at = last_reading_at WHERE metrics IS NOT NULL"
 OLDER_BACK = "DROP FUNCTION telemetry_older(jsonb, jsonb, timestamptz, jsonb, jsonb, integer)"
 
 
@@ -52,5 +54,6 @@ class Migration(migrations.Migration):
             name="older",
             field=models.JSONField(null=True),
         ),
+        migrations.RunSQL(SINCE, migrations.RunSQL.noop),
         migrations.RunSQL(OLDER, OLDER_BACK),
     )

@@ -73,7 +73,8 @@ LATEST_OF_ITS_KIND = """i.received_at > coalesce(
 # reading has other names than the latest one: with many names, that takes several times longer than
 # all the rest.
 TOLD_AT = "least(i.time, i.received_at)"
-IS_LATEST = f"i.metrics IS NOT NULL AND {TOLD_AT} >= coalesce(s.metrics_at, '-infinity')"
+LATEST_AT = "coalesce(s.metrics_at, s.last_reading_at)"
+IS_LATEST = f"i.metrics IS NOT NULL AND {TOLD_AT} >= coalesce({LATEST_AT}, '-infinity')"
 HAS_OTHERS = """i.metrics IS NOT NULL
     AND (i.others IS NOT NULL OR i.names IS DISTINCT FROM s.metrics_names)"""
 
@@ -105,7 +106,7 @@ SET last_seen = greatest(s.last_seen, i.received_at),
     metrics_names = CASE WHEN {IS_LATEST} THEN i.names ELSE s.metrics_names END,
     older = CASE WHEN NOT ({HAS_OTHERS}) THEN s.older
                  WHEN {IS_LATEST}
-                 THEN telemetry_older(i.metrics, s.metrics, s.metrics_at, i.others, s.older,
+                 THEN telemetry_older(i.metrics, s.metrics, {LATEST_AT}, i.others, s.older,
                                       {MOST_OLDER})
                  ELSE telemetry_older(s.metrics, i.metrics, {TOLD_AT}, i.others, s.older,
                                       {MOST_OLDER}) END,
@@ -134,6 +135,17 @@ WHERE s.device_id = i.device_id
   -- Keep the first of several signs with the same age, or a device that sends often would never
   -- have two that are 5 s apart.
   AND coalesce(abs({SKEW} - s.skew_candidate_s) > 3, true)
+"""
+
+# A backlog says nothing about the present, but what it measured is the latest of a metric that was
+# not heard since.
+KEEP_OLD_METRICS = f"""
+UPDATE telemetry_devicestatus s
+SET older = telemetry_older(s.metrics, i.metrics, {TOLD_AT}, i.others, s.older, {MOST_OLDER})
+FROM incoming_sign i
+WHERE s.device_id = i.device_id
+  AND NOT {LIVE}
+  AND {HAS_OTHERS}
 """
 
 # late_at and offline_at only say when to look; the sweep computes the actual deadline. A device
@@ -310,6 +322,7 @@ def move_forward(
     changes = list(map(StatusChange._make, fetch_binary(cursor, MOVE_FORWARD)))
     if len(changes) < len(signs):
         cursor.execute(REMEMBER_SKEW)
+        cursor.execute(KEEP_OLD_METRICS)
     return _moved(cursor, changes, before) if before else Moved(changes, [])
 
 

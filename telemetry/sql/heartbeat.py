@@ -92,32 +92,66 @@ def insert(
     return insert_joining(cursor, KIND, heartbeats)
 
 
-def join(stored: IncomingHeartbeat, heartbeat: IncomingHeartbeat) -> Join[IncomingHeartbeat]:
-    """Adds the heartbeat's vitals; of two values, that of the newer heartbeat counts."""
-    newer, older = heartbeat, stored
-    if heartbeat.said_at < stored.said_at:
-        newer, older = stored, heartbeat
-    named = tuple(
-        theirs if own is None else own for own, theirs in zip(newer.named, older.named, strict=True)
-    )
-    vitals = _vitals_joined(older.vitals, newer.vitals)
-    if named == stored.named and vitals == _vitals_joined(stored.vitals, None):
-        return Join(stored, Became.DUPLICATE, heartbeat)
-    if vitals and len(vitals) > MOST_NAMES:
-        words = f"its row would have {len(vitals)} vitals; at most {MOST_NAMES} fit"
-        return Join(stored, Became.TOO_WIDE, heartbeat, words)
-    joined = stored._replace(
-        time=newer.said_at,
-        address=newer.address or older.address,
-        named=named,
-        vitals=msgspec.json.encode(vitals).decode() if vitals else None,
-    )
-    return Join(joined, Became.JOINED, heartbeat)
+class _Joiner:
+    """Adds vitals to a heartbeat; of two values, that of the newer heartbeat counts."""
+
+    def __init__(self, stored: IncomingHeartbeat) -> None:
+        self._stored = self._row = stored
+        self._vitals = self._before = _decoded(stored.vitals)
+
+    def add(self, heartbeat: IncomingHeartbeat) -> Join[IncomingHeartbeat]:
+        vitals = _decoded(heartbeat.vitals)
+        newer, older, joined = heartbeat, self._row, self._vitals | vitals
+        if heartbeat.said_at < self._row.said_at:
+            newer, older, joined = self._row, heartbeat, vitals | self._vitals
+        named = tuple(
+            theirs if own is None else own
+            for own, theirs in zip(newer.named, older.named, strict=True)
+        )
+        if named == self._row.named and not _changed(self._vitals, joined):
+            return Join(Became.DUPLICATE, heartbeat)
+        if len(joined) > MOST_NAMES:
+            words = f"its row would have {len(joined)} vitals; at most {MOST_NAMES} fit"
+            return Join(Became.TOO_WIDE, heartbeat, words)
+        self._vitals = joined
+        address = newer.address or older.address
+        self._row = self._row._replace(time=newer.said_at, address=address, named=named)
+        return Join(Became.JOINED, heartbeat)
+
+    def additions(self) -> IncomingHeartbeat | None:
+        """Without what was stored before, of which another shard may have newer values."""
+        if self._row is self._stored:
+            return None
+        named = tuple(
+            None if own == stored else own
+            for own, stored in zip(self._row.named, self._stored.named, strict=True)
+        )
+        return self._row._replace(
+            named=named, vitals=_encoded(_changed(self._before, self._vitals))
+        )
+
+    def merged(self) -> IncomingHeartbeat:
+        return self._row._replace(vitals=_encoded(self._vitals))
+
+    def seen_otherwise(self, row: IncomingHeartbeat) -> None:
+        """Heartbeats are never in conflict."""
 
 
-def _vitals_joined(older: str | None, newer: str | None) -> dict[str, Any] | None:
-    both = [msgspec.json.decode(vitals) for vitals in (older, newer) if vitals]
-    return {name: value for vitals in both for name, value in vitals.items()} or None
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in after.items()
+        # In Python, True == 1.
+        if name not in before or before[name] != value or type(before[name]) is not type(value)
+    }
+
+
+def _decoded(vitals: str | None) -> dict[str, Any]:
+    return msgspec.json.decode(vitals) if vitals else {}
+
+
+def _encoded(vitals: dict[str, Any]) -> str | None:
+    return msgspec.json.encode(vitals).decode() if vitals else None
 
 
 def recent(
@@ -208,13 +242,17 @@ KIND = Kind(
     key_columns=("device_id", "bucket"),
     key=lambda heartbeat: (heartbeat.device_id, heartbeat.bucket),
     line=_line,
-    join=join,
+    joiner=_Joiner,
     read=f"""
 SELECT device_id, tenant_id, time, received_at, host(address), vitals::text, {", ".join(NAMES)}
 FROM unnest(%(device_id)s::integer[], %(bucket)s::timestamptz[]) AS wanted (device_id, bucket)
 JOIN telemetry_heartbeat USING (device_id, bucket)
 WHERE bucket BETWEEN %(first)s AND %(last)s
 """,
+    read_columns=(
+        *("device_id", "tenant_id", "time", "received_at"),
+        *("host(address)", "vitals::text", *NAMES),
+    ),
     loaded=_loaded,
     update=",\n".join(
         (

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.backends.utils import CursorWrapper
@@ -34,25 +34,43 @@ class Became(StrEnum):
 
 
 class Join(NamedTuple, Generic[Row]):
-    """The stored row after a row joined it, and what became of the latter.
+    """What became of a row that joined another one.
 
-    `stored` is the same object as before if nothing was added. `as_stored` is the latter with the
-    stored values; `words` say what is in conflict, or why it does not fit.
+    `as_stored` is the row with the stored values; `words` say what is in conflict, or why it does
+    not fit.
     """
 
-    stored: Row
     became: Became
     as_stored: Row
     words: str = ""
+
+
+class Joiner(Protocol[Row]):
+    """A stored row, to which others are added one by one."""
+
+    def add(self, row: Row) -> Join[Row]:
+        """Adds what the stored row does not have yet."""
+
+    def additions(self) -> Row | None:
+        """What was added, as a row for ON CONFLICT DO UPDATE; None if nothing was."""
+
+    def merged(self) -> Row:
+        """The stored row with the additions."""
+
+    def seen_otherwise(self, row: Row) -> "Joiner[Row] | None":
+        """`row` is what is stored in the end. If it has values that neither were stored before nor
+        were added here, another shard has added them meanwhile: then the stored row with these,
+        but without what was added here; else None."""
 
 
 class Kind(NamedTuple, Generic[Row]):
     """How the rows of one hypertable are joined.
 
     `key` and `line` give a row's key, which starts with the device's id and a time, and the row in
-    COPY's text format. `join` joins a row into a stored one. `read` is a statement for the stored
-    rows whose keys are in its arrays, one per key column, between the times `first` and `last`;
-    `loaded` makes a row of its result. `update` is what ON CONFLICT DO UPDATE sets.
+    COPY's text format. `joiner` begins with a stored row. `read` is a statement for the stored rows
+    whose keys are in its arrays, one per key column, between the times `first` and `last`; it
+    returns the columns `read_columns`, of which `loaded` makes a row. `update` is what ON CONFLICT
+    DO UPDATE sets.
     """
 
     table: str
@@ -60,8 +78,9 @@ class Kind(NamedTuple, Generic[Row]):
     key_columns: tuple[str, ...]
     key: Callable[[Row], tuple[Any, ...]]
     line: Callable[[Row], str]
-    join: Callable[[Row, Row], Join[Row]]
+    joiner: Callable[[Row], Joiner[Row]]
     read: str
+    read_columns: tuple[str, ...]
     loaded: Callable[[tuple[Any, ...]], Row]
     update: str
 
@@ -97,7 +116,7 @@ def insert_joining(
             with transaction.atomic():
                 lines = list(map(kind.line, new))
                 copy_lines(cursor, f"{kind.table} ({', '.join(kind.columns)})", lines)
-            return {} if alone else _became(kind, groups, {})
+            return {} if alone else _became(kind, groups)
         except IntegrityError:
             _batches_left[kind.table] = BATCHES_WITHOUT_COPY
     return _insert_slowly(cursor, kind, groups)
@@ -121,31 +140,25 @@ def _may_copy(table: str) -> bool:
 
 
 def _merged(kind: Kind[Row], rows: Sequence[Row]) -> Row:
-    merged = rows[0]
+    joiner = kind.joiner(rows[0])
     for row in rows[1:]:
-        merged = kind.join(merged, row).stored
-    return merged
+        joiner.add(row)
+    return joiner.merged() if len(rows) > 1 else rows[0]
 
 
-def _became(
-    kind: Kind[Row],
-    groups: Sequence[_Group[Row]],
-    stored: Mapping[tuple[Any, ...], Row],
-) -> dict[int, Join[Row]]:
-    """What became of the rows that have no row of their own. `stored` are the rows that were stored
-    before, by key."""
+def _became(kind: Kind[Row], groups: Sequence[_Group[Row]]) -> dict[int, Join[Row]]:
+    """What became of the rows that have no row of their own, if none was stored before."""
     became: dict[int, Join[Row]] = {}
     for group in groups:
-        before = stored.get(group.key)
-        if before is None and len(group.rows) == 1:
-            continue
-        for position, row in zip(group.positions, group.rows, strict=True):
-            if before is None:
-                before = row
-                continue
-            became[position] = kind.join(before, row)
-            before = became[position].stored
+        if len(group.rows) > 1:
+            became |= _added(kind.joiner(group.rows[0]), group.positions[1:], group.rows[1:])
     return became
+
+
+def _added(
+    joiner: Joiner[Row], positions: Sequence[int], rows: Sequence[Row]
+) -> dict[int, Join[Row]]:
+    return {n: joiner.add(row) for n, row in zip(positions, rows, strict=True)}
 
 
 def _insert_slowly(
@@ -161,13 +174,38 @@ def _insert_slowly(
         stored = _read(cursor, kind, [group.key for group in groups])
         new = [group for group in groups if group.key not in stored]
         inserted = _insert_new(cursor, kind, new)
+        became |= _became(kind, [one for one in new if one.key in inserted])
         old = [group for group in groups if group.key in stored]
-        joined = _became(kind, old, stored)
-        _update(cursor, kind, stored, old, joined)
-        became |= joined | _became(kind, [one for one in new if one.key in inserted], {})
+        became |= _join(cursor, kind, stored, old)
         groups = [group for group in new if group.key not in inserted]
         if old or groups:
             _batches_left[kind.table] = BATCHES_WITHOUT_COPY
+    return became
+
+
+def _join(
+    cursor: CursorWrapper,
+    kind: Kind[Row],
+    stored: Mapping[tuple[Any, ...], Row],
+    groups: Sequence[_Group[Row]],
+) -> dict[int, Join[Row]]:
+    """Adds to stored rows what they do not have yet.
+
+    Another shard may have added to a row after we looked. What is stored in the end shows it, and
+    nobody can change that before we commit; so our rows are judged again by what came first.
+    """
+    joiners = {group.key: kind.joiner(stored[group.key]) for group in groups}
+    became: dict[int, Join[Row]] = {}
+    for group in groups:
+        became |= _added(joiners[group.key], group.positions, group.rows)
+    additions = [row for one in joiners.values() if (row := one.additions()) is not None]
+    if additions:
+        in_the_end = _update(cursor, kind, additions)
+        for group in groups:
+            if (row := in_the_end.get(group.key)) is not None:
+                again = joiners[group.key].seen_otherwise(row)
+                if again is not None:
+                    became |= _added(again, group.positions, group.rows)
     return became
 
 
@@ -195,17 +233,16 @@ def _insert_new(
 
 
 def _update(
-    cursor: CursorWrapper,
-    kind: Kind[Row],
-    stored: Mapping[tuple[Any, ...], Row],
-    groups: Sequence[_Group[Row]],
-    joined: Mapping[int, Join[Row]],
-) -> None:
-    """Adds to the stored rows what they do not have yet."""
-    after = [(group.key, joined[group.positions[-1]].stored) for group in groups]
-    lines = [kind.line(row) for key, row in after if row is not stored[key]]
-    if lines:
-        _insert_from_temporary(cursor, kind, lines, f"DO UPDATE SET {kind.update}")
+    cursor: CursorWrapper, kind: Kind[Row], additions: Sequence[Row]
+) -> dict[tuple[Any, ...], Row]:
+    """Adds to the stored rows, and returns them by their keys."""
+    lines = list(map(kind.line, additions))
+    returning = ", ".join(kind.read_columns)
+    _insert_from_temporary(
+        cursor, kind, lines, f"DO UPDATE SET {kind.update} RETURNING {returning}"
+    )
+    rows = map(kind.loaded, cursor.fetchall())
+    return {kind.key(row): row for row in rows}
 
 
 def _insert_from_temporary(

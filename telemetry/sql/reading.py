@@ -47,34 +47,67 @@ def insert(
     return insert_joining(cursor, KIND, readings)
 
 
-def join(stored: IncomingReading, reading: IncomingReading) -> Join[IncomingReading]:
-    """Adds the metrics that the stored row does not have."""
-    if reading.metrics == stored.metrics:
-        return Join(stored, Became.DUPLICATE, reading)
-    before, said = msgspec.json.decode(stored.metrics), msgspec.json.decode(reading.metrics)
-    metrics = said | before
-    if len(metrics) > max(MOST_NAMES, len(before)):
-        words = f"its row would have {len(metrics)} metrics; at most {MOST_NAMES} fit"
-        return Join(stored, Became.TOO_WIDE, reading, words)
-    differing = [name for name in said if not _same(metrics[name], said[name])]
-    if len(metrics) > len(before):
-        stored = stored._replace(
-            metrics=msgspec.json.encode(metrics),
-            seq=reading.seq if stored.seq is None else stored.seq,
-            site=stored.site or reading.site,
-        )
-    elif not differing:
-        return Join(stored, Became.DUPLICATE, reading)
-    if not differing:
-        return Join(stored, Became.JOINED, reading)
-    as_stored = msgspec.json.encode({name: metrics[name] for name in said})
-    words = _conflict_words({name: (metrics[name], said[name]) for name in differing})
-    return Join(stored, Became.CONFLICT, reading._replace(metrics=as_stored), words)
+class _Joiner:
+    """Adds metrics to a reading. The value that was stored first stays."""
+
+    def __init__(self, stored: IncomingReading) -> None:
+        self._stored = stored
+        self._metrics: dict[str, Any] = msgspec.json.decode(stored.metrics)
+        self._before = frozenset(self._metrics)
+        self._seq, self._site = stored.seq, stored.site
+
+    def add(self, reading: IncomingReading) -> Join[IncomingReading]:
+        said: dict[str, Any] = msgspec.json.decode(reading.metrics)
+        new = [name for name in said if name not in self._metrics]
+        if new and len(self._metrics) + len(new) > MOST_NAMES:
+            count = len(self._metrics) + len(new)
+            words = f"its row would have {count} metrics; at most {MOST_NAMES} fit"
+            return Join(Became.TOO_WIDE, reading, words)
+        differing = {
+            name: (self._metrics[name], value)
+            for name, value in said.items()
+            if name in self._metrics and not _same(self._metrics[name], value)
+        }
+        if new:
+            self._metrics.update((name, said[name]) for name in new)
+            self._seq = reading.seq if self._seq is None else self._seq
+            self._site = self._site or reading.site
+        if not differing:
+            return Join(Became.JOINED if new else Became.DUPLICATE, reading)
+        as_stored = msgspec.json.encode({name: self._metrics[name] for name in said})
+        words = _conflict_words(differing)
+        return Join(Became.CONFLICT, reading._replace(metrics=as_stored), words)
+
+    def additions(self) -> IncomingReading | None:
+        return None if len(self._metrics) == len(self._before) else self.merged()
+
+    def merged(self) -> IncomingReading:
+        metrics = msgspec.json.encode(self._metrics)
+        return self._stored._replace(metrics=metrics, seq=self._seq, site=self._site)
+
+    def seen_otherwise(self, row: IncomingReading) -> "_Joiner | None":
+        stored: dict[str, Any] = msgspec.json.decode(row.metrics)
+        others = {
+            name: value
+            for name, value in stored.items()
+            if name not in self._metrics or not _same(value, self._metrics[name])
+        }
+        if not others:
+            return None
+        before = {name: stored[name] for name in self._before} | others
+        return _Joiner(row._replace(metrics=msgspec.json.encode(before)))
 
 
 def _same(stored: Any, said: Any) -> bool:
-    # In Python, True == 1.
-    return bool(stored == said) and isinstance(stored, bool) == isinstance(said, bool)
+    if isinstance(stored, bool) or isinstance(said, bool):  # in Python, True == 1
+        return stored is said
+    if isinstance(stored, float) or isinstance(said, float):
+        try:
+            # The database writes 1e23 with all its zeros, which reads as a whole number.
+            return float(stored) == float(said) and not isinstance(stored, str)
+        except (TypeError, ValueError):
+            return False
+    return bool(stored == said)
 
 
 def _conflict_words(values: dict[str, tuple[Any, Any]]) -> str:
@@ -195,7 +228,7 @@ KIND = Kind(
     key_columns=("device_id", "time", "msg_type"),
     key=lambda reading: (reading.device_id, reading.time, reading.msg_type),
     line=_line,
-    join=join,
+    joiner=_Joiner,
     read="""
 SELECT device_id, tenant_id, time, received_at, seq, msg_type, site, metrics::text
 FROM unnest(%(device_id)s::integer[], %(time)s::timestamptz[], %(msg_type)s::text[])
@@ -203,6 +236,10 @@ FROM unnest(%(device_id)s::integer[], %(time)s::timestamptz[], %(msg_type)s::tex
 JOIN telemetry_reading USING (device_id, time, msg_type)
 WHERE time BETWEEN %(first)s AND %(last)s
 """,
+    read_columns=(
+        *("device_id", "tenant_id", "time", "received_at"),
+        *("seq", "msg_type", "site", "metrics::text"),
+    ),
     loaded=_loaded,
     # The first value stays.
     update="""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -172,6 +173,14 @@ def test_heartbeats_of_ten_seconds_share_a_row_with_the_newest_values(acme: Flee
     assert (row.time, row.received_at, row.address) == (after(9), after(1), "10.0.0.7")
 
 
+def test_one_and_true_are_different_vitals(acme: Fleet) -> None:
+    heartbeats_store(heartbeats=[heartbeat(acme.device, after(1), vitals='{"door":1}')])
+    later = [heartbeat(acme.device, after(2), vitals='{"door":true}')]
+
+    assert became(heartbeats_store(heartbeats=later)) == {0: "joined"}
+    assert Heartbeat.objects.get().vitals == {"door": True}
+
+
 def test_a_retried_heartbeat_that_is_older_changes_nothing(acme: Fleet) -> None:
     first = heartbeat(acme.device, after(2), time=after(1), battery_pct=50)
     newer = heartbeat(acme.device, after(6), time=after(5), battery_pct=49)
@@ -197,6 +206,57 @@ def test_who_waits_for_another_shard_joins_its_row(acme: Fleet) -> None:
 
     assert became(second) == {0: "conflict"}
     assert stored(acme.device) == {"a": 1, "b": 2, "c": 4}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_values_that_two_shards_add_at_once_one_is_a_conflict(acme: Fleet) -> None:
+    readings_store(readings=[reading(acme.device, x=1), reading(acme.device, 1, x=1)])
+
+    second = after_waiting_for(
+        lambda: readings_insert([reading(acme.device, y=1), reading(acme.device, 1, y=1)]),
+        lambda: readings_store(
+            readings=[reading(acme.device, y=2, z=3), reading(acme.device, 1, y=1, z=3)]
+        ),
+    )
+
+    assert became(second) == {0: "conflict", 1: "joined"}
+    assert second.joins[0].words == "y is 1 for this time, and the message says 2"
+    assert stored(acme.device) == stored(acme.device, 1) == {"x": 1, "y": 1, "z": 3}
+    assert status(acme.device).metrics == {"y": 1, "z": 3}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_newer_vital_that_another_shard_adds_meanwhile_stays(acme: Fleet) -> None:
+    heartbeats_store(heartbeats=[heartbeat(acme.device, after(1), battery_pct=50)])
+
+    after_waiting_for(
+        lambda: heartbeats_store(heartbeats=[heartbeat(acme.device, after(5), battery_pct=49)]),
+        lambda: heartbeats_store(heartbeats=[heartbeat(acme.device, after(7), rssi_dbm=-60)]),
+    )
+
+    row = Heartbeat.objects.get(device=acme.device)
+    assert (row.battery_pct, row.rssi_dbm, row.time) == (49, -60, after(7))
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e23, 1.2345678901234567e20, 5e-324, -0.0, 2**63])
+def test_a_number_of_any_size_is_a_duplicate_of_itself(acme: Fleet, value: float) -> None:
+    again = [reading(acme.device, n=value)]
+    readings_store(readings=again)
+
+    assert became(readings_store(readings=again)) == {0: "duplicate"}
+
+
+def test_many_messages_join_a_wide_row_in_time_that_grows_with_them_only(acme: Fleet) -> None:
+    wide: dict[str, Any] = {f"m{n}": "x" * 1000 for n in range(1000)}
+    readings_store(readings=[reading(acme.device, **wide)])
+
+    def seconds(count: int) -> float:
+        began = perf_counter()
+        readings_store(readings=[reading(acme.device, m0="x" * 1000) for _ in range(count)])
+        return perf_counter() - began
+
+    # Each message that decoded the megabyte again would take some milliseconds.
+    assert seconds(2000) < 5
 
 
 @pytest.mark.django_db(transaction=True)

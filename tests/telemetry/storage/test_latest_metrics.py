@@ -9,6 +9,7 @@ from zlib import crc32
 import pytest
 
 from devices.models import Device
+from telemetry.models import DeviceStatus
 from telemetry.sql.devicestatus import MOST_OLDER
 from telemetry.sql.reading import IncomingReading
 from tests.conftest import Fleet
@@ -117,3 +118,24 @@ def test_a_message_older_than_a_day_proves_nothing(acme: Fleet, age_h: int, is_a
     readings_store(readings=[reading(device, sent_s, 0, cpu=1)])
 
     assert (status(device).state == "online") is is_alive
+
+
+def test_metrics_from_before_their_time_was_kept_have_the_time_of_receipt(acme: Fleet) -> None:
+    readings_store(readings=[reading(acme.device, 0, a=1, b=2)])
+    unknown = {"metrics_at": None, "metrics_names": None, "older": None}
+    DeviceStatus.objects.filter(device=acme.device).update(**unknown)
+
+    readings_store(readings=[reading(acme.device, 10, a=5)])
+
+    assert latest(acme.device) == ({"a": 5}, {"b": [2, text(0)]})
+
+
+def test_a_backlog_shows_what_was_not_heard_since_but_nobody_online(acme: Fleet) -> None:
+    readings_store(readings=[reading(acme.device, 0, 3600, a=1, b=1)])
+    assert status(acme.device).state == "new"
+    assert status(acme.device).older == {"a": [1, text(0)], "b": [1, text(0)]}
+
+    readings_store(readings=[reading(acme.device, 3700, a=2)])
+    readings_store(readings=[reading(acme.device, 100, 3800, a=3, c=3)])
+
+    assert latest(acme.device) == ({"a": 2}, {"b": [1, text(0)], "c": [3, text(100)]})
