@@ -174,7 +174,7 @@ class Refusal(models.Model):
         db_table = "ingest_refusal"
         verbose_name = "refused message"
         verbose_name_plural = "refused messages"
-        ordering = ("-minute", "-id")
+        ordering = ("-minute", "-last_at", "-id")
         constraints = (
             models.UniqueConstraint(
                 fields=("tenant", "device", "minute", "code", "field"),

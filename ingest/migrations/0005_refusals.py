@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "refused message",
                 "verbose_name_plural": "refused messages",
                 "db_table": "ingest_refusal",
-                "ordering": ("-minute", "-id"),
+                "ordering": ("-minute", "-last_at", "-id"),
                 "indexes": [
                     models.Index(fields=["minute", "id"], name="refusal_minute"),
                     models.Index(fields=["device", "minute"], name="refusal_device"),
