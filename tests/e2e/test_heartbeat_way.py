@@ -65,13 +65,15 @@ def test_a_device_whose_messages_are_refused_is_heard_until_it_is_silent(stack: 
     assert beat(stack, device, time="yesterday") == 400
 
     refused, late = await_transitions(stack, device, ["refused", "late"])
-    assert "`time` \"yesterday\"" in refused and "ISO 8601" in refused
+    assert '`time` "yesterday"' in refused and "ISO 8601" in refused
     assert late.startswith("no message for ")
     assert beat(stack, device, battery_pct=255) == 202
     ignored = "SELECT code, field, count FROM ingest_refusal WHERE device_id = %s ORDER BY code"
     await_condition(
-        lambda: query(stack, ignored, device.id)
-        == [("ignored", "battery_pct", 1), ("invalid", "time", 1)],
+        lambda: (
+            query(stack, ignored, device.id)
+            == [("ignored", "battery_pct", 1), ("invalid", "time", 1)]
+        ),
         LIMIT_S,
         "both to be counted",
     )

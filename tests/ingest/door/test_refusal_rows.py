@@ -141,7 +141,7 @@ def test_presence_is_told_who_spoke(
     assert refused.reason.startswith("`metrics`") and refused.sample == '{"metrics": {}}'
     assert abs((refused.at - before).total_seconds()) < 5
     assert contacts[acme.device.pk, True].reason == "left out"
-    assert contacts[rival.device.pk, False].count == 1
+    assert contacts[rival.device.pk, False].messages == 1
     assert len(contacts) == 3 and second["contacts"] == []
     assert refused.at - timedelta(seconds=5) < first["collected_until"] < timezone.now()
     assert first["collected_until"] < second["collected_until"]
