@@ -353,7 +353,7 @@ def test_a_tenant_only_reads_what_was_refused(acme: Fleet, rival: Fleet) -> None
         "VALUES (%s, false, %s, now(), now(), 1, '', '')",
         [rival.device.pk, acme.tenant.pk],
     )
-    changes = (
+    changes: tuple[tuple[str, list[int]], ...] = (
         forged,
         ("UPDATE telemetry_lastrefusal SET reason = ''", []),
         ("DELETE FROM telemetry_lastrefusal", []),
