@@ -75,7 +75,7 @@ def reason_words(field: str, reason: str, value: str | None = None) -> str:
     """`battery_pct` 255: expected at most 100"""
     name = field_name(field)
     said = f" {value}" if value is not None else ""
-    reason = _without_what_was_sent(reason[:MAX_REASON], is_secret=_is_secret(name))
+    reason = _without_what_was_sent(reason[: 2 * MAX_REASON], is_secret=_is_secret(field))
     return kept(f"`{name}`{said}: {reason}" if name else reason, MAX_REASON)
 
 
