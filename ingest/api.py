@@ -67,7 +67,8 @@ class RefusedSerializer(serializers.Serializer[Any]):
     )
     reason = serializers.CharField(help_text="The reason as text.")
     sample = serializers.CharField(
-        help_text="The start of the last of these messages, without secrets."
+        help_text="The start of the last of these messages: names and numbers. Instead of most "
+        "text there is its length, such as `…(32)`."
     )
     count = serializers.IntegerField()
     minute = serializers.DateTimeField()

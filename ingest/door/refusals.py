@@ -30,7 +30,14 @@ from ingest.door.refusal_counts import (
     counts_add,
     group_of,
 )
-from ingest.door.samples import MAX_FIELD, Sample, reason_words, storable
+from ingest.door.samples import (
+    MAX_REASON,
+    SAMPLE_BYTES,
+    Sample,
+    field_name,
+    kept,
+    reason_words,
+)
 from ingest.door.unknown_keys import MOST_KEYS, Tries, shown_of, unknown_keys_add
 from ingest.door.unknown_keys import OTHERS as OTHER_KEYS
 from ingest.models import Refusal
@@ -105,6 +112,11 @@ class _Noted:
     def add_contact(self, contact: tuple[int, int, bool], count: _Count) -> None:
         if contact in self.contacts or len(self.contacts) < MOST_CONTACTS:
             _add(self.contacts, contact, count)
+
+    def note(self, name: Name, contact: tuple[int, int, bool] | None, count: _Count) -> None:
+        self.add(name, count)
+        if contact:
+            self.add_contact(contact, count)
 
     def add_unknown(self, shown: str, tries: Tries) -> None:
         if shown not in self.unknown and len(self.unknown) >= MOST_KEYS:
@@ -240,21 +252,21 @@ def refusals_note(
     when they came, by default now: a device is not refused if a message that came with them was
     accepted.
     """
-    field = storable(field.removeprefix("$").removeprefix("."))[:MAX_FIELD]
-    name = Name(tenant_id, device or 0, code.value, field)
+    name = Name(tenant_id, device or 0, code.value, field_name(field))
     contact = (tenant_id, device, code == Code.IGNORED) if device else None
     if code in NO_CONTACT:
         contact = None
     at_us = _now_us() if received_at is None else round(received_at.timestamp() * 1e6)
+    counted = _Count(count, at_us, at_us, UNSAID)
     with _refusals.noting() as noted:
-        said = UNSAID
-        if not noted.knows(name) or (contact and contact not in noted.contacts):
-            words, text = sample() if sample else (reason_words(field, reason), "")
-            said = Said(field, words, text)
-        counted = _Count(count, at_us, at_us, said)
-        noted.add(name, counted)
-        if contact:
-            noted.add_contact(contact, counted)
+        if noted.knows(name) and (contact is None or contact in noted.contacts):
+            noted.note(name, contact, counted)
+            return
+    # Not while others wait: a sample takes as long as the message is.
+    words, text = sample() if sample else (reason_words(field, reason), "")
+    counted.said = Said(name.field, kept(words, MAX_REASON), kept(text, SAMPLE_BYTES))
+    with _refusals.noting() as noted:
+        noted.note(name, contact, counted)
 
 
 def _now_us() -> int:

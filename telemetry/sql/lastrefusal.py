@@ -21,8 +21,10 @@ FROM unnest(%(device_id)s::integer[], %(tenant_id)s::integer[], %(accepted)s::bo
      AS u (device_id, tenant_id, accepted, at, since, messages, reason, sample)
 JOIN telemetry_devicestatus s USING (device_id, tenant_id)
 ORDER BY u.device_id, u.accepted
-ON CONFLICT (device_id, accepted) DO UPDATE SET (since, count, at, reason, sample) = (
-    SELECT CASE WHEN is_over THEN excluded.since ELSE least(r.since, excluded.since) END,
+ON CONFLICT (device_id, accepted) DO UPDATE
+SET (tenant_id, since, count, at, reason, sample) = (
+    SELECT excluded.tenant_id,
+           CASE WHEN is_over THEN excluded.since ELSE least(r.since, excluded.since) END,
            CASE WHEN is_over THEN 0 ELSE r.count END + excluded.count,
            greatest(r.at, excluded.at),
            CASE WHEN excluded.at >= r.at THEN excluded.reason ELSE r.reason END,

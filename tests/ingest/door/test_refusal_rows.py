@@ -137,11 +137,11 @@ def test_presence_is_told_who_spoke(
     first, second = told
     contacts = {(one.device_id, one.accepted): one for one in first["contacts"]}
     refused = contacts[acme.device.pk, False]
-    assert (refused.tenant_id, refused.count) == (acme.tenant.pk, 3)
+    assert (refused.tenant_id, refused.messages) == (acme.tenant.pk, 3)
     assert refused.reason.startswith("`metrics`") and refused.sample == '{"metrics": {}}'
     assert abs((refused.at - before).total_seconds()) < 5
     assert contacts[acme.device.pk, True].reason == "left out"
-    assert contacts[rival.device.pk, False].count == 1
+    assert contacts[rival.device.pk, False].messages == 1
     assert len(contacts) == 3 and second["contacts"] == []
     assert refused.at - timedelta(seconds=5) < first["collected_until"] < timezone.now()
     assert first["collected_until"] < second["collected_until"]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -167,6 +168,19 @@ def test_a_sample_is_made_once_a_second_and_not_for_each_message(acme: Fleet) ->
     assert first <= 2  # the thread may have sent the first ones
     assert found() == [("acme-phone", "invalid", "a", 101)]
     assert rows()[0].sample == f"sample {len(made)}"
+
+
+def test_others_are_counted_while_a_sample_is_made(acme: Fleet) -> None:
+    def sample() -> Sample:
+        other = threading.Thread(target=note, args=(acme, "$.b"), daemon=True)
+        other.start()
+        other.join(LIMIT_S)
+        return Sample("why", "waited" if other.is_alive() else "went on")
+
+    note(acme, sample=sample)
+
+    assert found() == [("acme-phone", "invalid", "a", 1), ("acme-phone", "invalid", "b", 1)]
+    assert rows()[0].sample == "went on"
 
 
 def test_unknown_keys_are_noted_with_their_public_part(settings: LazySettings) -> None:

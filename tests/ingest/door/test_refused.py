@@ -13,6 +13,7 @@ from devices.models import Credential, Device, Registration
 from ingest.door.samples import SAMPLE_BYTES
 from ingest.models import Refusal
 from ingest.stream.shards import waiting_counts
+from telemetry.models import LastRefusal
 from tests.conftest import Fleet
 from tests.ingest.door.limiting import limit_device, limit_tenant, many
 from tests.ingest.door.refusing import await_early_in_a_minute, found, rows
@@ -44,8 +45,6 @@ def prefix_of(key: str) -> str:
     [
         (OLD, "time", '`time` "2016-01-01T00:00:00Z": 2016-01-01T00:00:00+00:00 is'),
         ('{"device_id": [1]}', "device_id", "`device_id`: expected text"),
-        ("{", "", "this is not JSON"),
-        (" ", "", "the body is empty"),
     ],
 )
 def test_an_invalid_heartbeat_is_counted_with_what_it_said(
@@ -59,6 +58,36 @@ def test_an_invalid_heartbeat_is_counted_with_what_it_said(
     assert row.reason.startswith(reason)
     assert row.sample == body
     assert row.minute <= row.first_at == row.last_at
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"), [("{", "this is not JSON"), (" ", "the body is empty")]
+)
+def test_a_heartbeat_that_cannot_be_read_is_counted_without_its_text(
+    client: Client, acme: Fleet, body: str, reason: str
+) -> None:
+    assert_problem(post_heartbeat(client, acme.key, body), 400)
+
+    (row,) = rows()
+    assert (row.field, row.sample) == ("", "1 byte, not shown: not JSON")
+    assert row.reason.startswith(reason)
+
+
+def test_no_column_of_a_refusal_shows_a_key(client: Client, acme: Fleet) -> None:
+    secret = acme.key.rpartition("_")[2]
+    post(client, acme.key, {acme.key: 1, "metrics": {"a": 1}})
+    post(client, acme.key, {"metrics": {f"x{secret}": [1]}})
+    post_heartbeat(client, acme.key, f'{{"{acme.key}": [1], "battery_pct": "{secret}"}}')
+    post_heartbeat(client, acme.key, f'{{"psk": {secret}, "rssi_dbm": {secret}, "uptime_s": -5}}')
+    post_heartbeat(client, acme.key, f'{{"time": "{acme.key}"}}')
+    post_heartbeat(client, acme.key, f'{{"token": "{secret}')
+
+    everything = [text for row in rows() for text in (row.field, row.reason, row.sample)]
+    for last in LastRefusal.objects.all():
+        everything += (last.reason, last.sample)
+    assert len(everything) >= 8
+    assert secret not in f"{everything}"
+    assert f"rc_{prefix_of(acme.key)}_…" in f"{everything}" and "`uptime_s` -5: " in f"{everything}"
 
 
 def test_bodies_that_cannot_be_read_are_counted(client: Client, acme: Fleet) -> None:
@@ -115,7 +144,7 @@ def test_lines_and_compressed_messages_are_counted(client: Client, acme: Fleet) 
     assert _gzipped(client, acme.key, packed).status_code == 202
 
     assert found() == [(PHONE, "invalid", "metrics", 1), (PHONE, "invalid", "metrics.a", 1)]
-    assert [row.sample for row in rows()] == ["{}", bad]
+    assert [row.sample for row in rows()] == ["{}", '{"metrics": {"a": "…(3)"}}']
 
 
 def test_a_gateways_refusals_are_the_named_devices(

@@ -1,11 +1,11 @@
 import threading
 
 import pytest
-from django.db import connections, transaction
+from django.db import ProgrammingError, connection, connections, transaction
 
 from devices.models import Device
 from devices.tenancy.access import Access, Role
-from devices.tenancy.scope import access_scope
+from devices.tenancy.scope import access_scope, tenant_scope
 from telemetry.models import LastRefusal, PresenceSweep
 from telemetry.presence.pausing import presence_pause, presence_resume
 from telemetry.presence.refusing import refused_note
@@ -343,3 +343,44 @@ def test_no_contacts_only_move_the_time(acme: Fleet) -> None:
     sweep(0)
     assert refused_note(contacts=[], collected_until=T0) == 0
     assert PresenceSweep.objects.get().refusals_until == T0
+
+
+def test_a_tenant_only_reads_what_was_refused(acme: Fleet, rival: Fleet) -> None:
+    refuse(contact(acme.device, 5))
+    forged = (
+        "INSERT INTO telemetry_lastrefusal "
+        "(device_id, accepted, tenant_id, at, since, count, reason, sample) "
+        "VALUES (%s, false, %s, now(), now(), 1, '', '')",
+        [rival.device.pk, acme.tenant.pk],
+    )
+    changes: tuple[tuple[str, list[int]], ...] = (
+        forged,
+        ("UPDATE telemetry_lastrefusal SET reason = ''", []),
+        ("DELETE FROM telemetry_lastrefusal", []),
+        ("UPDATE ingest_refusal SET reason = ''", []),
+        ("INSERT INTO ingest_refusal (count) VALUES (1)", []),
+    )
+    with tenant_scope(tenant_ids=[acme.tenant.pk], user_id=acme.manager.pk):
+        assert last_refusal(acme.device).reason == REASON
+        for change, values in changes:
+            denied = pytest.raises(ProgrammingError, match="permission denied for table")
+            with denied, transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(change, values)
+
+
+def test_what_was_refused_is_always_its_devices_tenants(acme: Fleet, rival: Fleet) -> None:
+    refuse(contact(rival.device, 5))
+    LastRefusal.objects.filter(device=rival.device).update(tenant=acme.tenant)
+
+    refuse(contact(rival.device, 6, sample='{"battery_pct": 101}'))
+
+    assert last_refusal(rival.device).tenant == rival.tenant
+    with tenant_scope(tenant_ids=[acme.tenant.pk], user_id=acme.manager.pk):
+        assert not LastRefusal.objects.exists()
+
+
+def test_a_tenant_can_delete_a_device_that_was_refused(acme: Fleet) -> None:
+    refuse(contact(acme.device, 5))
+    with tenant_scope(tenant_ids=[acme.tenant.pk], user_id=acme.manager.pk):
+        acme.device.delete()
+    assert not LastRefusal.objects.exists()
