@@ -101,9 +101,17 @@ def _store(rows: Sequence[Row]) -> None:
 
 def _contact(contact: Contact) -> RefusedContact:
     tenant_id, device, accepted, total = contact
-    at = _moment(total.last_us)
-    said = total.said
-    return RefusedContact(device, tenant_id, at, total.refused, said.reason, said.sample, accepted)
+    refused, first_us, last_us, said = total
+    return RefusedContact(
+        device_id=device,
+        tenant_id=tenant_id,
+        at=_moment(last_us),
+        messages=refused,
+        reason=said.reason,
+        sample=said.sample,
+        accepted=accepted,
+        since=_moment(first_us),
+    )
 
 
 def _collected_until(taken: Iterable[Taken]) -> datetime:

@@ -26,7 +26,8 @@ ENTERED_FROM = (PresenceState.NEW, PresenceState.LATE, PresenceState.OFFLINE)
 
 
 class RefusedContact(NamedTuple):
-    """Messages of a device that were refused, `messages` of them, the last at `at` by our clock.
+    """Messages of a device that were refused, `messages` of them, the first at `since` (None: also
+    `at`) and the last at `at` by our clock.
 
     `reason` is in words, such as "`battery_pct` 255, at most 100"; `sample` is what one of them
     said. If `accepted`, the messages were accepted, but without the values that `reason` names.
@@ -39,6 +40,11 @@ class RefusedContact(NamedTuple):
     reason: str
     sample: str
     accepted: bool = False
+    since: datetime | None = None
+
+    @property
+    def first_at(self) -> datetime:
+        return self.since or self.at
 
 
 @transaction.atomic
@@ -74,7 +80,7 @@ def _groups(contacts: Sequence[RefusedContact]) -> list[RefusalGroup]:
             tenant_id=one.tenant_id,
             accepted=one.accepted,
             at=one.at,
-            since=before.since if before else one.at,
+            since=min(before.since, one.first_at) if before else one.first_at,
             messages=one.messages + (before.messages if before else 0),
             reason=one.reason,
             sample=one.sample,
