@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 # Looking for a value in a longer body would take too long.
 MOST_BYTES = 256 * 1024
 SHOWN = 40
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|,(?=[ \t\r\n]*[}\]])|[^\s\[\]{},:"]+', re.S)
+# Text without an end goes on to the end of the body, so that nothing is looked at twice.
+TOKEN = re.compile(
+    r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|,(?=[ \t\r\n]*[}\]])|[^\s\[\]{},:"]+', re.S
+)
 VALID = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 LARGEST_WHOLE = 2**63
 
