@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 MOST_BYTES = 256 * 1024
 SHOWN = 40
 # Text without an end goes on to the end of the body, so that nothing is looked at twice.
-TOKEN = re.compile(
-    r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|,(?=[ \t\r\n]*[}\]])|[^\s\[\]{},:"]+', re.S
-)
+TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|,(?=[ \t\r\n]*[}\]])|[^\s\[\]{},:"]+', re.S)
 VALID = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
 LARGEST_WHOLE = 2**63
 

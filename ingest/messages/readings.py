@@ -13,9 +13,23 @@ from zlib import crc32
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from ingest.messages.bodies import body_decode, check_text, name_text, not_json, trimmed
+from ingest.messages.bodies import (
+    body_decode,
+    check_text,
+    from_msgspec,
+    name_text,
+    not_json,
+    trimmed,
+)
 from ingest.messages.errors import InvalidMessage
-from ingest.messages.times import TIME_NAMES, Time, device_time, times_mend
+from ingest.messages.times import (
+    TIME_NAMES,
+    Time,
+    device_time,
+    is_time_name,
+    may_mean_time,
+    times_mend,
+)
 
 MAX_MESSAGES = 5000
 MAX_METRICS = 256
@@ -298,6 +312,9 @@ def _mended(part: bytes) -> ReadingBody | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not isinstance(error, msgspec.ValidationError):
             return None
+        name = from_msgspec(error).field.removeprefix("$.")
+        if name != "device_id" and not is_time_name(name):
+            return None
     try:
         fields = _fields.decode(part)
         is_mended = times_mend(fields)
@@ -313,6 +330,8 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
     and where measurements go."""
     if error.reason == "unknown field":
         name = error.field.removeprefix("$.")
+        if is_time_name(name) or may_mean_time(name):
+            return InvalidMessage(error.field, f"unknown field; did you mean time? {FIELDS}")
         example = f'{MEASUREMENTS}, as in {{"metrics": {{"{name}": 21.5}}}}'
         return InvalidMessage(error.field, f"unknown field; {example}. {FIELDS}")
     return _metric_named(error, part) if error.field == "$.metrics[...]" else error
