@@ -3,6 +3,7 @@ themselves, so drf-spectacular finds nothing. The schemas come from the structs 
 """
 
 from http import HTTPStatus
+from itertools import combinations
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from django.db import models
 from devices.api.base.fields import STORABLE
 from ingest.door.enrol import EnrolAnswer, EnrolBody
 from ingest.door.views import HeartbeatAccepted
-from ingest.messages.heartbeat import MAX_FIELDS, HeartbeatBody, vital_range
+from ingest.messages.heartbeat import MAX_FIELDS, UNCOUNTED, HeartbeatBody, vital_range
 from ingest.messages.readings import MAX_MESSAGES, ReadingBody
 from telemetry.vitals import NAMED_VITALS
 
@@ -51,7 +52,11 @@ def _components() -> dict[str, Any]:
     heartbeat["additionalProperties"] = {
         "description": f"A vital: a number, text, true, false or null. {LEFT_OUT}"
     }
-    heartbeat["maxProperties"] = MAX_FIELDS
+    heartbeat["anyOf"] = [
+        {"required": list(names), "maxProperties": MAX_FIELDS + len(names)}
+        for count in range(len(UNCOUNTED) + 1)
+        for names in combinations(UNCOUNTED, count)
+    ]
     # A metric that is null is left out, and one at least has to be left.
     metrics = shapes["ReadingBody"]["properties"]["metrics"]
     metrics["not"] = {"additionalProperties": {"type": "null"}}

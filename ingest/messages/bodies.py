@@ -29,7 +29,7 @@ KINDS = {
 LIMITS = {"<=": "at most", ">=": "at least"}
 UNITS = {"str": "character", "array": "element", "object": "field"}
 # A body without any of these has no number beyond float8 and no text with half a surrogate pair.
-STRANGE = re.compile(rb"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}|\d{200}")
+STRANGE = re.compile(rb"NaN|Infinity|\\u[dD]|[eE]\+?\d{3}|(?<!\d)\d{200}")
 NOT_FINITE = "NaN, Infinity and numbers beyond 1.8e308 cannot be stored"
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 

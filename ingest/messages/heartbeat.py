@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -21,7 +22,16 @@ from ingest.messages.bodies import (
 )
 from ingest.messages.errors import InvalidMessage
 from ingest.messages.loose import SHOWN, Number, Unreadable, loosely, printable
-from ingest.messages.times import NO_TIME, TIME_NAMES, Time, WrongClock, device_time, time_of_text
+from ingest.messages.times import (
+    NO_TIME,
+    TIME_NAMES,
+    Time,
+    WrongClock,
+    device_time,
+    is_time_name,
+    may_mean_time,
+    time_of_text,
+)
 from telemetry.vitals import (
     LONGEST_TEXT,
     NAMED_VITALS,
@@ -35,7 +45,9 @@ from telemetry.vitals import (
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 Scalar = bool | float | str | None
 
+# Besides those that say whose heartbeat it is, and from when.
 MAX_FIELDS = 40
+UNCOUNTED = ("device_id", "time")
 LARGEST_WHOLE = 2**63
 # A clock that shows an earlier time was never set.
 EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)
@@ -112,7 +124,6 @@ _sentinels = frozenset[Value](
     for value in SENTINELS.get(vital.name, ())
     if not _is_out_of_range(vital, value)
 )
-_unusual = frozenset({*TIME_NAMES, *OTHER_NAMES})
 
 
 def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
@@ -134,10 +145,10 @@ def heartbeat_decode(data: bytes, *, received_at: datetime) -> HeartbeatMessage:
 def _strictly(data: bytes, received_at: datetime) -> HeartbeatMessage | None:
     """The heartbeat, if nothing about it is unusual; otherwise raises an error or returns None."""
     fields = _decoder.decode(data)
-    if len(fields) > MAX_FIELDS:
+    if len(fields) > MAX_FIELDS and _count(fields) > MAX_FIELDS:
         return None
     named = {name: fields.pop(name) for name in _fields & fields.keys()}
-    if not _unusual.isdisjoint(fields) or not _are_storable(fields):
+    if not _are_storable(fields) or _are_unusual(tuple(fields)):
         return None
     body = msgspec.convert(named, HeartbeatBody)
     values = _named_of(body)
@@ -151,6 +162,19 @@ def _strictly(data: bytes, received_at: datetime) -> HeartbeatMessage | None:
     if body.time is not None:
         time = device_time(body.time, received_at=received_at, earliest=EARLIEST)
     return HeartbeatMessage(device_id, time, values, fields)
+
+
+def _count(fields: Mapping[str, Any]) -> int:
+    """How many fields count towards MAX_FIELDS. A rejected heartbeat is kept with its device and
+    its time, and is still accepted when it is replayed."""
+    return len(fields) - sum(name in fields for name in UNCOUNTED)
+
+
+# Devices send the same names again and again.
+@lru_cache(maxsize=1000)
+def _are_unusual(names: tuple[str, ...]) -> bool:
+    """Whether one of the fields may have been meant as the time or as a named vital."""
+    return any(name in OTHER_NAMES or is_time_name(name) or may_mean_time(name) for name in names)
 
 
 def _are_storable(vitals: Mapping[str, Any]) -> bool:
@@ -171,14 +195,16 @@ def _are_storable(vitals: Mapping[str, Any]) -> bool:
 def _leniently(data: bytes, received_at: datetime) -> HeartbeatMessage:
     """The heartbeat, without the values that cannot be used."""
     fields = _read(data)
-    if len(fields) > MAX_FIELDS:
-        raise InvalidMessage("$", f"{len(fields)} fields; a heartbeat has at most {MAX_FIELDS}")
+    if (count := _count(fields)) > MAX_FIELDS:
+        raise InvalidMessage("$", f"{count} fields; a heartbeat has at most {MAX_FIELDS}")
     ignored: list[Ignored] = []
     device_id = _device_id(fields.pop("device_id", None))
-    time = _take_time(fields, received_at, ignored)
+    time_name = _time_name(fields)
+    time = _take_time(time_name, fields, received_at, ignored)
     named = _take_named(fields, ignored)
     vitals = _take_vitals(fields, ignored)
-    return HeartbeatMessage(device_id, time, named, vitals, tuple(ignored), _hints(vitals, named))
+    hints = [*_hints(vitals, named), *([] if time_name else _time_hints(vitals))]
+    return HeartbeatMessage(device_id, time, named, vitals, tuple(ignored), tuple(hints))
 
 
 def _read(data: bytes) -> dict[str, Any]:
@@ -209,14 +235,22 @@ def _device_id(sent: Any) -> str | None:
     return sent
 
 
+def _time_name(fields: Mapping[str, Any]) -> str | None:
+    """Which field is the time: the first of TIME_NAMES that was sent, in any case."""
+    return min(
+        (name for name, sent in fields.items() if sent is not None and is_time_name(name)),
+        key=lambda name: (TIME_NAMES.index(name.lower()), name not in TIME_NAMES),
+        default=None,
+    )
+
+
 def _take_time(
-    fields: dict[str, Any], received_at: datetime, ignored: list[Ignored]
+    name: str | None, fields: dict[str, Any], received_at: datetime, ignored: list[Ignored]
 ) -> datetime | None:
-    """The time, from the first of TIME_NAMES that was sent. None if there is none, or if the clock
-    is wrong: then it is ignored. Any other time that cannot be used costs the heartbeat, because a
-    backlog must not make its device look alive: raises InvalidMessage."""
-    name = next((name for name in TIME_NAMES if fields.get(name) is not None), "time")
-    sent, field = fields.pop(name, None), f"$.{name}"
+    """The time, from the field with this name. None if there is none, or if the clock is wrong:
+    then it is ignored. Any other time that cannot be used costs the heartbeat, because a backlog
+    must not make its device look alive: raises InvalidMessage."""
+    sent, field = fields.pop(name, None) if name else None, f"$.{name}"
     fields.pop("time", None)
     if sent is None:
         return None
@@ -327,6 +361,15 @@ def _problem(sent: Any) -> str | None:
             return f"expected a number, text, true, false or null, got {_kind(sent)}"
         case _:
             return None
+
+
+def _time_hints(vitals: Mapping[str, Any]) -> list[Hint]:
+    """Which of the vitals may have been meant as the time."""
+    return [
+        Hint(f"$.{name}", "did you mean time?")
+        for name, value in vitals.items()
+        if value is not None and may_mean_time(name)
+    ]
 
 
 def _hints(vitals: Mapping[str, Any], named: tuple[Value, ...]) -> tuple[Hint, ...]:

@@ -13,9 +13,23 @@ from zlib import crc32
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from ingest.messages.bodies import body_decode, check_text, name_text, not_json, trimmed
+from ingest.messages.bodies import (
+    body_decode,
+    check_text,
+    from_msgspec,
+    name_text,
+    not_json,
+    trimmed,
+)
 from ingest.messages.errors import InvalidMessage
-from ingest.messages.times import TIME_NAMES, Time, device_time, times_mend
+from ingest.messages.times import (
+    TIME_NAMES,
+    Time,
+    device_time,
+    is_time_name,
+    may_mean_time,
+    times_mend,
+)
 
 MAX_MESSAGES = 5000
 MAX_METRICS = 256
@@ -27,9 +41,15 @@ GZIP = b"\x1f\x8b"
 # object, a comma or a name would be between them.
 LINES = re.compile(rb"\}[ \t\r]*\n\s*\{")
 # From inside an object: up to the next brace that is not in text.
-BRACE = re.compile(rb'(?:[^"{}]|"(?:[^"\\]|\\.)*+")*+([{}])', re.S)
-# Between messages: text, or what separates them.
-BETWEEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.S)
+BRACE = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+([{}])', re.S)
+# Between messages: text, or what separates them. Text without an end goes on to the end of the
+# body, so that nothing is looked at twice.
+BETWEEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},]', re.S)
+# So many braces, brackets, commas and texts are looked at to split an invalid array: 40 for each of
+# MAX_MESSAGES.
+MOST_STEPS = 200_000
+# From the first character of a line that is not blank.
+LINE = re.compile(rb"[^ \t\r\n\x00][^\n]*")
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -216,13 +236,13 @@ def _decode_lines(data: bytes) -> list[ReadingBody] | None:
 
 
 def _split_lines(data: bytes) -> Iterator[bytes]:
-    return (line for line in map(trimmed, data.split(b"\n")) if line)
+    return (line for found in LINE.finditer(data) if (line := trimmed(found[0])))
 
 
 def _split_array(data: bytes) -> list[bytes]:
     """The elements of an array, as they were sent. Raises InvalidMessage if it has no end."""
     try:
-        return list(map(bytes, _raw.decode(data)))
+        return _first(map(bytes, _raw.decode(data)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         try:
             return _first(_walk_array(data))
@@ -246,10 +266,14 @@ def _walk_array(data: bytes) -> Iterator[bytes]:
 
 def _split_braces(data: bytes, words: str) -> Iterator[bytes]:
     """The same for an array that neither decoder can read: splits it at the commas outside braces
-    and text. Raises InvalidMessage, with these words, unless braces and brackets are balanced."""
+    and text. Raises InvalidMessage, with these words, unless braces and brackets are balanced after
+    MOST_STEPS."""
     start = at = 1
     braces, brackets = 0, 1
-    while found := (BRACE.match(data, at) if braces else BETWEEN.search(data, at)):
+    for _ in range(MOST_STEPS):
+        found = BRACE.match(data, at) if braces else BETWEEN.search(data, at)
+        if found is None:
+            break
         at = found.end()
         if braces:
             braces += 1 if found[1] == b"{" else -1
@@ -288,6 +312,9 @@ def _mended(part: bytes) -> ReadingBody | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not isinstance(error, msgspec.ValidationError):
             return None
+        name = from_msgspec(error).field.removeprefix("$.")
+        if name != "device_id" and not is_time_name(name):
+            return None
     try:
         fields = _fields.decode(part)
         is_mended = times_mend(fields)
@@ -303,6 +330,8 @@ def _named(error: InvalidMessage, part: bytes) -> InvalidMessage:
     and where measurements go."""
     if error.reason == "unknown field":
         name = error.field.removeprefix("$.")
+        if is_time_name(name) or may_mean_time(name):
+            return InvalidMessage(error.field, f"unknown field; did you mean time? {FIELDS}")
         example = f'{MEASUREMENTS}, as in {{"metrics": {{"{name}": 21.5}}}}'
         return InvalidMessage(error.field, f"unknown field; {example}. {FIELDS}")
     return _metric_named(error, part) if error.field == "$.metrics[...]" else error

@@ -13,6 +13,7 @@ from ingest.messages.heartbeat import MAX_FIELDS, heartbeat_decode
 from ingest.messages.readings import readings_decode
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+ABOUT = {"device_id": "a", "time": "2026-01-31T12:00:00Z"}
 NAMES = {"n" * 64: True, "n" * 65: False, "": False, "a\0b": False}
 
 
@@ -49,6 +50,10 @@ def is_reading(body: dict[str, Any]) -> bool:
         ({"device_id": ["a"]}, False),
         ({f"n{one}": one for one in range(MAX_FIELDS)}, True),
         ({f"n{one}": one for one in range(MAX_FIELDS + 1)}, False),
+        (ABOUT | {f"n{one}": one for one in range(MAX_FIELDS)}, True),
+        (ABOUT | {f"n{one}": one for one in range(MAX_FIELDS + 1)}, False),
+        ({"time": None} | {f"n{one}": one for one in range(MAX_FIELDS)}, True),
+        ({"time": None} | {f"n{one}": one for one in range(MAX_FIELDS + 1)}, False),
     ],
 )
 def test_a_heartbeat_is_taken_when_it_is_as_described(body: dict[str, Any], good: bool) -> None:

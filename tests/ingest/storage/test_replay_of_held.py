@@ -1,16 +1,22 @@
 """Messages that were held until somebody approved their device."""
 
+import json
+
 import pytest
 from django.utils import timezone
 
 from devices.fleet.registration import devices_approve
+from devices.models import Device
 from ingest import tasks
 from ingest.ledger.balances import balance_read
+from ingest.messages.heartbeat import MAX_FIELDS, heartbeat_decode
 from ingest.models import RejectedMessage
 from ingest.storage.replay import (
     ReplayOutcome,
     approved_replay,
 )
+from ingest.stream import shards
+from ingest.stream.entries import heartbeat_entry
 from telemetry.models import DeviceStatus, Heartbeat, PresenceEvent, Reading
 from telemetry.presence.sweep import presence_sweep
 from tests.conftest import Fleet
@@ -70,6 +76,30 @@ def test_an_approved_device_was_heard_when_its_old_messages_came(
     assert status.reason.startswith("no message for 1 h")
     states = PresenceEvent.objects.filter(device=acme.device).order_by("time")
     assert list(states.values_list("state", flat=True)) == ["online", "offline"]
+
+
+def test_a_held_heartbeat_with_as_many_fields_as_there_may_be_is_stored(acme: Fleet) -> None:
+    Device.objects.filter(pk=acme.device.pk).update(is_pending=True)
+    sent = json.dumps({"battery_pct": 71.5} | {f"v{n}": n for n in range(MAX_FIELDS - 1)})
+    shards.append(
+        heartbeat_entry(
+            message=heartbeat_decode(sent.encode(), received_at=now()),
+            tenant_id=acme.tenant.pk,
+            device_id=acme.device.pk,
+            received_at=now(),
+            is_pending=True,
+        )
+    )
+    drain()
+    (message,) = RejectedMessage.objects.filter(tenant=acme.tenant)
+
+    devices_approve(ids=[acme.device.pk])
+    outcome = replay(message)
+
+    assert outcome.errors == ()
+    heartbeat = Heartbeat.objects.get(device=acme.device)
+    assert heartbeat.battery_pct == 71.5
+    assert heartbeat.vitals == {f"v{n}": n for n in range(MAX_FIELDS - 1)}
 
 
 def test_nobody_replays_past_the_approval(acme: Fleet) -> None:
