@@ -48,8 +48,6 @@ BETWEEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},]', re.S)
 # So many braces, brackets, commas and texts are looked at to split an invalid array: 40 for each of
 # MAX_MESSAGES.
 MOST_STEPS = 200_000
-# From the first character of a line that is not blank.
-LINE = re.compile(rb"[^ \t\r\n\x00][^\n]*")
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -236,7 +234,7 @@ def _decode_lines(data: bytes) -> list[ReadingBody] | None:
 
 
 def _split_lines(data: bytes) -> Iterator[bytes]:
-    return (line for found in LINE.finditer(data) if (line := trimmed(found[0])))
+    return (line for line in map(trimmed, filter(None, data.split(b"\n"))) if line)
 
 
 def _split_array(data: bytes) -> list[bytes]:
@@ -312,8 +310,8 @@ def _mended(part: bytes) -> ReadingBody | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not isinstance(error, msgspec.ValidationError):
             return None
-        name = from_msgspec(error).field.removeprefix("$.")
-        if name != "device_id" and not is_time_name(name):
+        wrong = from_msgspec(error).field.removeprefix("$.")
+        if wrong != "device_id" and not is_time_name(wrong):
             return None
     try:
         fields = _fields.decode(part)

@@ -131,7 +131,8 @@ def test_the_exact_name_of_the_time_wins() -> None:
 )
 def test_a_field_that_may_be_the_time_is_answered_with_a_hint(name: str) -> None:
     def hints(body: str) -> list[tuple[str, str]]:
-        return [tuple(one) for one in heartbeat_decode(body.encode(), received_at=NOW).hints]
+        message = heartbeat_decode(body.encode(), received_at=NOW)
+        return [(hint.field, hint.reason) for hint in message.hints]
 
     sent = f'"{name}": "2026-06-01T11:59:00Z"'
     reading = f'{{{sent}, "metrics": {{"a": 1}}}}'.encode()
