@@ -73,8 +73,12 @@ def test_a_hostile_body_takes_time_in_proportion_to_its_size(shape: str, decoder
             return seconds(DECODERS[decoder], b"[" * (size // 2) + b"]" * (size // 2) + b"x")
         return seconds(DECODERS[decoder], body_of(shape, size))
 
+    def took_at_best(size: int) -> float:
+        """Without what else the process does, such as collecting garbage."""
+        return min(took(size) for _ in range(3))
+
     # Time in proportion to the square would be 16 times as long: a quarter of an hour for 256 KB.
-    assert took(32 * 1024) < 10 * max(took(8 * 1024), 0.02)
+    assert took_at_best(32 * 1024) < 10 * max(took_at_best(8 * 1024), 0.02)
     assert took(256 * 1024) < 3
     assert took(MAX_BYTES) < 6
 
